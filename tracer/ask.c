@@ -1,0 +1,216 @@
+/* ask.c: see ask.h. */
+#include "ask.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const Object *ask_waits_in(const Model *m, uint64_t task, const char **role, size_t *place) {
+    const Object *o, *owned = NULL;
+    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++) {
+        for (size_t i = 0; o->waiters && i < o->waiters->n; i++) {
+            if (o->waiters->at[i].number != task)
+                continue;
+            if (!strcmp(o->type, "Timeout")) {    /* its "waiter" is whom it watches over */
+                owned = owned ? owned : o;
+                break;
+            }
+            *role = o->waiters->at[i].text;
+            *place = i;
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static int by_due(const void *a, const void *b) {
+    const Timer *x = *(const Timer *const *) a, *y = *(const Timer *const *) b;
+    if (x->when != y->when)
+        return x->when < y->when ? -1 : 1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Keeps the `room` earliest in order while walking over all. */
+size_t ask_timers(const Model *m, const Timer **out, size_t room, size_t *total) {
+    size_t n = 0;
+    const Timer *t;
+    *total = m->timers.count;
+    for (uint64_t k = 0; (t = pmap_from(&m->timers, &k)); k++) {
+        if (n == room && (!room || by_due(&t, &out[n - 1]) >= 0))
+            continue;
+        size_t i = n < room ? n++ : n - 1;
+        for (; i > 0 && by_due(&t, &out[i - 1]) < 0; i--)
+            out[i] = out[i - 1];
+        out[i] = t;
+    }
+    return n;
+}
+
+const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+const char *ask_label(const Model *m, uint64_t id) {
+    if (!id)
+        return "the loop";
+    const Task *t = model_task(m, id);
+    if (t)
+        return *t->label ? t->label : "a task";
+    const Object *o = model_object(m, id);
+    return o ? *o->label ? o->label : o->type : "a future";
+}
+
+void say_task(Buf *out, const Model *m, uint64_t id) {
+    if (id)
+        buf_fmt(out, "Task '%s'", ask_label(m, id));
+    else
+        buf_str(out, "the loop");
+}
+
+void say_id(Buf *out, const Model *m, uint64_t id) {
+    if (!id || model_task(m, id)) {
+        say_task(out, m, id);
+        return;
+    }
+    const Object *o = model_object(m, id);
+    if (o)
+        buf_str(out, *o->label ? o->label : o->type);
+    else
+        buf_fmt(out, "future #%llu", (unsigned long long) id);
+}
+
+void say_seconds(Buf *out, double s) {
+    if (s >= 120)
+        buf_fmt(out, "%.0f s", s);
+    else if (s >= 0.1 || s <= 0)
+        buf_fmt(out, s <= 0 ? "0 s" : "%.3f s", s);
+    else if (s >= 0.001)
+        buf_fmt(out, "%.1f ms", s * 1e3);
+    else
+        buf_fmt(out, "%.0f µs", s * 1e6);
+}
+
+void say_place(Buf *out, const char *file, int line) {
+    if (*file && line > 0)
+        buf_fmt(out, "%s:%d", base_name(file), line);
+}
+
+/* ---- who can wake it ---- */
+
+static void say_line_place(Buf *out, size_t place, const char *role) {
+    if (place == 0)
+        buf_fmt(out, "it is first in line as %s", role);
+    else
+        buf_fmt(out, "%zu before it in line as %s", place, role);
+}
+
+static void waker_queue(Buf *out, const Object *q, const char *role) {
+    if (!strcmp(role, "putter"))
+        buf_fmt(out, "whichever task next takes an item out of %s, because it is full", q->label);
+    else if (!strcmp(role, "joiner"))
+        buf_fmt(out, "the task whose queue_task_done() brings %s down to zero unfinished items (now %.0f)", q->label,
+                q->unfinished < 0 ? 0 : q->unfinished);
+    else
+        buf_fmt(out, "whichever task next puts an item into %s", q->label);
+}
+
+static void waker_object(Buf *out, const Model *m, const Object *o, const char *role) {
+    if (strstr(o->type, "Queue")) {
+        waker_queue(out, o, role);
+    } else if (!strcmp(o->type, "Lock") && o->holder) {
+        say_task(out, m, o->holder);
+        buf_fmt(out, ", which holds %s and must release it", o->label);
+    } else if (strstr(o->type, "Lock") || strstr(o->type, "Semaphore")) {
+        buf_fmt(out, "whichever task next releases %s", o->label);
+    } else if (!strcmp(o->type, "Event")) {
+        buf_fmt(out, "whoever calls event_set() on %s", o->label);
+    } else if (!strcmp(o->type, "Condition")) {
+        buf_fmt(out, "whoever notifies %s", o->label);
+    } else if (!strcmp(o->type, "Barrier")) {
+        buf_fmt(out, "the last task to arrive at %s (%s)", o->label, o->state);
+    } else if (!strcmp(o->type, "Process")) {
+        buf_fmt(out, "the end of %s", o->label);
+    } else {
+        buf_fmt(out, "whoever completes %s", o->label);
+    }
+}
+
+static void waker_children(Buf *out, const Model *m, const Object *o) {
+    size_t left = 0, shown = 0;
+    for (size_t i = 0; o->children && i < o->children->n; i++) {
+        const Task *t = model_task(m, o->children->at[i].number);
+        left += t && !state_over(t->state);
+    }
+    if (!left) {
+        buf_fmt(out, "the loop: all children of %s have finished", o->label);
+        return;
+    }
+    buf_fmt(out, left == 1 ? "the last unfinished child of %s: " : "the last to finish among the %2$zu unfinished "
+            "children of %1$s: ", o->label, left);
+    for (size_t i = 0; i < o->children->n && shown < 4; i++) {
+        const Task *t = model_task(m, o->children->at[i].number);
+        if (t && !state_over(t->state))
+            buf_fmt(out, "%s'%s'", shown++ ? ", " : "", t->label);
+    }
+    if (left > shown)
+        buf_str(out, ", …");
+}
+
+static void waker_timer(Buf *out, const Model *m, const Timer *timer) {
+    buf_fmt(out, "the timer due at +%.3f s", timer->when);
+    double left = timer->when - m->ts;
+    if (left > 0) {
+        buf_str(out, ", in ");
+        say_seconds(out, left);
+    }
+}
+
+static void waker_wait(Buf *out, const Model *m, const Task *t) {
+    const char *role = "";
+    size_t place = 0;
+    const Object *line = ask_waits_in(m, t->id, &role, &place);
+    const Object *on = model_object(m, t->on);
+    if (line) {
+        waker_object(out, m, line, role);
+        if (line->waiters->n > 1 && strcmp(role, "joiner")) {
+            buf_str(out, "; ");
+            say_line_place(out, place, role);
+        }
+    } else if (model_task(m, t->on)) {
+        say_task(out, m, t->on);
+        buf_str(out, ", by finishing");
+    } else if (on && on->children && on->children->n) {
+        waker_children(out, m, on);
+    } else if (on) {
+        waker_object(out, m, on, "waiter");
+    } else {
+        buf_fmt(out, "whoever completes what it waits for (%s)", *t->what ? t->what : "a future");
+    }
+}
+
+static void waker_io(Buf *out, const Model *m, const Task *t) {
+    const Watch *w;
+    buf_fmt(out, "select(), as soon as %s can go on", *t->what ? t->what : "its descriptor");
+    uint64_t k = 0;
+    if (m->watches.count == 1 && (w = pmap_from(&m->watches, &k)))
+        buf_fmt(out, " (descriptor %llu)", (unsigned long long) w->fd);
+}
+
+void say_waker(Buf *out, const Model *m, const Task *t) {
+    const Timer *timer = pmap_get(&m->timers, t->timer);
+    if (state_over(t->state))
+        return;
+    if (t->state == ST_RUNNING)
+        buf_str(out, "nobody needs to: it is running");
+    else if (t->state == ST_READY)
+        buf_str(out, "nobody needs to: it is in the ready queue, and the loop will run it");
+    else if (t->state == ST_SLEEPING && timer)
+        waker_timer(out, m, timer);
+    else if (t->state == ST_IO)
+        waker_io(out, m, t);
+    else
+        waker_wait(out, m, t);
+    if (t->cancel_asked && t->state != ST_RUNNING)
+        buf_str(out, "; a cancellation is on its way to it");
+}

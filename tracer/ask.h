@@ -1,0 +1,23 @@
+/* ask.h: questions that panes and sentences put to a model. */
+#ifndef TRACER_ASK_H
+#define TRACER_ASK_H
+
+#include "model.h"
+
+/* The object in whose line of waiters the task stands, or NULL; *role and *place (from 0) tell where. */
+const Object *ask_waits_in(const Model *m, uint64_t task, const char **role, size_t *place);
+
+/* The armed timers by due time, at most `room` of them: the number found; *total counts all. */
+size_t ask_timers(const Model *m, const Timer **out, size_t room, size_t *total);
+
+const char *ask_label(const Model *m, uint64_t id);               /* of a task or object; "the loop" for 0 */
+void say_task(Buf *out, const Model *m, uint64_t id);             /* Task 'worker-1', or: the loop */
+void say_id(Buf *out, const Model *m, uint64_t id);               /* Task 'x', Queue #7, or: future #12 */
+void say_seconds(Buf *out, double seconds);                       /* 1.500 s, 3.2 ms, 12 µs */
+void say_place(Buf *out, const char *file, int line);             /* lesson.c:12 */
+const char *base_name(const char *path);
+
+/* Who or what can wake this task now? A clause without a full stop; empty if the task is over. */
+void say_waker(Buf *out, const Model *m, const Task *t);
+
+#endif

@@ -1,0 +1,512 @@
+/* narrate.c: one function per kind of event writes its sentence.
+ *
+ * These are the words from which students learn what a loop does. Three rules: name the actor first; say what follows
+ * from it; never use a word of the implementation where one of the subject will do.
+ */
+#include "narrate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ask.h"
+
+#define SAY(name) static void say_##name(Said *s, const Model *m, const Event *e, const cJSON *a)
+#define UNUSED (void) s, (void) m, (void) e, (void) a
+
+void said_free(Said *s) {
+    buf_free(&s->what);
+    buf_free(&s->why);
+    buf_free(&s->wake);
+}
+
+static void at_place(Buf *b, const cJSON *a) {
+    const char *file = arg_text(a, "file");
+    int line = (int) arg_number(a, "line", 0);
+    if (!*file || line <= 0)
+        return;
+    buf_str(b, " at ");
+    say_place(b, file, line);
+}
+
+static void wake_of(Said *s, const Model *m, uint64_t task) {
+    const Task *t = model_task(m, task);
+    if (!t || state_over(t->state))
+        return;
+    Buf clause = {0};
+    say_waker(&clause, m, t);
+    buf_fmt(&s->wake, "Who can wake '%s' now: %s.", t->label, buf_text(&clause));
+    buf_free(&clause);
+}
+
+static const char *plural(double n) {
+    return n == 1 ? "" : "s";
+}
+
+/* ---- beginning and end ---- */
+
+SAY(trace_begin) {
+    (void) e, (void) m;
+    buf_fmt(&s->what, "%s starts.", base_name(arg_text(a, "program")));
+    if (!strcmp(arg_text(a, "clock"), "virtual"))
+        buf_str(&s->why, "Its clock is virtual: sleeping costs no real time, the clock just jumps.");
+    else
+        buf_str(&s->why, "From here on, every step of its event loop is shown.");
+}
+
+SAY(trace_end) {
+    (void) e, (void) m;
+    double status = arg_number(a, "status", 0);
+    buf_fmt(&s->what, "The program ends with exit status %.0f.", status);
+    buf_str(&s->why, status == 0 ? "That means: all is well." : "Anything but 0 means that something went wrong.");
+}
+
+SAY(program_end) {
+    (void) e, (void) m;
+    buf_str(&s->what, arg_text(a, "text"));
+}
+
+SAY(loop_start) {
+    UNUSED;
+    buf_str(&s->what, "The event loop starts turning.");
+    buf_str(&s->why, "Each turn, a tick: wait in select(), collect the timers that are due, then run what is ready.");
+}
+
+SAY(loop_stop) {
+    UNUSED;
+    buf_str(&s->what, "The event loop stops.");
+    buf_str(&s->why, "What it was asked to run until has finished.");
+}
+
+/* ---- a tick ---- */
+
+SAY(tick_begin) {
+    (void) e;
+    double ready = arg_number(a, "ready", 0), timers = arg_number(a, "timers", 0);
+    buf_fmt(&s->what, "Tick %llu begins: %.0f callback%s ready, %.0f timer%s armed.", (unsigned long long) m->tick,
+            ready, plural(ready), timers, plural(timers));
+    buf_str(&s->why, ready > 0 ? "Because something is ready, select() will only peek and not wait."
+                               : "Because nothing is ready, the loop can afford to sleep in select().");
+}
+
+static void next_timer(Buf *out, const Model *m) {
+    const Timer *timer;
+    size_t total;
+    if (!ask_timers(m, &timer, 1, &total))
+        return;
+    buf_str(out, "The next timer is due in ");
+    say_seconds(out, timer->when - m->ts > 0 ? timer->when - m->ts : 0);
+    if (timer->task)
+        buf_fmt(out, " (Task '%s')", ask_label(m, timer->task));
+}
+
+SAY(select_enter) {
+    (void) e;
+    int fds = cJSON_GetArraySize(arg(a, "fds"));
+    double timeout = arg_number(a, "timeout", -1);
+    const char *plus = fds ? fds == 1 ? " or 1 descriptor" : " or one of its descriptors" : "";
+    if (timeout == 0) {
+        buf_str(&s->what, "The loop peeks into select() without waiting.");
+        size_t n = model_ready(m);
+        buf_fmt(&s->why, "%zu callback%s ready already, so it only asks whether a descriptor is ready too.", n,
+                n == 1 ? " is" : "s are");
+    } else if (timeout < 0) {
+        buf_fmt(&s->what, "The loop sleeps in select() with no timer set%s.",
+                fds ? ", until a descriptor is ready" : " and nothing else that could end the wait");
+        buf_str(&s->why, fds ? "Only the outside world can wake it now." : "Only a signal or another thread can wake it.");
+    } else {
+        buf_str(&s->what, "The loop has nothing ready. ");
+        next_timer(&s->what, m);
+        buf_fmt(&s->what, ", so it sleeps in select() for that long.");
+        buf_fmt(&s->why, "Until that timer%s wakes it, the program uses no processor time at all.", plus);
+    }
+}
+
+SAY(select_leave) {
+    (void) e;
+    const cJSON *ready = arg(a, "ready");
+    int n = cJSON_GetArraySize(ready);
+    if (n > 0) {
+        buf_fmt(&s->what, "select() returns: %d descriptor%s ready (", n, n == 1 ? " is" : "s are");
+        for (int i = 0; i < n && i < 6; i++) {
+            const cJSON *fd = cJSON_GetArrayItem(ready, i);
+            buf_fmt(&s->what, "%s%.0f to %s", i ? ", " : "", arg_number(fd, "fd", 0), arg_text(fd, "for"));
+        }
+        buf_str(&s->what, n > 6 ? ", …)." : ").");
+    } else if (arg_true(a, "woken")) {
+        buf_str(&s->what, "select() returns: another thread or a signal woke the loop.");
+    } else {
+        buf_str(&s->what, "select() returns: no descriptor is ready.");
+    }
+    buf_str(&s->why, m->timers.count ? "Now the loop looks for timers whose time has come." : "No timer is armed, so the "
+            "loop goes on to its ready queue.");
+}
+
+SAY(tick_run) {
+    (void) e, (void) m;
+    double n = arg_number(a, "count", 0);
+    if (n == 0) {
+        buf_str(&s->what, "Nothing is ready to run in this tick.");
+        return;
+    }
+    buf_fmt(&s->what, "The loop will now run the %.0f callback%s that %s ready at this moment.", n, plural(n),
+            n == 1 ? "is" : "are");
+    buf_str(&s->why, "What becomes ready meanwhile waits for the next tick: so nobody can starve the others.");
+}
+
+/* ---- handles and timers ---- */
+
+static bool is_step(const cJSON *a) {
+    const char *what = arg_text(a, "what");
+    return arg_id(a, "task") && (!strcmp(what, "step") || !strcmp(what, "wakeup"));
+}
+
+SAY(handle_ready) {
+    (void) e;
+    uint64_t task = arg_id(a, "task"), by = arg_id(a, "by");
+    size_t n = model_ready(m);
+    if (is_step(a))
+        buf_fmt(&s->what, "Task '%s' joins the end of the ready queue, at place %zu.", ask_label(m, task), n);
+    else
+        buf_fmt(&s->what, "The callback %s joins the end of the ready queue, at place %zu.", arg_text(a, "what"), n);
+    if (by && by == arg_id(a, "handle")) {
+        buf_str(&s->why, "Its timer has come due.");
+    } else if (by) {
+        buf_str(&s->why, "The cause: ");
+        say_id(&s->why, m, by);
+        buf_str(&s->why, model_task(m, by) ? " has finished." : " is done.");
+    }
+}
+
+SAY(handle_run) {
+    (void) e;
+    uint64_t task = arg_id(a, "task");
+    if (is_step(a))
+        buf_fmt(&s->what, "The loop takes Task '%s' from the front of the ready queue.", ask_label(m, task));
+    else
+        buf_fmt(&s->what, "The loop takes the callback %s from the front of the ready queue and calls it.",
+                arg_text(a, "what"));
+    buf_fmt(&s->why, m->batch ? "%llu more will run in this tick." : "It is the last one of this tick.",
+            (unsigned long long) m->batch);
+}
+
+SAY(handle_end) {
+    (void) e, (void) a;
+    buf_str(&s->what, "The callback returns to the loop.");
+    if (m->batch)
+        buf_fmt(&s->why, "%llu of this tick %s left to run.", (unsigned long long) m->batch, m->batch == 1 ? "is" : "are");
+    else
+        buf_str(&s->why, "This tick's share of the ready queue is used up: the next tick begins.");
+}
+
+SAY(handle_cancel) {
+    (void) e, (void) m;
+    buf_fmt(&s->what, "The callback %s is cancelled.", arg_text(a, "what"));
+    buf_str(&s->why, "It stays in the ready queue; the loop will skip it when its turn comes.");
+}
+
+SAY(timer_arm) {
+    (void) e;
+    uint64_t task = arg_id(a, "task");
+    if (task)
+        buf_fmt(&s->what, "Task '%s' arms a timer", ask_label(m, task));
+    else
+        buf_str(&s->what, "The loop arms a timer");
+    buf_str(&s->what, " for ");
+    say_seconds(&s->what, arg_number(a, "delay", 0));
+    buf_fmt(&s->what, " from now, at +%.3f s.", arg_number(a, "when", 0));
+    const Timer *first = NULL;
+    size_t total;
+    if (!ask_timers(m, &first, 1, &total))
+        return;
+    if (first->id == arg_id(a, "timer"))
+        buf_fmt(&s->why, total == 1 ? "It is the only one in the heap." : "It is now the first of %zu in the heap.", total);
+    else
+        buf_fmt(&s->why, "%zu are in the heap; the first is due at +%.3f s.", total, first->when);
+}
+
+SAY(timer_due) {
+    (void) e;
+    double late = m->ts - arg_number(a, "when", 0);
+    buf_fmt(&s->what, "The timer of +%.3f s is due and leaves the heap", arg_number(a, "when", 0));
+    if (late > 0.001) {
+        buf_str(&s->what, " (");
+        say_seconds(&s->what, late);
+        buf_str(&s->what, " late)");
+    }
+    buf_str(&s->what, ".");
+    if (m->gone_task)
+        buf_fmt(&s->why, "Task '%s' had armed it. ", ask_label(m, m->gone_task));
+    buf_str(&s->why, "Its callback goes to the end of the ready queue; it is not called right away.");
+}
+
+SAY(timer_cancel) {
+    (void) e;
+    buf_fmt(&s->what, "The timer of +%.3f s", m->gone_when);
+    if (m->gone_task)
+        buf_fmt(&s->what, ", armed by Task '%s',", ask_label(m, m->gone_task));
+    buf_fmt(&s->what, " is cancelled: nobody needs it any more (%s).", arg_text(a, "what"));
+    buf_fmt(&s->why, "%zu timer%s left.", m->timers.count, m->timers.count == 1 ? " is" : "s are");
+}
+
+SAY(watch) {
+    (void) m;
+    bool reads = e->kind == EV_READER_ADD || e->kind == EV_READER_REMOVE;
+    bool adds = e->kind == EV_READER_ADD || e->kind == EV_WRITER_ADD;
+    buf_fmt(&s->what, "The loop %s descriptor %.0f for %s (%s).", adds ? "will watch" : "no longer watches",
+            arg_number(a, "fd", 0), reads ? "reading" : "writing", arg_text(a, "what"));
+    if (adds)
+        buf_fmt(&s->why, "select() will return as soon as it %s.", reads ? "has something to read" : "has room to write");
+}
+
+SAY(exception_report) {
+    (void) e, (void) m;
+    buf_fmt(&s->what, "The loop reports: %s", arg_text(a, "message"));
+    if (*arg_text(a, "exception"))
+        buf_fmt(&s->what, ": %s", arg_text(a, "exception"));
+    buf_str(&s->why, "An exception that no task and no callback handled ends up here.");
+}
+
+/* ---- tasks ---- */
+
+SAY(task_create) {
+    uint64_t task = arg_id(a, "task"), parent = arg_id(a, "parent");
+    if (parent)
+        buf_fmt(&s->what, "Task '%s' creates Task '%s' from %s()", ask_label(m, parent), ask_label(m, task),
+                arg_text(a, "coro"));
+    else
+        buf_fmt(&s->what, "Task '%s' is created from %s()", ask_label(m, task), arg_text(a, "coro"));
+    at_place(&s->what, a);
+    buf_str(&s->what, ".");
+    buf_str(&s->why, "Nothing of it runs yet: it has to wait for its turn in the ready queue.");
+    (void) e;
+}
+
+SAY(task_name) {
+    (void) e, (void) m;
+    buf_fmt(&s->what, "A task is now called '%s'.", arg_text(a, "label"));
+}
+
+SAY(task_run) {
+    (void) e;
+    uint64_t task = arg_id(a, "task");
+    const char *why = arg_text(a, "why"), *func = arg_text(a, "func"), *value = arg_text(a, "value");
+    buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
+    if (!strcmp(why, "start")) {
+        buf_fmt(&s->what, "starts to run %s()", *func ? func : "its coroutine");
+    } else if (!strcmp(why, "throw")) {
+        buf_str(&s->what, "goes on");
+        if (*func)
+            buf_fmt(&s->what, " in %s()", func);
+    } else {
+        buf_str(&s->what, "goes on where it left off");
+        if (*func)
+            buf_fmt(&s->what, ", in %s()", func);
+    }
+    at_place(&s->what, a);
+    if (!strcmp(why, "throw"))
+        buf_fmt(&s->what, ", and its await raises %s", arg_text(a, "exception"));
+    buf_str(&s->what, ".");
+    if (*value && strcmp(value, "None"))
+        buf_fmt(&s->why, "Its await gives %s. ", value);
+    buf_str(&s->why, "It has the loop for itself until its next await: no other task can run meanwhile.");
+}
+
+SAY(task_wait) {
+    (void) e;
+    uint64_t task = arg_id(a, "task");
+    const char *what = arg_text(a, "what"), *kind = arg_text(a, "kind");
+    buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
+    if (!strcmp(kind, "ready")) {
+        buf_str(&s->what, "yields");
+        at_place(&s->what, a);
+        buf_str(&s->what, ": it lets the others go first and is ready again at once.");
+        return;
+    }
+    buf_fmt(&s->what, "reaches await %s", what);
+    at_place(&s->what, a);
+    buf_str(&s->what, " and lets go of the loop.");
+    wake_of(s, m, task);
+    if (model_ready(m))
+        buf_fmt(&s->why, "The loop is free for the %zu callback%s in the ready queue.", model_ready(m),
+                plural(model_ready(m)));
+}
+
+SAY(task_wake) {
+    (void) e;
+    uint64_t task = arg_id(a, "task"), by = arg_id(a, "by"), via = arg_id(a, "via");
+    say_task(&s->what, m, by);
+    if (!by)
+        s->what.s[0] = 'T';
+    buf_fmt(&s->what, " wakes Task '%s'", ask_label(m, task));
+    if (via && (model_task(m, via) || model_object(m, via))) {
+        buf_str(&s->what, ": ");
+        say_id(&s->what, m, via);
+        buf_str(&s->what, model_task(m, via) ? " has finished" : " is done");
+    } else {
+        buf_str(&s->what, ": what it waited for is done");
+    }
+    buf_str(&s->what, ".");
+    buf_fmt(&s->why, "'%s' does not run yet; it becomes ready and gets its turn in the queue.", ask_label(m, task));
+}
+
+SAY(task_cancel) {
+    (void) e;
+    uint64_t task = arg_id(a, "task");
+    say_task(&s->what, m, arg_id(a, "by"));
+    if (!arg_id(a, "by"))
+        s->what.s[0] = 'T';
+    buf_fmt(&s->what, " asks Task '%s' to cancel.", ask_label(m, task));
+    buf_fmt(&s->why, "Nothing happens to it yet: at its next step, CancelledError is raised at its await%s.",
+            model_task(m, task) && !model_task(m, task)->started ? ", and as it never started, its body will not run" : "");
+}
+
+static void say_waiting_for(Said *s, const Model *m, uint64_t task) {
+    size_t n = 0;
+    const Task *t, *first = NULL;
+    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->on == task && !state_over(t->state) && t->state != ST_RUNNING && (n++, !first))
+            first = t;
+    if (n == 1)
+        buf_fmt(&s->why, "Task '%s' was waiting for it.", first->label);
+    else if (n > 1)
+        buf_fmt(&s->why, "%zu tasks were waiting for it, '%s' among them.", n, first->label);
+}
+
+SAY(task_done) {
+    uint64_t task = arg_id(a, "task");
+    const char *state = arg_text(a, "state"), *message = arg_text(a, "message");
+    buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
+    if (!strcmp(state, "failed")) {
+        buf_fmt(&s->what, "fails with %s%s%s", arg_text(a, "exception"), *message ? ": " : "", message);
+        at_place(&s->what, a);
+        buf_str(&s->why, "The exception goes to whoever awaits the task. ");
+    } else if (!strcmp(state, "cancelled")) {
+        buf_str(&s->what, "is cancelled");
+        at_place(&s->what, a);
+    } else if (*arg_text(a, "result") && strcmp(arg_text(a, "result"), "None")) {
+        buf_fmt(&s->what, "finishes and returns %s", arg_text(a, "result"));
+    } else {
+        buf_str(&s->what, "finishes");
+    }
+    buf_str(&s->what, ".");
+    say_waiting_for(s, m, task);
+    (void) e;
+}
+
+SAY(line_step) {
+    buf_fmt(&s->what, "Task '%s' comes to await %s", ask_label(m, e->task), arg_text(a, "what"));
+    at_place(&s->what, a);
+    buf_str(&s->what, ".");
+    buf_str(&s->why, "If the answer is there already, it goes on; if not, it will let go of the loop.");
+}
+
+/* ---- futures, primitives, output ---- */
+
+SAY(object_make) {
+    (void) m, (void) e;
+    const char *label = arg_text(a, "label"), *type = arg_text(a, "type"), *state = arg_text(a, "state");
+    buf_fmt(&s->what, "%s now exists", *label ? label : type);
+    if (*state)
+        buf_fmt(&s->what, ": %s", state);
+    buf_str(&s->what, ".");
+    int n = cJSON_GetArraySize(arg(a, "children"));
+    if (n > 0)
+        buf_fmt(&s->why, "It watches over %d task%s.", n, plural(n));
+    if (arg_number(a, "deadline", -1) >= 0)
+        buf_fmt(&s->why, "Its deadline is +%.3f s.", arg_number(a, "deadline", 0));
+}
+
+static void say_contents(Buf *out, const Model *m, const cJSON *a) {
+    const cJSON *items = arg(a, "items");
+    int n = cJSON_GetArraySize(items), waiters = cJSON_GetArraySize(arg(a, "waiters"));
+    if (items && n == 0)
+        buf_str(out, "It is empty. ");
+    else if (items)
+        buf_fmt(out, "It holds %d item%s; next to leave is %s. ", n, plural(n), cJSON_GetArrayItem(items, 0)->valuestring ?
+                cJSON_GetArrayItem(items, 0)->valuestring : "?");
+    if (waiters > 0) {
+        const cJSON *first = cJSON_GetArrayItem(arg(a, "waiters"), 0);
+        buf_fmt(out, waiters == 1 ? "'%s' is waiting (%s)." : "'%1$s' is first of %3$d waiting (%2$s).",
+                ask_label(m, arg_id(first, "task")), arg_text(first, "as"), waiters);
+    }
+}
+
+SAY(object_change) {
+    const char *label = arg_text(a, "label"), *why = arg_text(a, "why");
+    buf_fmt(&s->what, "%s: %s", *label ? label : arg_text(a, "type"), *why ? why : "changed");
+    if (e->task && strncmp(why, "'", 1))
+        buf_fmt(&s->what, " by Task '%s'", ask_label(m, e->task));
+    if (*arg_text(a, "state"))
+        buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
+    buf_str(&s->what, ".");
+    say_contents(&s->why, m, a);
+}
+
+SAY(object_drop) {
+    (void) e;
+    (void) a;
+    buf_fmt(&s->what, "%s is no longer needed and is gone.", *m->gone ? m->gone : "An object");
+}
+
+static void quoted(Buf *out, const char *text) {
+    size_t n = strlen(text);
+    bool newline = n && text[n - 1] == '\n';
+    buf_str(out, "\"");
+    for (const char *p = text; p < text + n - newline && p < text + 160; p++)
+        buf_add(out, *p == '\n' ? " " : p, 1);
+    buf_str(out, n > 160 ? "…\"" : "\"");
+}
+
+SAY(output) {
+    if (e->kind == EV_RAW_OUTPUT)
+        buf_str(&s->what, "The program writes");
+    else if (e->task)
+        buf_fmt(&s->what, "Task '%s' prints", ask_label(m, e->task));
+    else
+        buf_str(&s->what, "The program prints");
+    buf_str(&s->what, arg_number(a, "fd", 1) == 2 ? " to standard error: " : ": ");
+    quoted(&s->what, arg_text(a, "text"));
+    if (e->kind == EV_RAW_OUTPUT)
+        buf_str(&s->why, "It came past the loop (a plain printf, perhaps), so the trace does not say which task wrote it.");
+}
+
+SAY(unknown) {
+    (void) m, (void) a;
+    buf_str(&s->what, "An event that this tracer does not know.");
+    buf_fmt(&s->why, "%.*s", e->length > 200 ? 200 : (int) e->length, e->line);
+}
+
+/* ---- which function for which event ---- */
+
+typedef void Say(Said *, const Model *, const Event *, const cJSON *);
+
+static Say *const says[EV_KINDS] = {
+    [EV_TRACE_BEGIN] = say_trace_begin, [EV_TRACE_END] = say_trace_end, [EV_PROGRAM_END] = say_program_end,
+    [EV_LOOP_START] = say_loop_start, [EV_LOOP_STOP] = say_loop_stop,
+    [EV_TICK_BEGIN] = say_tick_begin, [EV_TICK_RUN] = say_tick_run,
+    [EV_SELECT_ENTER] = say_select_enter, [EV_SELECT_LEAVE] = say_select_leave,
+    [EV_HANDLE_READY] = say_handle_ready, [EV_HANDLE_RUN] = say_handle_run, [EV_HANDLE_END] = say_handle_end,
+    [EV_HANDLE_CANCEL] = say_handle_cancel, [EV_TIMER_ARM] = say_timer_arm, [EV_TIMER_DUE] = say_timer_due,
+    [EV_TIMER_CANCEL] = say_timer_cancel, [EV_READER_ADD] = say_watch, [EV_READER_REMOVE] = say_watch,
+    [EV_WRITER_ADD] = say_watch, [EV_WRITER_REMOVE] = say_watch, [EV_EXCEPTION_REPORT] = say_exception_report,
+    [EV_TASK_CREATE] = say_task_create, [EV_TASK_NAME] = say_task_name, [EV_TASK_RUN] = say_task_run,
+    [EV_TASK_WAIT] = say_task_wait, [EV_TASK_WAKE] = say_task_wake, [EV_TASK_CANCEL] = say_task_cancel,
+    [EV_TASK_DONE] = say_task_done, [EV_LINE_STEP] = say_line_step, [EV_OBJECT_MAKE] = say_object_make,
+    [EV_OBJECT_CHANGE] = say_object_change, [EV_OBJECT_DROP] = say_object_drop,
+    [EV_OUTPUT] = say_output, [EV_RAW_OUTPUT] = say_output, [EV_UNKNOWN] = say_unknown,
+};
+
+void narrate(Said *out, const Model *m, const Log *log) {
+    buf_clear(&out->what);
+    buf_clear(&out->why);
+    buf_clear(&out->wake);
+    if (m->k == 0) {
+        buf_str(&out->what, "Nothing has happened yet.");
+        buf_str(&out->why, "Press → for the first step, or Space to let it run.");
+        return;
+    }
+    const Event *e = log_step(log, m->k);
+    Open open = event_open(e);
+    says[e->kind](out, m, e, open.args);
+    event_close(&open);
+}

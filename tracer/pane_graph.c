@@ -1,0 +1,190 @@
+/* pane_graph.c: who waits for whom, as a forest: under each task stands what it waits for, and under that whoever must
+ * act first. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "view.h"
+
+enum { DEEPEST = 12, CHILDREN = 6 };
+
+typedef struct Walk {
+    View *v;
+    SDL_Rect in;
+    int y, height, skip;
+    size_t rows;
+    uint64_t path[DEEPEST];                       /* to find circles */
+    bool open[DEEPEST];                           /* does a branch go on below, at this depth? */
+} Walk;
+
+static bool begin_row(Walk *w) {
+    w->rows++;
+    if (w->skip > 0) {
+        w->skip--;
+        return false;
+    }
+    return w->y + w->height <= w->in.y + w->in.h;
+}
+
+/* The lines that lead to a row; returns where its text begins. */
+static int elbow(Walk *w, int depth, bool last) {
+    Canvas *c = w->v->c;
+    int step = pt(c, 15), x = w->in.x, thick = pt(c, 1.3), middle = w->y + w->height / 2;
+    for (int i = 0; i + 1 < depth; i++)
+        if (w->open[i + 1])
+            fill(c, (SDL_Rect) {x + i * step + pt(c, 6), w->y, thick, w->height}, FAINT);
+    if (depth) {
+        int at = x + (depth - 1) * step + pt(c, 6);
+        fill(c, (SDL_Rect) {at, w->y, thick, last ? w->height / 2 : w->height}, FAINT);
+        fill(c, (SDL_Rect) {at, middle, step - pt(c, 8), thick}, FAINT);
+    }
+    return x + depth * step;
+}
+
+static void words_row(Walk *w, int depth, bool last, SDL_Color color, const char *words) {
+    if (!begin_row(w))
+        return;
+    int x = elbow(w, depth, last);
+    text_fit(w->v->c, SMALL, x, w->y + (w->height - text_height(w->v->c, SMALL)) / 2, w->in.x + w->in.w - x, color, words);
+    w->y += w->height;
+}
+
+static void task_row(Walk *w, const Task *t, int depth, bool last, const char *note) {
+    Canvas *c = w->v->c;
+    if (!begin_row(w))
+        return;
+    int x = elbow(w, depth, last), right = w->in.x + w->in.w, h = w->height - pt(c, 4);
+    x += chip(c, x, w->y + pt(c, 2), h, right - x, t->state, t->label) + pt(c, 6);
+    if (right - x > pt(c, 30))
+        text_fit(c, SMALL, x, w->y + (w->height - text_height(c, SMALL)) / 2, right - x, DIM, note);
+    w->y += w->height;
+}
+
+static void walk_task(Walk *w, const Task *t, int depth, bool last);
+
+static void walk_children(Walk *w, const Object *o, int depth) {
+    const Model *m = &w->v->s->now;
+    size_t left = 0, shown = 0;
+    for (size_t i = 0; i < o->children->n; i++) {
+        const Task *t = model_task(m, o->children->at[i].number);
+        left += t && !state_over(t->state);
+    }
+    for (size_t i = 0; i < o->children->n && shown < CHILDREN; i++) {
+        const Task *t = model_task(m, o->children->at[i].number);
+        if (!t || state_over(t->state))
+            continue;
+        shown++;
+        walk_task(w, t, depth, shown == left);
+    }
+    if (left > shown) {
+        char words[60];
+        snprintf(words, sizeof words, "… %zu more unfinished", left - shown);
+        words_row(w, depth, true, DIM, words);
+    }
+}
+
+static void walk_object(Walk *w, const Object *o, const char *role, size_t place, int depth) {
+    const Task *holder = model_task(&w->v->s->now, o->holder);
+    bool family = o->children && o->children->n;
+    char *words = xformat(*role && o->waiters->n > 1 ? "%s: %s, number %zu in line" : *role ? "%s: %s" : "%s", *o->label ?
+                          o->label : o->type, role, place + 1);
+    w->open[depth] = false;
+    words_row(w, depth, true, TEXT, words);
+    free(words);
+    if (depth + 1 >= DEEPEST)
+        return;
+    if (holder && !state_over(holder->state))
+        walk_task(w, holder, depth + 1, true);
+    else if (family)
+        walk_children(w, o, depth + 1);
+}
+
+static bool on_path(const Walk *w, uint64_t id, int depth) {
+    for (int i = 0; i < depth; i++)
+        if (w->path[i] == id)
+            return true;
+    return false;
+}
+
+static void note_of(const Model *m, const Task *t, Buf *b) {
+    const Timer *timer = pmap_get(&m->timers, t->timer);
+    if (t->state == ST_SLEEPING && timer)
+        buf_fmt(b, "until +%.3f", timer->when);
+    else if (t->state == ST_READY || t->state == ST_RUNNING)
+        buf_str(b, state_name(t->state));
+    else
+        buf_str(b, t->what);
+}
+
+static void walk_task(Walk *w, const Task *t, int depth, bool last) {
+    const Model *m = &w->v->s->now;
+    const char *role = "";
+    size_t place = 0;
+    Buf note = {0};
+    if (on_path(w, t->id, depth)) {
+        char *words = xformat("%s: a circle!", t->label);
+        words_row(w, depth, last, ALARM, words);
+        free(words);
+        return;
+    }
+    note_of(m, t, &note);
+    task_row(w, t, depth, last, buf_text(&note));
+    buf_free(&note);
+    w->path[depth] = t->id;
+    w->open[depth] = !last;
+    if (depth + 1 >= DEEPEST || t->state != ST_WAITING)
+        return;
+    const Object *line = ask_waits_in(m, t->id, &role, &place);
+    const Task *on = model_task(m, t->on);
+    const Object *future = model_object(m, t->on);
+    if (on && !state_over(on->state))
+        walk_task(w, on, depth + 1, true);
+    else if (line)
+        walk_object(w, line, role, place, depth + 1);
+    else if (future)
+        walk_object(w, future, "", 0, depth + 1);
+}
+
+/* Nobody waits for it, as far as is known: so it stands at the left. */
+static void mark_awaited(const Model *m, Pmap *awaited) {
+    const Task *t;
+    const Object *o;
+    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->state == ST_WAITING && model_task(m, t->on))
+            pmap_make(awaited, t->on);
+    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++)
+        for (size_t i = 0; o->children && i < o->children->n; i++)
+            pmap_make(awaited, o->children->at[i].number);
+}
+
+void draw_graph(View *v, SDL_Rect r) {
+    static const CellKind mark = {sizeof(Cell), NULL, NULL};
+    const Model *m = &v->s->now;
+    Pmap awaited = {.kind = &mark};
+    SDL_Rect in = pane_box(v, P_GRAPH, r, "Who waits for whom", "");
+    Walk w = {.v = v, .in = in, .y = in.y, .height = pt(v->c, 25), .skip = v->scroll[P_GRAPH]};
+    const Task *t;
+    bool any = false;
+    mark_awaited(m, &awaited);
+    clip_push(v->c, in);
+    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++) {
+        if (state_over(t->state) || pmap_get(&awaited, t->id))
+            continue;
+        any = true;
+        if (w.rows < 4000)
+            walk_task(&w, t, 0, true);
+    }
+    /* A circle has no beginning: if nothing was shown, start anywhere. */
+    for (uint64_t k = 0; !any && (t = pmap_from(&m->tasks, &k)); k++)
+        if (!state_over(t->state))
+            any = true, walk_task(&w, t, 0, true);
+    clip_pop(v->c);
+    if (!any)
+        text_wrap(v->c, NORMAL, in, 2, FAINT, m->tasks.count ? "All tasks have finished." : "There is no task yet.");
+    int seen = in.h / w.height;
+    pane_scroll(v, P_GRAPH, (int) w.rows, seen);
+    int below = (int) w.rows - v->scroll[P_GRAPH] - seen;
+    if (below > 0)
+        text_fmt(v->c, SMALL, r.x + r.w - pt(v->c, 76), r.y + pt(v->c, 7), pt(v->c, 66), WARN, "%d below", below);
+    pmap_free(&awaited);
+}

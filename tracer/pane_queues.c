@@ -1,0 +1,102 @@
+/* pane_queues.c: the ready queue, front first, and the timers, next first. */
+#include <stdio.h>
+#include <string.h>
+
+#include "view.h"
+
+enum { MOST = 256 };
+
+static bool is_step(const Handle *h) {
+    return h->task && (!strcmp(h->what, "step") || !strcmp(h->what, "wakeup"));
+}
+
+static void ready_row(View *v, SDL_Rect r, int place, const Handle *h) {
+    Canvas *c = v->c;
+    const Model *m = &v->s->now;
+    const Task *t = model_task(m, h->task);
+    int w = text_fmt(c, SMALL, r.x, r.y + pt(c, 3), pt(c, 40), FAINT, "%d", place), gap = pt(c, 22);
+    (void) w;
+    if (is_step(h) && t)
+        w = chip(c, r.x + gap, r.y, r.h - pt(c, 4), r.w - gap, h->cancelled ? ST_CANCELLED : ST_READY, t->label);
+    else
+        text_fit(c, NORMAL, r.x + gap, r.y + pt(c, 1), r.w - gap, h->cancelled ? FAINT : TEXT, h->what);
+    int left = r.w - gap - w - pt(c, 8);
+    if (is_step(h) && t && h->cancelled && left > pt(c, 30))
+        text_fit(c, SMALL, r.x + r.w - left, r.y + pt(c, 3), left, FAINT, "cancelled");
+}
+
+static void draw_ready(View *v, SDL_Rect in, int rows, int height) {
+    Canvas *c = v->c;
+    const Model *m = &v->s->now;
+    size_t n = model_ready(m);
+    const Handle *h;
+    int row = 0, place = 1, skip = v->scroll[P_QUEUES];
+    if (!n)
+        text_fit(c, NORMAL, in.x, in.y, in.w, FAINT, "empty: nothing is ready");
+    for (uint64_t k = m->head; n && row < rows && (h = pmap_from(&m->ready, &k)); k++, place++) {
+        if (skip > 0) {
+            skip--;
+            continue;
+        }
+        if (row == rows - 1 && n - place > 0) {
+            more_row(v, in.x, in.y + row * height, in.w, n - place + 1, "in the queue");
+            return;
+        }
+        ready_row(v, (SDL_Rect) {in.x, in.y + row++ * height, in.w, height}, place, h);
+    }
+}
+
+static void timer_row(View *v, SDL_Rect r, const Timer *t) {
+    Canvas *c = v->c;
+    const Model *m = &v->s->now;
+    char when[32];
+    snprintf(when, sizeof when, "+%.3f", t->when);
+    int w = text_width(c, CODE, when, -1) + pt(c, 8);
+    text_fit(c, CODE, r.x, r.y, r.w, TEXT, when);
+    const Task *task = model_task(m, t->task);
+    bool sleeps = task && task->timer == t->id && task->state == ST_SLEEPING;
+    if (sleeps)
+        chip(c, r.x + w, r.y, r.h - pt(c, 4), r.w - w, ST_SLEEPING, task->label);
+    else
+        text_fmt(c, SMALL, r.x + w, r.y + pt(c, 1), r.w - w, DIM, "%s%s%s", t->what, task ? " of " : "",
+                 task ? task->label : "");
+}
+
+static void draw_timers(View *v, SDL_Rect in, int rows, int height) {
+    const Timer *timers[MOST];
+    size_t total, skip = v->scroll[P_QUEUES];
+    size_t n = ask_timers(&v->s->now, timers, MOST, &total);
+    if (!n)
+        text_fit(v->c, NORMAL, in.x, in.y, in.w, FAINT, "none armed");
+    skip = skip + rows > n ? n > (size_t) rows ? n - rows : 0 : skip;
+    for (int row = 0; row < rows && skip + row < n; row++) {
+        int y = in.y + row * height;
+        size_t left = total - skip - row;
+        if (row == rows - 1 && left > 1) {
+            more_row(v, in.x, y, in.w, left, "timers");
+            return;
+        }
+        timer_row(v, (SDL_Rect) {in.x, y, in.w, height}, timers[skip + row]);
+    }
+}
+
+void draw_queues(View *v, SDL_Rect r) {
+    Canvas *c = v->c;
+    const Model *m = &v->s->now;
+    int gap = pt(c, 8), height = pt(c, 26), timers = (r.h - gap) * 48 / 100;
+    SDL_Rect upper = {r.x, r.y, r.w, r.h - gap - timers}, lower = {r.x, r.y + r.h - timers, r.w, timers};
+    char note[40] = "";
+    if (model_ready(m))
+        snprintf(note, sizeof note, "%zu, next one first", model_ready(m));
+    SDL_Rect in = pane_box(v, P_QUEUES, upper, "Ready queue", note);
+    pane_scroll(v, P_QUEUES, (int) (model_ready(m) > m->timers.count ? model_ready(m) : m->timers.count), in.h / height);
+    clip_push(c, in);
+    draw_ready(v, in, in.h / height, height);
+    clip_pop(c);
+    snprintf(note, sizeof note, m->timers.count ? "%zu, next one first" : "%.0zu", m->timers.count);
+    in = pane_box(v, P_QUEUES, lower, "Timer heap", note);
+    clip_push(c, in);
+    draw_timers(v, in, in.h / height, height);
+    clip_pop(c);
+    v->at[P_QUEUES] = r;
+}

@@ -1,0 +1,81 @@
+/* source.c: see source.h. */
+#include "source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *slurp(const char *path) {
+    enum { LARGEST = 64 << 20 };
+    FILE *in = fopen(path, "rb");
+    if (!in)
+        return NULL;
+    Buf all = {0};
+    char part[65536];
+    for (size_t n; all.len < LARGEST && (n = fread(part, 1, sizeof part, in)) > 0;)
+        buf_add(&all, part, n);
+    bool bad = ferror(in);
+    fclose(in);
+    if (bad) {
+        buf_free(&all);
+        return NULL;
+    }
+    buf_add(&all, "", 0);
+    return all.s;
+}
+
+static bool try_path(Source *source, char *path) {
+    source->text = slurp(path);
+    if (source->text)
+        source->found = path;
+    else
+        free(path);
+    return source->text != NULL;
+}
+
+static void find(Sources *s, Source *source) {
+    const char *slash = strrchr(source->file, '/'), *base = slash ? slash + 1 : source->file;
+    if (!*source->file || try_path(source, xcopy(source->file)))
+        return;
+    for (size_t i = 0; i < s->folders.n; i++)
+        if ((*source->file != '/' && try_path(source, xformat("%s/%s", s->folders.at[i], source->file))) ||
+            try_path(source, xformat("%s/%s", s->folders.at[i], base)))
+            return;
+}
+
+static void cut(Source *source) {
+    for (char *line = source->text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next)
+            *next++ = '\0';
+        size_t n = strlen(line);
+        if (n && line[n - 1] == '\r')
+            line[n - 1] = '\0';
+        if (next || *line)
+            vec_push(source->lines, line);
+    }
+}
+
+const Source *source_get(Sources *s, const char *file) {
+    for (size_t i = 0; i < s->at.n; i++)
+        if (!strcmp(s->at.at[i]->file, file))
+            return s->at.at[i];
+    Source *source = xalloc(sizeof *source);
+    source->file = intern(file);
+    find(s, source);
+    if (source->text)
+        cut(source);
+    vec_push(s->at, source);
+    return source;
+}
+
+void sources_free(Sources *s) {
+    for (size_t i = 0; i < s->at.n; i++) {
+        free(s->at.at[i]->found);
+        free(s->at.at[i]->text);
+        vec_free(s->at.at[i]->lines);
+        free(s->at.at[i]);
+    }
+    vec_free(s->at);
+    vec_free(s->folders);
+}

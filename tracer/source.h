@@ -1,0 +1,22 @@
+/* source.h: the text of source files, found where the trace says or near the recording. */
+#ifndef TRACER_SOURCE_H
+#define TRACER_SOURCE_H
+
+#include "buf.h"
+
+typedef struct Source {
+    const char *file;                             /* as the trace names it; interned */
+    char *found;                                  /* where it was read from; NULL = nowhere */
+    char *text;                                   /* all of it, newlines replaced by terminators */
+    VEC(const char *) lines;
+} Source;
+
+typedef struct Sources {
+    VEC(Source *) at;
+    VEC(const char *) folders;                    /* where else to look */
+} Sources;
+
+const Source *source_get(Sources *s, const char *file);           /* never NULL */
+void sources_free(Sources *s);
+
+#endif

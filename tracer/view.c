@@ -1,0 +1,122 @@
+/* view.c: the layout, and what the panes share. */
+#include "view.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const Style TITLE = {BOLD, 13}, SMALL = {SANS, 13}, NORMAL = {SANS, 15}, STRONG = {BOLD, 15}, CODE = {MONO, 15},
+            CODE_BOLD = {MONO_BOLD, 15}, NOTE = {SANS, 16}, LARGE = {BOLD, 21}, HUGE_ = {BOLD, 30};
+
+void view_init(View *v, Canvas *c, Session *s) {
+    *v = (View) {.c = c, .s = s, .zoom = 1, .step_width = 12, .focus = P_SOURCE, .shown_file = ""};
+}
+
+void view_free(View *v) {
+    said_free(&v->said);
+    sources_free(&v->sources);
+    vec_free(v->lane_rows);
+    buf_free(&v->words);
+}
+
+SDL_Rect inset(SDL_Rect r, int by) {
+    return (SDL_Rect) {r.x + by, r.y + by, r.w - 2 * by, r.h - 2 * by};
+}
+
+SDL_Rect pane_box(View *v, Pane which, SDL_Rect r, const char *title, const char *note) {
+    Canvas *c = v->c;
+    bool focus = v->focus == which;
+    v->at[which] = r;
+    round_frame(c, r, pt(c, 6), PANEL, focus ? mix(EDGE, ACCENT, 0.55) : EDGE, pt(c, 1) > 0 ? pt(c, 1) : 1);
+    int x = r.x + pt(c, 12), y = r.y + pt(c, 7), room = r.w - pt(c, 24);
+    int w = text_fit(c, TITLE, x, y, room, focus ? ACCENT : DIM, title);
+    if (note && *note)
+        text_fit(c, SMALL, x + w + pt(c, 10), y, room - w - pt(c, 10), FAINT, note);
+    int top = y + text_height(c, TITLE) + pt(c, 5);
+    return (SDL_Rect) {r.x + pt(c, 12), top, r.w - pt(c, 24), r.y + r.h - top - pt(c, 8)};
+}
+
+int chip_width(Canvas *c, int h, int room, const char *label) {
+    int w = h + text_width(c, SMALL, label, -1) + pt(c, 9);
+    return w < room ? w : room;
+}
+
+int chip(Canvas *c, int x, int y, int h, int room, State state, const char *label) {
+    int w = chip_width(c, h, room, label), size = h * 6 / 10, ty = y + (h - text_height(c, SMALL)) / 2;
+    if (w < h + pt(c, 8))
+        return 0;
+    SDL_Color color = state_color(state), ink = state_ink(state);
+    if (state == ST_CANCELLED || state == ST_DONE)
+        round_frame(c, (SDL_Rect) {x, y, w, h}, pt(c, 4), PANEL, color, pt(c, 1.5)), ink = TEXT;
+    else
+        round_fill(c, (SDL_Rect) {x, y, w, h}, pt(c, 4), color);
+    icon(c, state_icon(state), x + (h - size) / 2, y + (h - size) / 2, size, ink);
+    text_fit(c, SMALL, x + h, ty, w - h - pt(c, 6), ink, label);
+    return w;
+}
+
+void more_row(View *v, int x, int y, int room, size_t n, const char *what) {
+    text_fmt(v->c, SMALL, x, y, room, DIM, "… %zu more %s", n, what);
+}
+
+void pane_scroll(View *v, Pane which, int rows, int seen) {
+    v->rows[which] = rows;
+    v->seen[which] = seen;
+    int most = rows > seen ? rows - seen : 0;
+    if (v->scroll[which] > most)
+        v->scroll[which] = most;
+    if (v->scroll[which] < 0)
+        v->scroll[which] = 0;
+}
+
+State event_state(const View *v, uint64_t *task) {
+    const Model *m = &v->s->now;
+    const Event *e = m->k ? log_step(&v->s->history.log, m->k) : NULL;
+    *task = e && e->task ? e->task : m->running;
+    const Task *t = model_task(m, *task);
+    return t ? t->state : ST_NONE;
+}
+
+/* ---- layout ---- */
+
+typedef void Draw(View *, SDL_Rect);
+
+static Draw *const draws[PANES] = {NULL, draw_source, draw_output, draw_tick, draw_lanes, draw_queues, draw_objects,
+                                   draw_graph};
+
+static void draw_panes(View *v, SDL_Rect r) {
+    Canvas *c = v->c;
+    int gap = pt(c, 8);
+    int left = (r.w - gap) * 43 / 100, right = r.w - gap - left, x = r.x + left + gap;
+    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap, lanes = rest * 46 / 100;
+    int low = rest - lanes, y = r.y + tick + gap, third = (right - 2 * gap) / 3;
+    draw_source(v, (SDL_Rect) {r.x, r.y, left, r.h - output - gap});
+    draw_output(v, (SDL_Rect) {r.x, r.y + r.h - output, left, output});
+    draw_tick(v, (SDL_Rect) {x, r.y, right, tick});
+    draw_lanes(v, (SDL_Rect) {x, y, right, lanes});
+    y += lanes + gap;
+    draw_queues(v, (SDL_Rect) {x, y, third, low});
+    draw_objects(v, (SDL_Rect) {x + third + gap, y, third, low});
+    draw_graph(v, (SDL_Rect) {x + 2 * (third + gap), y, right - 2 * (third + gap), low});
+}
+
+void view_draw(View *v) {
+    Canvas *c = v->c;
+    double fit = c->w / 1280.0 < c->h / 800.0 ? c->w / 1280.0 : c->h / 800.0;
+    c->scale = (fit < 0.8 ? 0.8 : fit) * v->zoom;
+    memset(v->at, 0, sizeof v->at);
+    v->tracks = (SDL_Rect) {0};
+    narrate(&v->said, &v->s->now, &v->s->history.log);
+    fill(c, (SDL_Rect) {0, 0, c->w, c->h}, BACK);
+    int gap = pt(c, 8), top = pt(c, 44), say = pt(c, 112), scrub = pt(c, 26);
+    draw_top(v, (SDL_Rect) {0, 0, c->w, top});
+    draw_say(v, (SDL_Rect) {gap, top + gap, c->w - 2 * gap, say});
+    SDL_Rect rest = {gap, top + say + 2 * gap, c->w - 2 * gap, c->h - top - say - scrub - 3 * gap};
+    if (v->big)
+        draws[v->big](v, rest);
+    else
+        draw_panes(v, rest);
+    draw_scrub(v, (SDL_Rect) {gap, c->h - scrub, c->w - 2 * gap, scrub});
+    if (v->help)
+        draw_help(v);
+    SDL_RenderPresent(c->r);
+}
