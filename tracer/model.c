@@ -189,7 +189,7 @@ ON(tick_begin) {
     m->phase = PH_BEGIN;
     m->batch = m->handle = 0;
     double ready = arg_number(a, "ready", (double) model_ready(m));
-    while (model_ready(m) > ready && front(m)->cancelled)
+    while (front(m) && model_ready(m) > ready && front(m)->cancelled)
         pop_ready(m);
 }
 
@@ -238,12 +238,13 @@ ON(handle_run) {
     (void) e;
     uint64_t id = arg_id(a, "handle");
     if (front(m) && (front(m)->id == id || is_queued(m, id))) {
-        while (front(m)->id != id)
+        while (front(m) && front(m)->id != id)
             pop_ready(m);
         pop_ready(m);
     }
     m->phase = PH_RUN;
     m->handle = id;
+    m->handle_task = arg_id(a, "task");
     m->handle_what = intern(arg_text(a, "what"));
 }
 

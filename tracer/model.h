@@ -91,6 +91,7 @@ typedef struct Model {
     uint64_t tick;
     uint64_t running;                             /* the task, 0 = the loop */
     uint64_t handle;                              /* the handle that runs, 0 = none */
+    uint64_t handle_task;
     const char *handle_what;
     double select_timeout;                        /* -1 = without end */
     bool in_select, loop_runs, ended;

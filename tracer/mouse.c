@@ -35,13 +35,15 @@ static void click_lanes(View *v, int x, int y) {
 }
 
 static void click_source(View *v, int x, int y) {
-    SDL_Rect r = v->at[P_SOURCE];
-    int first = r.y + pt(v->c, 12) + text_height(v->c, TITLE);
-    if (!v->line_height || y < first)
-        return;
-    v->chosen_line = v->top_line + (y - first) / v->line_height;
-    if (x < r.x + pt(v->c, 56))
-        session_break(v->s, v->shown_file, v->chosen_line);
+    int n = v->line_height ? v->seen[P_SOURCE] : 0;
+    for (int i = 0; i < n && i < ROOM_LINES; i++) {
+        RowPlace at = v->row_line[i];
+        if (y < at.y || y >= at.y + at.height)
+            continue;
+        v->chosen_line = at.line;
+        if (x < v->at[P_SOURCE].x + pt(v->c, 56))
+            session_break(v->s, v->shown_file, at.line);
+    }
 }
 
 static void press(App *app, const SDL_MouseButtonEvent *b) {

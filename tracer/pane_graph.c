@@ -86,8 +86,8 @@ static void walk_children(Walk *w, const Object *o, int depth) {
 static void walk_object(Walk *w, const Object *o, const char *role, size_t place, int depth) {
     const Task *holder = model_task(&w->v->s->now, o->holder);
     bool family = o->children && o->children->n;
-    char *words = xformat(*role && o->waiters->n > 1 ? "%s: %s, number %zu in line" : *role ? "%s: %s" : "%s", *o->label ?
-                          o->label : o->type, role, place + 1);
+    char *words = xformat(*role && o->waiters->n > 1 ? "%s, %s %zu" : *role ? "%s, %s" : "%s", *o->label ? o->label :
+                          o->type, role, place + 1);
     w->open[depth] = false;
     words_row(w, depth, true, TEXT, words);
     free(words);
@@ -184,7 +184,10 @@ void draw_graph(View *v, SDL_Rect r) {
     int seen = in.h / w.height;
     pane_scroll(v, P_GRAPH, (int) w.rows, seen);
     int below = (int) w.rows - v->scroll[P_GRAPH] - seen;
-    if (below > 0)
-        text_fmt(v->c, SMALL, r.x + r.w - pt(v->c, 76), r.y + pt(v->c, 7), pt(v->c, 66), WARN, "%d below", below);
+    if (below > 0 && seen > 0) {                  /* the last row makes room for saying how many there are */
+        int y = in.y + (seen - 1) * w.height;
+        fill(v->c, (SDL_Rect) {in.x, y, in.w, in.y + in.h - y}, PANEL);
+        more_row(v, in.x, y + pt(v->c, 4), in.w, below + 1, "rows");
+    }
     pmap_free(&awaited);
 }

@@ -190,7 +190,7 @@ static void draw_wakes(View *v, const Axis *a, int bottom) {
         Open open = event_open(e);
         uint64_t by = arg_id(open.args, e->kind == EV_TASK_CREATE ? "parent" : "by");
         event_close(&open);
-        int from = by ? lane_y(v, by) : v->lane_top, to = lane_y(v, e->task), x = axis_x(v, a, k);
+        int from = by ? lane_y(v, by) : v->lane_top - v->lane_height / 2, to = lane_y(v, e->task), x = axis_x(v, a, k);
         if (from < 0 || to < 0 || from == to || to > bottom || from > bottom)
             continue;
         SDL_Color color = e->kind == EV_TASK_WAKE ? TEXT : e->kind == EV_TASK_CREATE ? GOOD : ALARM;
@@ -219,6 +219,57 @@ static void draw_counts(View *v, int x, int y, int room) {
     }
 }
 
+/* ---- the loop's own lane: what it does between the tasks ---- */
+
+typedef enum Doing { LOOP_NOTHING, LOOP_SELECT, LOOP_TIMERS, LOOP_CALLBACK, LOOP_TASK } Doing;
+
+static Doing doing_after(const Event *e, Doing before) {
+    switch (e->kind) {
+    case EV_SELECT_ENTER: return LOOP_SELECT;
+    case EV_SELECT_LEAVE: return LOOP_TIMERS;
+    case EV_HANDLE_RUN: return LOOP_CALLBACK;
+    case EV_TASK_RUN: return LOOP_TASK;
+    case EV_TASK_WAIT: case EV_TASK_DONE: return LOOP_CALLBACK;
+    case EV_HANDLE_END: case EV_TICK_RUN: case EV_TICK_BEGIN: case EV_LOOP_STOP: return LOOP_NOTHING;
+    default: return before;
+    }
+}
+
+static void draw_doing(View *v, const Axis *a, int y, int h, size_t from, size_t to, Doing doing) {
+    static const char *const words[] = {"", "select", "timers", "callback", ""};
+    Canvas *c = v->c;
+    int x0 = axis_x(v, a, from), x1 = axis_x(v, a, to);
+    if (doing == LOOP_NOTHING || doing == LOOP_TASK || x1 <= x0)
+        return;
+    SDL_Rect bar = {x0, y + h / 8, x1 - x0 - 1, h * 3 / 4};
+    fill(c, bar, doing == LOOP_SELECT ? RGB(0x4A5A78) : doing == LOOP_TIMERS ? RGB(0x5A4A66) : RGB(0x55555F));
+    if (bar.w >= text_width(c, SMALL, words[doing], -1) + pt(c, 4))
+        text(c, SMALL, x0 + pt(c, 3), y + (h - text_height(c, SMALL)) / 2, TEXT, words[doing], -1);
+}
+
+static void draw_loop_lane(View *v, const Axis *a, SDL_Rect in, int y, int h) {
+    enum { FAR = 2000, BACK_AT_MOST = 200 };
+    const Log *log = &v->s->history.log;
+    Canvas *c = v->c;
+    int size = h * 6 / 10;
+    icon(c, ICON_LOOP, in.x + pt(c, 4), y + (h - size) / 2, size, DIM);
+    text_fit(c, NORMAL, in.x + pt(c, 11) + size, y + (h - text_height(c, NORMAL)) / 2, v->tracks.x - in.x - size, DIM,
+             "the loop");
+    if (a->last - a->first > FAR)
+        return;
+    Doing doing = LOOP_NOTHING;
+    size_t begin = a->first > BACK_AT_MOST ? a->first - BACK_AT_MOST : 1, since = a->first;
+    for (size_t k = begin; k <= a->last; k++) {
+        Doing next = doing_after(log_step(log, k), doing);
+        if (k >= a->first && next != doing) {
+            draw_doing(v, a, y, h, since, k, doing);
+            since = k;
+        }
+        doing = next;
+    }
+    draw_doing(v, a, y, h, since, a->last + 1, doing);
+}
+
 static void draw_hidden(View *v, SDL_Rect in, int rows) {
     size_t n = v->lane_rows.n, above = v->first_lane, below = n > above + rows ? n - above - rows : 0;
     if (above + below == 0)
@@ -234,17 +285,18 @@ void draw_lanes(View *v, SDL_Rect r) {
     int names = in.w / 4 < pt(c, 150) ? pt(c, 150) : in.w / 5 < pt(c, 170) ? pt(c, 170) : in.w / 5, axis_h = pt(c, 19);
     draw_counts(v, r.x + pt(c, 62), r.y + pt(c, 7), r.w - pt(c, 74));
     v->lane_height = pt(c, 27);
-    v->lane_top = in.y + axis_h;
+    v->lane_top = in.y + axis_h + v->lane_height;
     v->tracks = (SDL_Rect) {in.x + names, in.y, in.w - names, in.h};
-    int rows = (in.h - axis_h) / v->lane_height;
+    int rows = (in.h - axis_h) / v->lane_height - 1;
     Axis a = make_axis(v, v->tracks);
     choose_lanes(v, &a, rows);
     if ((int) v->lane_rows.n > rows)
-        rows = (in.h - axis_h - pt(c, 18)) / v->lane_height;
+        rows = (in.h - axis_h - pt(c, 18)) / v->lane_height - 1;
     follow(v, rows);
     int bottom = v->lane_top + rows * v->lane_height;
     clip_push(c, in);
     draw_ticks(v, &a, in.y, bottom);
+    draw_loop_lane(v, &a, in, in.y + axis_h, v->lane_height - pt(c, 4));
     for (int i = 0; i < rows && v->first_lane + i < v->lane_rows.n; i++) {
         const Lane *lane = &v->s->history.lanes.at.at[v->lane_rows.at[v->first_lane + i]];
         int y = v->lane_top + i * v->lane_height, h = v->lane_height - pt(c, 4);

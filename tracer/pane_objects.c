@@ -85,7 +85,7 @@ static int card_height(Canvas *c, const Object *o) {
     Look l = look(c);
     int rows = waiter_rows(o, l.most) + (o->items ? 1 : 0) + (o->children && o->children->n ? 1 : 0) +
                (o->holder ? 1 : 0);
-    return pt(c, 23) + rows * l.row + (o->items ? pt(c, 6) : 0) + pt(c, 8);
+    return pt(c, 41) + rows * l.row + (o->items ? pt(c, 6) : 0) + pt(c, 8);
 }
 
 static int queue_rows(View *v, SDL_Rect r, const Object *o, Look l) {
@@ -134,8 +134,8 @@ static void header(View *v, SDL_Rect r, const Object *o, bool fresh) {
         buf_fmt(&note, ", %.0f unfinished", o->unfinished);
     if (o->deadline >= 0)
         buf_fmt(&note, " until +%.3f", o->deadline);
-    int w = text_fit(c, STRONG, r.x, r.y, r.w, fresh ? ACCENT : TEXT, *o->label ? o->label : o->type) + pt(c, 8);
-    text_fit(c, SMALL, r.x + w, r.y + pt(c, 2), r.w - w, DIM, buf_text(&note));
+    text_fit(c, STRONG, r.x, r.y, r.w, fresh ? ACCENT : TEXT, *o->label ? o->label : o->type);
+    text_fit(c, SMALL, r.x, r.y + pt(c, 20), r.w, fresh ? TEXT : DIM, buf_text(&note));
     buf_free(&note);
 }
 
@@ -153,7 +153,7 @@ static void card(View *v, SDL_Rect r, const Object *o) {
     Look l = look(c);
     bool fresh = o->changed == v->s->now.k;
     header(v, r, o, fresh);
-    r.y += pt(c, 23);
+    r.y += pt(c, 41);
     if (o->items) {
         draw_cells(v, (SDL_Rect) {r.x, r.y, r.w, l.row + pt(c, 2)}, o);
         r.y += l.row + pt(c, 6);

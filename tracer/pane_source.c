@@ -23,6 +23,11 @@ static void gather(const View *v, const char *file, int top, int rows, Standing 
         if (at[row].n < SHOWN)
             at[row].task[at[row].n] = t;
         at[row].n++;
+        if (t->state == ST_RUNNING) {             /* never among those that are only counted */
+            size_t last = at[row].n <= SHOWN ? at[row].n - 1 : SHOWN - 1;
+            at[row].task[last] = at[row].task[0];
+            at[row].task[0] = t;
+        }
     }
 }
 
@@ -51,13 +56,16 @@ static SDL_Color word_color(const char *s, size_t n, bool *bold) {
     return isdigit((unsigned char) *s) ? RGB(0xB7E07C) : TEXT;
 }
 
-static size_t token(const char *s, SDL_Color *color, bool *bold) {
+/* One piece of a line: a word, a string, what stands between them; of a comment, a word at a time. */
+static size_t token(const char *s, bool *comment, SDL_Color *color, bool *bold) {
     size_t n = 1;
     *color = TEXT;
     *bold = false;
-    if (s[0] == '/' && (s[1] == '/' || s[1] == '*')) {
+    *comment = *comment || (s[0] == '/' && (s[1] == '/' || s[1] == '*'));
+    if (*comment) {
         *color = RGB(0x9AA0AA);
-        return strlen(s);
+        n = strcspn(s, " ");
+        return n + strspn(s + n, " ");
     }
     if (*s == '"' || *s == '\'') {
         while (s[n] && s[n] != *s)
@@ -76,85 +84,109 @@ static size_t token(const char *s, SDL_Color *color, bool *bold) {
     return n;
 }
 
-static void code(Canvas *c, int x, int y, int room, const char *s, const SDL_Color *only) {
-    if (text_width(c, CODE, s, -1) > room) {
-        text_fit(c, CODE, x, y, room, only ? *only : TEXT, s);
-        return;
-    }
-    bool comment = !strncmp(s, " *", 2) || !strncmp(s, "/*", 2);
+/* How many rows does the line need? Two at most; what is longer than that ends in an ellipsis. */
+static int code_rows(Canvas *c, int room, const char *s) {
+    return text_width(c, CODE, s, -1) > room ? 2 : 1;
+}
+
+/* Draws tokens, and wraps once, to a hanging indent. */
+static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
+    bool comment = !strncmp(s, " *", 2), wrapped = false;
+    int x = r.x, y = r.y, right = r.x + r.w, height = r.h, hang = text_width(c, CODE, "        ", -1);
     while (*s) {
         SDL_Color color;
         bool bold;
-        size_t n = token(s, &color, &bold);
-        if (comment)
-            color = RGB(0x9AA0AA);
-        x += text(c, bold ? CODE_BOLD : CODE, x, y, only ? *only : color, s, (int) n);
+        size_t n = token(s, &comment, &color, &bold);
+        Style style = bold ? CODE_BOLD : CODE;
+        if (x + text_width(c, style, s, (int) n) > right && !wrapped && x > r.x) {
+            wrapped = true;
+            x = r.x + hang;
+            y += height;
+        }
+        x += text_fit_n(c, style, x, y, right - x, only ? *only : color, s, (int) n);
+        if (x >= right - pt(c, 8) && wrapped)
+            return;
         s += n;
     }
 }
 
 /* ---- rows ---- */
 
-/* Chips from the right edge to the left, the code gets what is left over. Returns their width. */
-static int draw_chips(View *v, const Standing *at, int right, int y, int h, int room) {
-    Canvas *c = v->c;
-    int used = 0, gap = pt(c, 5), widths[SHOWN];
-    size_t shown = 0, n = at->n < SHOWN ? at->n : SHOWN;
-    int most = n > 1 ? pt(c, 110) : pt(c, 180), tail = pt(c, 46);
-    while (shown < n) {
-        widths[shown] = chip_width(c, h, most, at->task[shown]->label);
-        if (used + widths[shown] + gap > room - (shown + 1 < at->n ? tail : 0))
+/* How many chips fit, and how wide they are together. */
+static int fit_chips(Canvas *c, const Standing *at, int h, int room, size_t *shown) {
+    int used = 0, gap = pt(c, 5), most = pt(c, at->n > 1 ? 120 : 200), tail = pt(c, 46);
+    size_t n = at->n < SHOWN ? at->n : SHOWN;
+    for (*shown = 0; *shown < n; ++*shown) {
+        int w = chip_width(c, h, most, at->task[*shown]->label) + gap;
+        if (used + w > room - (*shown + 1 < at->n ? tail : 0))
             break;
-        used += widths[shown++] + gap;
+        used += w;
     }
-    if (shown < at->n)
-        used += tail;
-    int x = right - used;
-    for (size_t i = 0; i < shown; i++) {
-        chip(c, x, y, h, widths[i], at->task[i]->state, at->task[i]->label);
-        x += widths[i] + gap;
-    }
-    if (shown < at->n)
-        text_fmt(c, STRONG, x, y, tail, WARN, "+%zu", at->n - shown);
-    return used ? used + gap : 0;
+    return used + (*shown < at->n ? tail : 0);
 }
 
+static void draw_chips(View *v, const Standing *at, int x, int y, int h, size_t shown) {
+    Canvas *c = v->c;
+    int most = pt(c, at->n > 1 ? 120 : 200);
+    for (size_t i = 0; i < shown; i++)
+        x += chip(c, x, y, h, most, at->task[i]->state, at->task[i]->label) + pt(c, 5);
+    if (shown < at->n)
+        text_fmt(c, STRONG, x, y, pt(c, 46), WARN, "+%zu", at->n - shown);
+}
+
+/* A line of source as it will be drawn: the code may need two rows, and chips that do not fit beside it one more. */
 typedef struct Row {
-    int number, y, height;
-    bool runs, was, chosen;
+    int number, y, height, unit, code_rows, chips_w;
+    bool runs, was, chips_below;
+    size_t shown;
     const Standing *standing;
 } Row;
+
+static Row measure(View *v, SDL_Rect r, const Source *source, int number, int unit, const Standing *standing) {
+    Canvas *c = v->c;
+    const char *s = source->lines.at[number - 1];
+    int room = r.w - pt(c, 46), wide = text_width(c, CODE, s, -1), h = unit - pt(c, 2);
+    Row row = {.number = number, .unit = unit, .standing = standing};
+    if (standing->n)
+        row.chips_w = fit_chips(c, standing, h, room - wide - pt(c, 10), &row.shown);
+    if (standing->n && row.shown < (standing->n < 2 ? standing->n : 2)) {
+        row.chips_below = true;
+        row.chips_w = fit_chips(c, standing, h, room - pt(c, 40), &row.shown);
+    }
+    row.code_rows = code_rows(c, room, s);
+    row.height = unit * (row.code_rows + row.chips_below);
+    return row;
+}
 
 static void draw_row(View *v, SDL_Rect r, const Source *source, Row row) {
     Canvas *c = v->c;
     SDL_Color black = RGB(0x0C1116);
-    int gutter = pt(c, 46), size = pt(c, 13), th = text_height(c, CODE);
-    SDL_Rect whole = {r.x - pt(c, 6), row.y, r.w + pt(c, 12), row.height};
+    int gutter = pt(c, 46), size = pt(c, 13), th = text_height(c, CODE), h = row.unit - pt(c, 2);
+    SDL_Rect whole = {r.x - pt(c, 6), row.y, r.w + pt(c, 12), row.unit * row.code_rows};
     if (row.runs)
         fill(c, whole, ACCENT);
     else if (row.was)
         fill(c, whole, mix(PANEL, ACCENT, 0.25));
-    if (row.chosen)
+    if (row.number == v->chosen_line)
         frame(c, whole, pt(c, 1), DIM);
     if (session_breaks(v->s, source->file, row.number))
-        icon(c, ICON_DISC, r.x - pt(c, 4), row.y + (row.height - size) / 2, size, ALARM);
+        icon(c, ICON_DISC, r.x - pt(c, 4), row.y + (row.unit - size) / 2, size, ALARM);
     char number[16];
     snprintf(number, sizeof number, "%d", row.number);
-    int y = row.y + (row.height - th) / 2;
+    int y = row.y + (row.unit - th) / 2;
     text(c, CODE, r.x + gutter - pt(c, 12) - text_width(c, CODE, number, -1), y, row.runs ? black : FAINT, number, -1);
-    int chips = draw_chips(v, row.standing, r.x + r.w, row.y + pt(c, 1), row.height - pt(c, 2), r.w * 55 / 100);
-    code(c, r.x + gutter, y, r.w - gutter - chips, source->lines.at[row.number - 1], row.runs ? &black : NULL);
+    code(c, (SDL_Rect) {r.x + gutter, y, r.w - gutter, row.unit}, source->lines.at[row.number - 1],
+         row.runs ? &black : NULL);
+    if (row.standing->n)
+        draw_chips(v, row.standing, r.x + r.w - row.chips_w, row.y + row.height - row.unit + pt(c, 1), h, row.shown);
 }
 
 /* The first line to show, so that the running one stands in the upper middle. */
 static int top_line(View *v, int running, int lines, int rows) {
-    int top = running - rows * 2 / 5 + v->scroll[P_SOURCE];
-    int last = lines - rows + 1;
-    if (top > last)
-        top = last;
-    if (top < 1)
-        top = 1;
-    v->scroll[P_SOURCE] = v->scroll[P_SOURCE] ? top - (running - rows * 2 / 5) : 0;
+    int usual = running - rows * 2 / 5, top = usual + v->scroll[P_SOURCE], last = lines - rows + 1;
+    top = top > last ? last : top;
+    top = top < 1 ? 1 : top;
+    v->scroll[P_SOURCE] = v->scroll[P_SOURCE] ? top - usual : 0;
     return top;
 }
 
@@ -173,8 +205,31 @@ static void draw_missing(View *v, SDL_Rect r, const Source *source) {
     text_fmt(c, STRONG, r.x, r.y + (lines + 1) * text_height(c, NORMAL), r.w, TEXT, "now: line %d, %s()", p->line, m->func);
 }
 
-void draw_source(View *v, SDL_Rect r) {
+static void draw_lines(View *v, SDL_Rect in, const Source *source, int running) {
     Canvas *c = v->c;
+    int unit = text_height(c, CODE) + pt(c, 3), rows = in.h / unit, y = in.y;
+    int top = v->top_line = top_line(v, running, (int) source->lines.n, rows);
+    v->line_height = unit;
+    v->seen[P_SOURCE] = 0;
+    Standing *at = xalloc((rows + 1) * sizeof *at);
+    gather(v, source->file, top, rows, at);
+    clip_push(c, (SDL_Rect) {in.x - pt(c, 10), in.y, in.w + pt(c, 20), in.h});
+    for (int i = 0; i < rows && top + i <= (int) source->lines.n; i++) {
+        Row row = measure(v, in, source, top + i, unit, &at[i]);
+        row.y = y;
+        row.runs = top + i == running && v->s->now.running;
+        row.was = top + i == running && !v->s->now.running;
+        if (y + row.height > in.y + in.h)
+            break;
+        draw_row(v, in, source, row);
+        v->row_line[v->seen[P_SOURCE]++ % ROOM_LINES] = (RowPlace) {top + i, y, row.height};
+        y += row.height;
+    }
+    clip_pop(c);
+    free(at);
+}
+
+void draw_source(View *v, SDL_Rect r) {
     const Model *m = &v->s->now;
     const Place *place = &v->s->history.log.places.at[m->place];
     const Source *source = source_get(&v->sources, place->file);
@@ -188,18 +243,5 @@ void draw_source(View *v, SDL_Rect r) {
         draw_missing(v, in, source);
         return;
     }
-    int height = text_height(c, CODE) + pt(c, 3), rows = in.h / height;
-    int top = v->top_line = top_line(v, place->line, (int) source->lines.n, rows);
-    v->line_height = height;
-    v->seen[P_SOURCE] = rows;
-    Standing *at = xalloc((rows + 1) * sizeof *at);
-    gather(v, source->file, top, rows, at);
-    clip_push(c, (SDL_Rect) {r.x + 1, in.y, r.w - 2, in.h});
-    for (int i = 0; i < rows && top + i <= (int) source->lines.n; i++) {
-        bool here = top + i == place->line;
-        draw_row(v, in, source, (Row) {top + i, in.y + i * height, height, here && m->running, here && !m->running,
-                                       top + i == v->chosen_line, &at[i]});
-    }
-    clip_pop(c);
-    free(at);
+    draw_lines(v, in, source, place->line);
 }

@@ -26,14 +26,14 @@ static void detail_timers(const Model *m, Buf *b) {
         buf_str(b, "none armed");
         return;
     }
-    buf_fmt(b, "%zu armed, next +%.3f", total, t->when);
+    buf_fmt(b, "%zu, next +%.3f", total, t->when);
 }
 
 static void detail_run(const Model *m, Buf *b) {
     if (m->running)
         buf_str(b, ask_label(m, m->running));
     else if (m->handle)
-        buf_str(b, m->handle_what);
+        buf_str(b, m->handle_task ? ask_label(m, m->handle_task) : m->handle_what);
     else if (m->batch)
         buf_fmt(b, "%llu to go", (unsigned long long) m->batch);
     else

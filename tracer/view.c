@@ -5,7 +5,7 @@
 #include <string.h>
 
 const Style TITLE = {BOLD, 13}, SMALL = {SANS, 13}, NORMAL = {SANS, 15}, STRONG = {BOLD, 15}, CODE = {MONO, 15},
-            CODE_BOLD = {MONO_BOLD, 15}, NOTE = {SANS, 16}, LARGE = {BOLD, 21}, HUGE_ = {BOLD, 30};
+            CODE_BOLD = {MONO_BOLD, 15}, NOTE = {SANS, 17}, LARGE = {BOLD, 22}, HUGE_ = {BOLD, 30};
 
 void view_init(View *v, Canvas *c, Session *s) {
     *v = (View) {.c = c, .s = s, .zoom = 1, .step_width = 12, .focus = P_SOURCE, .shown_file = ""};
@@ -86,8 +86,8 @@ static Draw *const draws[PANES] = {NULL, draw_source, draw_output, draw_tick, dr
 static void draw_panes(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     int gap = pt(c, 8);
-    int left = (r.w - gap) * 43 / 100, right = r.w - gap - left, x = r.x + left + gap;
-    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap, lanes = rest * 46 / 100;
+    int left = (r.w - gap) * 44 / 100, right = r.w - gap - left, x = r.x + left + gap;
+    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap, lanes = rest * 50 / 100;
     int low = rest - lanes, y = r.y + tick + gap, third = (right - 2 * gap) / 3;
     draw_source(v, (SDL_Rect) {r.x, r.y, left, r.h - output - gap});
     draw_output(v, (SDL_Rect) {r.x, r.y + r.h - output, left, output});

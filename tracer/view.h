@@ -10,6 +10,12 @@
 
 typedef enum Pane { P_NONE, P_SOURCE, P_OUTPUT, P_TICK, P_LANES, P_QUEUES, P_OBJECTS, P_GRAPH, PANES } Pane;
 
+enum { ROOM_LINES = 512 };
+
+typedef struct RowPlace {
+    int line, y, height;
+} RowPlace;
+
 typedef struct View {
     Canvas *c;
     Session *s;
@@ -23,7 +29,8 @@ typedef struct View {
     int scroll[PANES];                            /* in rows; source: lines away from the running one */
     int rows[PANES], seen[PANES];                 /* how many there are, how many fit: set by drawing */
     int chosen_line;                              /* source: 0 = the running one */
-    int top_line, line_height;                    /* source: what the first row shows; for the mouse */
+    int top_line, line_height;                    /* source: what the first row shows */
+    RowPlace row_line[ROOM_LINES];                /* source: where the seen[P_SOURCE] lines are; for the mouse */
     const char *shown_file;
     uint64_t chosen_task;                         /* 0 = none */
     size_t first_lane;                            /* lanes: position of the first visible */

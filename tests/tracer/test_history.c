@@ -1,0 +1,113 @@
+/* The property on which everything rests: whatever way leads to step k, the state there is the one that replaying the
+ * first k events gives. Checked on whole recordings, with snapshots close together and thinned out. */
+#include <time.h>
+
+#include "helper.h"
+#include "history.h"
+
+static const char *const names[] = {"speakers", "waitfor", "workers", "mixed", "crowd"};
+
+static char *state(const Model *m) {
+    Buf b = {0};
+    model_dump(m, &b);
+    return b.s;
+}
+
+static void load(History *h, const char *name) {
+    char *path = recording(name);
+    ck_assert_msg(history_load(h, path, NULL), "%s: %s", path, h->log.refused ? h->log.refused : "?");
+    ck_assert_msg(!h->log.problem, "%s: %s", path, h->log.problem);
+    free(path);
+}
+
+static void compare(const Model *m, char **truth, size_t k, const char *how) {
+    char *seen = state(m);
+    ck_assert_msg(!strcmp(seen, truth[k]), "step %zu reached %s:\n--- replayed\n%s--- reached\n%s", k, how, truth[k], seen);
+    free(seen);
+}
+
+/* Small enough that the test is quick: of a long recording every so manieth step. */
+static void check_recording(const char *name, size_t spacing, size_t most) {
+    History h;
+    history_init(&h);
+    h.spacing = spacing;
+    h.most = most;
+    load(&h, name);
+    size_t n = log_count(&h.log), stride = n / 700 + 1;
+    char **truth = calloc(n + 1, sizeof *truth);
+    Model plain, m;
+    model_init(&plain);
+    model_init(&m);
+    for (size_t k = 0; k <= n; k++) {
+        if (k)
+            model_apply(&plain, &h.log, k);
+        if (k % stride == 0 || k == n)
+            truth[k] = state(&plain);
+    }
+    compare(&h.tail, truth, n, "while reading");
+    for (size_t k = n + 1; k-- > 0;) {
+        if (!truth[k])
+            continue;
+        history_seek(&h, &m, k);
+        compare(&m, truth, k, "backwards");
+    }
+    srand(3);
+    for (int i = 0; i < 400; i++) {
+        size_t k = rand() % (n + 1) / stride * stride;
+        history_seek(&h, &m, k);
+        compare(&m, truth, k, "by a jump");
+    }
+    for (size_t k = 0; k <= n; k++)
+        free(truth[k]);
+    free(truth);
+    model_free(&plain);
+    model_free(&m);
+    history_free(&h);
+    intern_free();
+}
+
+START_TEST(any_path_gives_the_same_state) { check_recording(names[_i], 256, 4096); } END_TEST
+START_TEST(also_with_a_snapshot_at_each_step) { check_recording(names[_i], 1, 1 << 30); } END_TEST
+START_TEST(also_when_snapshots_are_thinned_out) { check_recording(names[_i], 2, 8); } END_TEST
+
+START_TEST(a_step_back_is_cheap) {
+    History h;
+    Model m;
+    history_init(&h);
+    model_init(&m);
+    load(&h, "crowd");
+    size_t n = log_count(&h.log);
+    history_seek(&h, &m, n);
+    h.replayed = 0;
+    for (size_t k = n; k-- > n - 1000;)
+        history_seek(&h, &m, k);
+    ck_assert_msg(h.replayed <= 1000 * h.spacing, "1000 steps back replayed %zu events", h.replayed);
+    model_free(&m);
+    history_free(&h);
+    intern_free();
+} END_TEST
+
+START_TEST(snapshots_stay_within_bounds) {
+    History h;
+    history_init(&h);
+    h.spacing = 4;
+    h.most = 16;
+    load(&h, "crowd");
+    ck_assert_uint_le(h.snapshots.n, 17);
+    ck_assert_uint_gt(h.spacing, 4);
+    history_free(&h);
+    intern_free();
+} END_TEST
+
+int main(void) {
+    enum { N = sizeof names / sizeof *names };
+    Suite *s = suite_create("tracer: history");
+    TCase *c = one_case(s, "history");
+    tcase_set_timeout(c, 60);
+    tcase_add_loop_test(c, any_path_gives_the_same_state, 0, N);
+    tcase_add_loop_test(c, also_with_a_snapshot_at_each_step, 0, N);
+    tcase_add_loop_test(c, also_when_snapshots_are_thinned_out, 0, N);
+    tcase_add_test(c, a_step_back_is_cheap);
+    tcase_add_test(c, snapshots_stay_within_bounds);
+    return run_suite(s);
+}
