@@ -1,0 +1,6086 @@
+/* asyncio.c - Python's asyncio in one C file, to be read.
+ *
+ * What happens when a program says await(asyncio_sleep(1))? The answer is this file. asyncio is a loop that calls functions, one after
+ * the other, and a way for a function to stop in its middle and be called again later. One tick of the loop:
+ *
+ *       timers (a heap)                      descriptors
+ *       12.50  wake Task-2                   5: reader
+ *       13.00  timeout of Task-1             |
+ *            |  due                          |  ready
+ *            +--------------+   +------------+        <- select() sleeps until one of the two happens
+ *                           v   v
+ *       ready queue:  [ Task-3 | callback | Task-2 ]  <- call_soon(), create_task(), a future that is done
+ *                       |
+ *                       v   taken from the front, each runs until it awaits something that is not there yet
+ *       Task-3:  main_()  ->  fetch()  ->  queue_get()        the stack of one task
+ *                                            |
+ *                                            v   waits for
+ *       Future:  pending; callbacks: [wake Task-3]            whoever completes it puts Task-3 into the ready queue
+ *
+ * The words, as asyncio has them. A *coroutine* is a function that may suspend, and one call of it. A *Future* is a result that is not there
+ * yet. A *Task* runs a coroutine and is the Future of its result. A *Handle* is a callback in the loop's queue. To
+ * *await* a future is to suspend the running task until it is done. To *cancel* a task is to raise CancelledError in it
+ * where it waits. Everything else, locks, queues, groups, timeouts, is made of these.
+ *
+ * The chapters, each to be found by its tag:
+ *
+ *     [memory]         objects, who holds them, pools             [sync]           Lock, Event, Condition, Semaphore, Barrier
+ *     [values]         what print() prints                        [queues]         Queue, LifoQueue, PriorityQueue
+ *     [exceptions]     try, throw, tracebacks                     [taskgroup]      TaskGroup
+ *     [loop]           a callback loop: the ready queue, timers,  [generators]     generators, iterators, context managers
+ *                      select()                                   [context]        context variables
+ *     [stacks]         many stacks: setjmp, longjmp               [run]            run(), shutdown, Ctrl-C
+ *     [futures]        results that are not there yet             [introspection]  who waits for whom
+ *     [coroutines]     functions that may suspend                 [trace]          telling a viewer what happens
+ *     [tasks]          where they meet: step, await, cancel
+ *     [sleep] [timeouts] [gather]  sleep(), timeout(), wait_for(), wait(), gather(), shield(), as_completed()
+ *
+ * Where this asyncio differs from CPython's: the loop polls descriptors only when there are any; sets (of wait(), of a group's tasks) keep their order; an
+ * object in a cycle is not collected before its loop closes; a loop that can never wake raises DeadlockError, where Python hangs.
+ *
+ * Cleverness that was refused: assembly for the switch (two times faster, one machine only), a scheduler's stack (a switch
+ * more), atomic counts everywhere, a hash table anywhere.
+ */
+#define _GNU_SOURCE
+#include "asyncio.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/single_threaded.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define VALGRIND_STACK_REGISTER(low, high) ((void)0)
+#define RUNNING_ON_VALGRIND 0
+#endif
+
+#if defined _FORTIFY_SOURCE && _FORTIFY_SOURCE > 0 && defined __OPTIMIZE__
+#error "compile asyncio.c with -U_FORTIFY_SOURCE: it would take a longjmp from one stack to another for an attack"
+#endif
+
+/* ---- What the chapters share -------------------------------------------------------------------------------------- */
+
+typedef struct Stack Stack;
+typedef struct Variables Variables;
+typedef struct List List;
+typedef struct Exc Exc;
+typedef struct Block Block;
+
+enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOCK_LARGEST / BLOCK_UNIT + 1 };
+
+/* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). */
+struct Stack {
+    jmp_buf registers;                                  /* where it goes on */
+    Coroutine *frame;                                   /* the innermost running coroutine */
+    Handler *handlers;                                  /* the innermost entered try */
+    Handler *handling;                                  /* the innermost one whose exception is being handled */
+    Object **pool;                                      /* what was made on it */
+    int pool_size, pool_capacity;
+    Object *pool_first[POOL_FIRST];
+    AsyncGenerator *generator;                          /* whose stack it is, if a generator's */
+    Stack *next;                                        /* in the list of free ones */
+    char *low;
+    size_t size;
+    void *sanitizer;
+    bool entered;
+};
+
+/* What belongs to one thread. */
+typedef struct Thread {
+    Stack *stack;                                       /* the running one; `own` of the loop while a callback runs */
+    Stack *ground;                                      /* whose memory the stack pointer is in */
+    Loop *loop;                                         /* the running one, or NULL */
+    Loop *set_loop;
+    Variables **variables;                              /* the context in force */
+    Stack *free_stacks;
+    Block *blocks[BLOCK_SIZES];
+    Value kept;
+    Variables *base_variables;
+    Stack base;                                         /* the stack that the thread was born with */
+} Thread;
+
+static __thread Thread here;
+
+/* Tracing costs one test of a flag where it is off. */
+static bool trace_on;
+static double trace_stood_still;
+#define TRACE(...) do { if (__builtin_expect(trace_on, 0)) trace_event(__VA_ARGS__); } while (0)
+#define TRACE_CHANGED_VALUE(object, why, v) do { if (__builtin_expect(trace_on, 0)) trace_changed((Object *)(object), why, v); } while (0)
+#define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
+#define TRACE_MADE(object) TRACE_CHANGED(object, "made")
+
+/* The coroutine functions of the interface are ordinary ones, with external linkage and the name that Python's would have. */
+#define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
+
+static const char *const own_file = __FILE__;           /* compared by address: a compiler keeps one copy of a literal */
+static const Value unset = {.tag = VALUE_UNSET_};
+
+/* What every object's class says about it. */
+struct Class {
+    const char *name;
+    size_t size;                                        /* of an object; 0: it varies */
+    bool is_io;                                         /* who waits for it waits for the outside world */
+    void (*destroy)(void *object);                      /* lets go of what it holds; the memory is freed after it */
+    void (*write)(void *object, FILE *out);             /* repr() */
+    bool (*cancel)(Future *future, Value message);      /* futures */
+    Value (*enter)(void *manager);                      /* context managers: may suspend */
+    bool (*leave)(void *manager, Value exception);      /* true: the exception ends here */
+    Value (*next)(void *iterator, bool *end);           /* iterators: may suspend */
+    void (*describe)(void *object, FILE *out);          /* the trace: its fields as JSON */
+};
+
+typedef struct Text { Object object; size_t length; char data[]; } Text;
+struct List { Object object; int count, capacity; bool being_written; Value *items; };
+struct Exc {                                    /* an instance; its class is an ExceptionClass */
+    Object object;
+    const ExceptionClass *type;
+    Value args, cause, context, exceptions, notes;      /* exceptions: the tuple of a group */
+    bool suppress_context;
+    Site *traceback;                                    /* innermost first */
+    int depth;
+    const void *last_frame;                             /* the frame that the newest entry is of */
+};
+
+/* Context variables: a set of values that is never changed, only replaced. */
+struct Variables { Object object; int count; struct { ContextVar *var; Value value; } entries[]; };
+struct Context { Object object; Variables *variables; bool entered; };
+
+/* A coroutine object: a function and its arguments, to be run once. While it runs it is a frame. */
+typedef enum { CREATED, RUNNING, CLOSED } CoroutineState;
+
+struct Coroutine {
+    Object object;
+    const Code *code;
+    Coroutine *caller;                                  /* while RUNNING */
+    const Site *site;                                   /* where it last awaited or threw */
+    Task *task;                                         /* the one made of it, if any; not held */
+    Value kept;                                         /* what keep() saved */
+    int mark;                                           /* the pool's size when it began */
+    CoroutineState state;
+    max_align_t arguments[];
+};
+
+/* A future goes once from PENDING to FINISHED or CANCELLED. Invariant: its list of callbacks is empty once it has. */
+typedef enum { PENDING, FINISHED, CANCELLED } FutureState;
+
+typedef struct DoneEntry { DoneCallback fn; Value arg; const char *name; Context *context; Variables *variables; } DoneEntry;
+
+/* Who wants to know. A task is its own entry; the usual case is one of either kind. */
+typedef struct Waiting { Task *task; DoneEntry *entry; } Waiting;
+
+struct Future {
+    Object object;
+    Loop *loop;
+    Value result;                                       /* or the exception, if `failed` */
+    Value message;                                      /* of cancel() */
+    Waiting first, *more;                               /* callbacks in order: the first one here, the others allocated */
+    int callback_count, more_capacity;
+    FutureState state;
+    bool failed, unretrieved, quiet;                    /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
+    bool asyncio_owned;                                 /* made by a primitive: the trace shows the primitive instead */
+    const char *purpose;                                /* what is waited for, in words, e.g. "queue.get()" */
+    Object *owner;                                      /* the queue, not held */
+    Future *awaited_by, **also_awaited_by;              /* gather and its like, newest first, for the call graph; not held */
+    int also_count;
+};
+
+/* A task is a future too. Invariant: while its coroutine is suspended it is in exactly one place, the ready queue or the callbacks
+ * of the one future it waits for. */
+struct Task {
+    Future future;
+    Coroutine *coro;
+    Stack *stack;                                       /* where it goes on; NULL before its first step and after its last */
+    Stack *eager_caller;                                /* who started it eagerly and goes on when it first suspends */
+    Future *waiting_on;                                 /* held */
+    Task *previous, *next;                              /* in its loop's list */
+    char *name;                                         /* NULL: "Task-<number>" */
+    char number_name[16];
+    long number;
+    Context *context;                                   /* explicit, or made when asked for */
+    Variables *variables;                               /* its copy, while there is no context */
+    int cancel_requests;
+    bool must_cancel, in_list;
+    bool abandoned;                                     /* its loop is closing: GeneratorExit is what it gets */
+};
+
+/* What the loop calls. */
+struct Handle {
+    Object object;
+    Loop *loop;
+    Callback callback;                                  /* callback(arg), or done(future, arg) */
+    DoneCallback done;
+    Future *future;
+    Value arg;
+    const char *name;                                   /* of the function, for reports and the trace */
+    Context *context;                                   /* runs in this one, or if NULL in a copy of `variables` */
+    Variables *variables;
+    double when, delay;                                 /* timers */
+    bool is_timer, armed, cancelled;                    /* armed: in the heap */
+};
+
+typedef struct Timer { double when; Handle *handle; } Timer;
+typedef struct Watch { Handle *reader, *writer; } Watch;    /* of one descriptor */
+
+struct Loop {
+    Object object;
+    Object **ready;                                     /* a ring: `ready_count` entries from `ready_first` on */
+    unsigned ready_first, ready_count, ready_capacity;  /* capacity: a power of two */
+    unsigned todo;                                      /* entries that this round still runs */
+    Timer *timers;                                      /* a heap by `when` */
+    int timer_count, timer_capacity, timers_cancelled;
+    Watch *watches;                                     /* by descriptor */
+    unsigned long *interest[2], *happened[2];           /* sets for reading and writing, and what select() makes of them */
+    int watch_capacity, watch_count, highest;
+    int wake_pipe[2];                                   /* the self-pipe: a byte in it ends select() */
+    pthread_mutex_t inbox_lock;
+    Handle **inbox;                                     /* what other threads have called soon */
+    int inbox_count, inbox_capacity;
+    int outside;                                        /* how many threads, signals, children may still wake this loop */
+    volatile sig_atomic_t interrupted;                  /* Ctrl-C, not looked at yet */
+    bool woken;                                         /* something is in the inbox; atomic */
+    pthread_t thread;
+    Stack *home;                                        /* the stack that called run_forever() */
+    Stack own;                                          /* what callbacks run as: no frame, a pool of their own */
+    Task *current;                                      /* the running task; held while it runs */
+    Task *tasks, *last_task;                            /* all that are not done, oldest first */
+    AsyncGenerator *generators;                         /* all that have started and are not closed */
+    Exc *leaving;                                       /* ends run_forever with this exception */
+    Runner *runner;
+    TaskFactory task_factory;
+    ExceptionHandler exception_handler;
+    double slow_callback_duration, step_began;
+    double virtual_now;
+    long tick;
+    bool running, stopping, closed, debug, virtual, generators_shut;
+};
+
+/* What earlier chapters use of later ones. */
+static const Class str_class, bytes_class, list_class, exc_class, coroutine_class, future_class, gather_class, shield_class, task_class, handle_class, generator_class, lock_class, variables_class;
+static void pool_grow(Stack *stack);
+static List *list_new(const Class *class, int capacity);
+static Value vformat(const char *text, va_list args);
+static void value_write(Value v, bool as_repr, FILE *out);
+static FILE *open_memory(char **data, size_t *size);
+static bool is_exception(Value v);
+static void exception_write_str(Value e, FILE *out);
+static bool handler_next_star(Handler *handler);
+static void handler_collect(Handler *handler, Exc *x);
+static _Noreturn void fatal(const Site *site, const char *text, ...);
+static bool debug_by_default(void);
+static void stack_park(Loop *loop);
+static bool future_failed(Future *future);
+static void coroutine_finish(Stack *stack, Coroutine *coro);
+static void task_ready(Task *task, Future *cause);
+static void task_wake(Task *task, Future *future);
+static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
+static Stack *task_run(Stack *me);
+static Value task_interruption(Task *task);
+static void task_start_eagerly(Task *task);
+static Stack *task_return_to_caller(Task *task);
+static void loop_abandon_tasks(Loop *loop);
+static void release_waiter(Future *future, Value waiter);
+static Stack *generator_run(AsyncGenerator *gen);
+static Context *context_of(Variables *variables);
+static void loop_interrupt(Loop *loop);
+static int trace_task(void);
+static void trace_event(const char *name, char phase, const char *fields, ...);
+static int trace_control_fd(void);
+static bool trace_heed_control(void);
+static void trace_select(Loop *loop, double patience);
+static void trace_selected(Loop *loop, bool any, bool woken);
+static void trace_task_waits(Task *task);
+static void trace_task_runs(Task *task, Future *future);
+static void trace_line(const Site *site, Object *awaitable);
+static void trace_output(const char *text, size_t size);
+static void trace_changed(Object *object, const char *why, Value v);
+static void future_describe(void *object, FILE *out);
+static void trace_finish(int status);
+static _Noreturn void trace_exit_and_leave(int status);
+static char *copy_string(const char *text);
+
+
+/* ---- [memory] Objects, counting, pools ---------------------------------------------------------------------------
+ *
+ * Every object starts with an Object: its class and a count of those who hold it. Python's rule "it lives as long as someone
+ * refers to it" needs a compiler that counts each variable. C has none, so a variable counts nothing; instead each
+ * stack has a pool, a list of what was made or received on it. A coroutine remembers how long the list was when
+ * it began, and lets go of the rest when it returns. Whoever stores an object (a list, a queue, a future) holds it
+ * for itself. So a program frees nothing, and a value is good until its coroutine ends.
+ *
+ * Blocks come from free lists by size: a task that is created and awaited costs about six blocks, and half of its time would go to malloc.
+ * Counts are plain additions until the process starts a second thread; glibc tells, in __libc_single_threaded.
+ */
+
+static void unit_add(long *counter, long n)
+{
+    if (__libc_single_threaded) *counter += n; else __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
+}
+
+/* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. */
+struct Block { Block *next; };
+
+static long live_objects, fail_allocation_at;
+static bool blocks_direct;                              /* valgrind and ASan see each block only if malloc gives it */
+
+static _Noreturn void out_of_memory(size_t size);
+
+static bool allocation_fails(void) { return fail_allocation_at > 0 && --fail_allocation_at == 0; }
+
+static void *allocate(size_t size)
+{
+    size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
+    if (units < BLOCK_SIZES && here.blocks[units] && !fail_allocation_at) {
+        Block *block = here.blocks[units];
+        here.blocks[units] = block->next;
+        return memset(block, 0, size);
+    }
+    void *memory = allocation_fails() ? NULL : calloc(units, BLOCK_UNIT);
+    if (!memory) out_of_memory(size);
+    return memory;
+}
+
+static void deallocate(void *memory, size_t size)
+{
+    size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
+    if (units >= BLOCK_SIZES || blocks_direct) { free(memory); return; }
+    Block *block = memory;
+    block->next = here.blocks[units];
+    here.blocks[units] = block;
+}
+
+static void blocks_free(void)
+{
+    for (int units = 0; units < BLOCK_SIZES; units++)
+        for (Block *block; (block = here.blocks[units]); free(block)) here.blocks[units] = block->next;
+}
+
+static void *object_new(const Class *class, size_t size)
+{
+    Object *object = allocate(size);
+    object->class = class;
+    object->references = 1;
+    unit_add(&live_objects, 1);
+    return object;
+}
+
+static void *retain(const void *pointer)
+{
+    Object *object = (Object *)pointer;
+    if (object) {
+        if (__libc_single_threaded) object->references++;
+        else __atomic_add_fetch(&object->references, 1, __ATOMIC_RELAXED);
+    }
+    return object;
+}
+
+static bool last_reference(Object *object)
+{
+    if (__libc_single_threaded) return --object->references == 0;
+    return __atomic_sub_fetch(&object->references, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+static size_t object_size(const Object *object);
+static void trace_drop(Object *object);
+
+static void release(const void *pointer)
+{
+    Object *object = (Object *)pointer;
+    if (!object || !last_reference(object)) return;
+    object->references = 1;                             /* whole while destroy() runs; it may be looked at, even kept */
+    if (object->class->destroy) object->class->destroy(object);
+    if (!last_reference(object)) return;
+    if (trace_on && object->id) trace_drop(object);
+    unit_add(&live_objects, -1);
+    deallocate(object, object_size(object));
+}
+
+static bool is_counted(Value v) { return v.tag >= VALUE_STR && v.tag <= VALUE_OBJECT; }
+static Value value_retain(Value v) { if (is_counted(v)) retain(v.object); return v; }
+static void value_release(Value v) { if (is_counted(v)) release(v.object); }
+
+/* Puts v in the place of what was there. */
+static void value_replace(Value *place, Value v)
+{
+    Value old = *place;
+    *place = value_retain(v);
+    value_release(old);
+}
+
+/* The pool takes over the caller's hold on an object and gives the object back, for a return statement. */
+static void *pooled(void *pointer)
+{
+    Stack *stack = here.stack;
+    if (stack->pool_size == stack->pool_capacity) pool_grow(stack);
+    stack->pool[stack->pool_size++] = pointer;
+    return pointer;
+}
+
+static Value value_pooled(Value v) { if (is_counted(v)) pooled(v.object); return v; }
+
+static void pool_drop(Stack *stack, int mark)
+{
+    while (stack->pool_size > mark) release(stack->pool[--stack->pool_size]);
+}
+
+/* Takes the newest object out of the pool, if it is this one: what was made only to be handed on at once leaves no trace. */
+static bool unpool_newest(void *pointer)
+{
+    Stack *stack = here.stack;
+    if (!stack->pool_size || stack->pool[stack->pool_size - 1] != pointer) return false;
+    stack->pool_size--;
+    return true;
+}
+
+static void pool_grow(Stack *stack)
+{
+    int capacity = stack->pool_capacity * 2;
+    Object **pool = allocation_fails() ? NULL : malloc(capacity * sizeof *pool);
+    if (!pool) out_of_memory(capacity * sizeof *pool);
+    memcpy(pool, stack->pool, stack->pool_size * sizeof *pool);
+    if (stack->pool != stack->pool_first) free(stack->pool);
+    stack->pool = pool;
+    stack->pool_capacity = capacity;
+}
+
+static void pool_init(Stack *stack)
+{
+    stack->pool = stack->pool_first;
+    stack->pool_capacity = POOL_FIRST;
+}
+
+static void pool_free(Stack *stack)
+{
+    pool_drop(stack, 0);
+    if (stack->pool != stack->pool_first) free(stack->pool);
+    pool_init(stack);
+}
+
+int scope_begin_(void) { return here.stack->pool_size; }
+void scope_drop_(int mark) { pool_drop(here.stack, mark); }
+
+/* What is kept is in a list that belongs to the coroutine, not to the pool. */
+Value value_keep_(Value v)
+{
+    if (!is_counted(v)) return v;
+    Coroutine *frame = here.stack->frame;
+    Value *kept = frame ? &frame->kept : &here.kept;
+    if (is_none(*kept)) *kept = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
+    list_append_(*kept, v);
+    return v;
+}
+
+void hold_value_(const void *value, bool retaining)
+{
+    if (retaining) value_retain(*(const Value *)value); else value_release(*(const Value *)value);
+}
+
+void hold_object_(const void *object, bool retaining)
+{
+    if (retaining) retain(*(Object *const *)object); else release(*(Object *const *)object);
+}
+
+size_t asyncio_live_objects(void) { return (size_t)live_objects; }
+void asyncio_fail_allocation(long n) { fail_allocation_at = n; }
+
+static void memory_report(const char *what, size_t size);
+
+static _Noreturn void out_of_memory(size_t size)
+{
+    memory_report("out of memory", size);
+    abort();
+}
+
+/* ---- [values] Values ----------------------------------------------------------------------------------------------
+ *
+ * Strings and bytes share a layout, lists and tuples another. print() and repr() write what Python writes, because a lesson
+ * compares the two outputs; the float is the shortest text that reads back as the same number.
+ */
+
+static void list_destroy(void *object);
+static const Class str_class = {.name = "str"}, bytes_class = {.name = "bytes"};
+static const Class list_class = {.name = "list", .size = sizeof(List), .destroy = list_destroy};
+static const Class tuple_class = {.name = "tuple", .size = sizeof(List), .destroy = list_destroy};
+
+/* Sizes that the program chooses can fail like any other operation; nothing has changed yet when they do. */
+static void *allocate_or_raise(void *old, size_t size)
+{
+    void *memory = allocation_fails() ? NULL : realloc(old, size);
+    if (!memory && size) throw(MemoryError, "cannot allocate %zu bytes", size);
+    return memory;
+}
+
+static Text *text_new(const Class *class, const void *data, size_t length)
+{
+    if (length > BLOCK_LARGEST) free(allocate_or_raise(NULL, sizeof(Text) + length + 1));
+    Text *text = object_new(class, sizeof *text + length + 1);
+    text->length = length;
+    if (data) memcpy(text->data, data, length);
+    return text;
+}
+
+static List *list_new(const Class *class, int capacity)
+{
+    List *l = object_new(class, sizeof *l);
+    if (capacity) l->items = allocate_or_raise(NULL, capacity * sizeof *l->items);
+    l->capacity = capacity;
+    return l;
+}
+
+static void list_destroy(void *object)
+{
+    List *l = object;
+    for (int i = 0; i < l->count; i++) value_release(l->items[i]);
+    free(l->items);
+}
+
+static Value str_of(const char *data, size_t length)
+{
+    return (Value){.tag = VALUE_STR, .object = pooled(text_new(&str_class, data, length))};
+}
+
+Value value_str_(const char *text) { return text ? str_of(text, strlen(text)) : None; }
+
+Value bytes(const void *data, size_t length)
+{
+    return (Value){.tag = VALUE_BYTES, .object = pooled(text_new(&bytes_class, data, length))};
+}
+
+Value format(const char *text, ...)
+{
+    va_list args;
+    va_start(args, text);
+    Value v = vformat(text, args);
+    va_end(args);
+    return v;
+}
+
+__attribute__((format(printf, 1, 0))) static Value vformat(const char *text, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, text, args);
+    Text *result = text_new(&str_class, NULL, length > 0 ? (size_t)length : 0);
+    if (length > 0) vsnprintf(result->data, (size_t)length + 1, text, again);
+    va_end(again);
+    return (Value){.tag = VALUE_STR, .object = pooled(result)};
+}
+
+Value value_object_(const void *object)
+{
+    return object ? (Value){.tag = VALUE_OBJECT, .object = (Object *)object} : None;
+}
+
+static Value sequence(const Class *class, ValueTag tag, int count, const Value *values)
+{
+    List *l = pooled(list_new(class, count));
+    for (int i = 0; i < count; i++) l->items[i] = value_retain(values[i]);
+    l->count = count;
+    return (Value){.tag = tag, .object = &l->object};
+}
+
+Value value_list_(int count, const Value *values) { return sequence(&list_class, VALUE_LIST, count, values); }
+Value value_tuple_(int count, const Value *values) { return sequence(&tuple_class, VALUE_TUPLE, count, values); }
+
+/* What a Value is. */
+
+const char *value_type(Value v)
+{
+    static const char *const names[] = {"NoneType", "bool", "int", "float", "str", "bytes", "list", "tuple", "object", "pointer"};
+    if (v.tag == VALUE_OBJECT) return is_exception(v) ? exception_type(v)->name : v.object->class->name;
+    return v.tag <= VALUE_POINTER ? names[v.tag] : "unset";
+}
+
+static Value expect(Value v, ValueTag tag, const char *wanted)
+{
+    if (v.tag != tag) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
+    return v;
+}
+
+bool as_bool(Value v) { return expect(v, VALUE_BOOL, "bool").boolean; }
+int64_t as_int(Value v) { return v.tag == VALUE_BOOL ? v.boolean : expect(v, VALUE_INT, "int").integer; }
+double as_float(Value v) { return v.tag == VALUE_INT || v.tag == VALUE_BOOL ? (double)as_int(v) : expect(v, VALUE_FLOAT, "float").number; }
+void *as_pointer(Value v) { return expect(v, VALUE_POINTER, "pointer").pointer; }
+const char *as_str(Value v) { return ((Text *)expect(v, VALUE_STR, "str").object)->data; }
+
+const char *as_bytes(Value v, size_t *length)
+{
+    Text *text = (Text *)expect(v, VALUE_BYTES, "bytes").object;
+    if (length) *length = text->length;
+    return text->data;
+}
+
+static List *as_sequence(Value v)
+{
+    if (v.tag != VALUE_LIST && v.tag != VALUE_TUPLE) throw(TypeError, "expected list or tuple, got %s", value_type(v));
+    return (List *)v.object;
+}
+
+static List *as_list(Value v) { return (List *)expect(v, VALUE_LIST, "list").object; }
+
+static size_t utf8_length(const Text *text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text->length; i++) n += ((unsigned char)text->data[i] & 0xC0) != 0x80;
+    return n;
+}
+
+int value_len(Value v)
+{
+    switch (v.tag) {
+    case VALUE_STR: return (int)utf8_length((Text *)v.object);
+    case VALUE_BYTES: return (int)((Text *)v.object)->length;
+    case VALUE_LIST: case VALUE_TUPLE: return ((List *)v.object)->count;
+    default: throw(TypeError, "object of type '%s' has no len()", value_type(v));
+    }
+}
+
+bool value_truth(Value v)
+{
+    switch (v.tag) {
+    case VALUE_NONE: return false;
+    case VALUE_BOOL: return v.boolean;
+    case VALUE_INT: return v.integer != 0;
+    case VALUE_FLOAT: return v.number != 0;
+    case VALUE_STR: case VALUE_BYTES: case VALUE_LIST: case VALUE_TUPLE: return value_len(v) != 0;
+    default: return true;
+    }
+}
+
+/* Comparing. Numbers of all three kinds compare with each other, everything else only with its like. */
+
+static bool is_number(Value v) { return v.tag == VALUE_BOOL || v.tag == VALUE_INT || v.tag == VALUE_FLOAT; }
+
+static int compare_numbers(Value a, Value b)
+{
+    if (a.tag == VALUE_FLOAT || b.tag == VALUE_FLOAT) {
+        double x = as_float(a), y = as_float(b);
+        return x < y ? -1 : x == y ? 0 : x > y ? 1 : 2;  /* 2: a NaN, which is neither less nor equal */
+    }
+    int64_t x = as_int(a), y = as_int(b);
+    return (x > y) - (x < y);
+}
+
+static int compare_texts(const Text *a, const Text *b)
+{
+    int order = memcmp(a->data, b->data, a->length < b->length ? a->length : b->length);
+    return order ? order : (a->length > b->length) - (a->length < b->length);
+}
+
+bool value_equal(Value a, Value b)
+{
+    if (is_number(a) && is_number(b)) return compare_numbers(a, b) == 0;
+    if (a.tag != b.tag) return false;
+    switch (a.tag) {
+    case VALUE_NONE: return true;
+    case VALUE_STR: case VALUE_BYTES: return compare_texts((Text *)a.object, (Text *)b.object) == 0;
+    case VALUE_LIST: case VALUE_TUPLE: {
+        List *x = (List *)a.object, *y = (List *)b.object;
+        if (x->count != y->count) return false;
+        for (int i = 0; i < x->count; i++) if (!value_equal(x->items[i], y->items[i])) return false;
+        return true;
+    }
+    default: return a.pointer == b.pointer;
+    }
+}
+
+bool value_less(Value a, Value b)
+{
+    if (is_number(a) && is_number(b)) return compare_numbers(a, b) == -1;
+    if (a.tag == b.tag && (a.tag == VALUE_STR || a.tag == VALUE_BYTES)) return compare_texts((Text *)a.object, (Text *)b.object) < 0;
+    if (a.tag == b.tag && (a.tag == VALUE_LIST || a.tag == VALUE_TUPLE)) {
+        List *x = (List *)a.object, *y = (List *)b.object;
+        for (int i = 0; i < x->count && i < y->count; i++)
+            if (!value_equal(x->items[i], y->items[i])) return value_less(x->items[i], y->items[i]);
+        return x->count < y->count;
+    }
+    throw(TypeError, "'<' not supported between instances of '%s' and '%s'", value_type(a), value_type(b));
+}
+
+/* Lists. */
+
+static int list_index(int count, int index, const char *what)
+{
+    int i = index < 0 ? index + count : index;
+    if (i < 0 || i >= count) throw(IndexError, "%s index out of range", what);
+    return i;
+}
+
+static Value character_at(const Text *text, int index)
+{
+    const char *p = text->data;
+    for (int i = list_index((int)utf8_length(text), index, "string"); i > 0; i--)
+        for (p++; ((unsigned char)*p & 0xC0) == 0x80; p++) {}
+    const char *end = p + 1;
+    while (((unsigned char)*end & 0xC0) == 0x80) end++;
+    return str_of(p, (size_t)(end - p));
+}
+
+Value list_get(Value v, int index)
+{
+    if (v.tag == VALUE_STR) return character_at((Text *)v.object, index);
+    if (v.tag == VALUE_BYTES) return V((unsigned char)((Text *)v.object)->data[list_index(value_len(v), index, "index")]);
+    List *l = as_sequence(v);
+    return l->items[list_index(l->count, index, value_type(v))];
+}
+
+void list_set_(Value v, int index, Value item)
+{
+    List *l = as_list(v);
+    value_replace(&l->items[list_index(l->count, index, "list assignment")], item);
+}
+
+void list_insert_(Value v, int index, Value item)
+{
+    List *l = as_list(v);
+    if (index < 0) index += l->count;
+    index = index < 0 ? 0 : index > l->count ? l->count : index;
+    if (l->count == l->capacity) {
+        int capacity = l->capacity ? l->capacity * 2 : 8;
+        l->items = allocate_or_raise(l->items, capacity * sizeof *l->items);
+        l->capacity = capacity;
+    }
+    memmove(l->items + index + 1, l->items + index, (l->count - index) * sizeof *l->items);
+    l->items[index] = value_retain(item);
+    l->count++;
+}
+
+void list_append_(Value v, Value item) { list_insert_(v, as_list(v)->count, item); }
+
+Value list_pop(Value v, int index)
+{
+    List *l = as_list(v);
+    if (!l->count) throw(IndexError, "pop from empty list");
+    int i = list_index(l->count, index, "pop");
+    Value item = l->items[i];
+    memmove(l->items + i, l->items + i + 1, (l->count - i - 1) * sizeof *l->items);
+    l->count--;
+    return value_pooled(item);
+}
+
+bool list_contains_(Value v, Value item)
+{
+    List *l = as_sequence(v);
+    for (int i = 0; i < l->count; i++) if (value_equal(l->items[i], item)) return true;
+    return false;
+}
+
+void list_clear(Value v)
+{
+    List *l = as_list(v);
+    while (l->count) value_release(l->items[--l->count]);
+}
+
+/* A merge of two sorted halves keeps equal items in order. */
+static void merge_sort(Value *items, Value *spare, int count)
+{
+    if (count < 2) return;
+    int half = count / 2, i = 0, j = half, n = 0;
+    merge_sort(items, spare, half);
+    merge_sort(items + half, spare, count - half);
+    while (i < half && j < count) spare[n++] = value_less(items[j], items[i]) ? items[j++] : items[i++];
+    while (i < half) spare[n++] = items[i++];
+    memcpy(items, spare, n * sizeof *items);
+}
+
+void list_sort(Value v)
+{
+    List *l = as_list(v);
+    Value copy = value_list_(l->count, l->items), spare = value_list_(l->count, l->items);  /* a comparison may raise */
+    merge_sort(((List *)copy.object)->items, ((List *)spare.object)->items, l->count);
+    for (int i = 0; i < l->count; i++) value_replace(&l->items[i], ((List *)copy.object)->items[i]);
+}
+
+bool value_for_in_(Value items, Value *index, Value *item)
+{
+    List *l = as_sequence(items);
+    if (index->integer >= l->count) return false;
+    *item = l->items[index->integer++];
+    return true;
+}
+
+/* Writing. */
+
+/* The shortest digits that read back as the same double, laid out as Python does: an exponent below 1e-4 and from 1e16 on. */
+static void write_float(double d, FILE *out)
+{
+    char digits[32];
+    if (isnan(d)) { fputs("nan", out); return; }
+    if (isinf(d)) { fputs(d < 0 ? "-inf" : "inf", out); return; }
+    int precision = 0;
+    do snprintf(digits, sizeof digits, "%.*e", precision, d); while (strtod(digits, NULL) != d && ++precision < 17);
+    int exponent = atoi(strchr(digits, 'e') + 1);
+    if (exponent < -4 || exponent >= 16) {
+        *strchr(digits, 'e') = 0;
+        fprintf(out, "%se%c%02d", digits, exponent < 0 ? '-' : '+', abs(exponent));
+    } else {
+        int decimals = precision - exponent;
+        fprintf(out, "%.*f", decimals > 0 ? decimals : 1, d);
+    }
+}
+
+static bool is_printable(uint32_t c)
+{
+    return c >= 0x20 && c != 0x7F && !(c >= 0x80 && c <= 0xA0) && c != 0xAD && !(c >= 0x200B && c <= 0x200F)
+        && !(c >= 0x2028 && c <= 0x202F) && !(c >= 0xD800 && c <= 0xF8FF) && c != 0xFEFF && c <= 0x10FFFF;
+}
+
+/* Decodes one character; a byte that begins none comes out as the lone surrogate that Python's surrogateescape makes of it. */
+static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
+{
+    const unsigned char *p = *at;
+    int more = *p >= 0xF0 && *p < 0xF5 ? 3 : *p >= 0xE0 ? 2 : *p >= 0xC2 ? 1 : 0;
+    uint32_t c = more == 3 ? *p & 7 : more == 2 ? *p & 15 : more == 1 ? *p & 31 : *p;
+    bool good = (*p < 0x80 || more > 0) && *p < 0xF5 && p + more < end;
+    for (int i = 1; good && i <= more; i++) { good = (p[i] & 0xC0) == 0x80; c = c << 6 | (p[i] & 0x3F); }
+    *at = good ? p + more + 1 : p + 1;
+    return good ? c : 0xDC00u + *p;
+}
+
+static void write_str_repr(const Text *text, FILE *out)
+{
+    const unsigned char *p = (const unsigned char *)text->data, *end = p + text->length;
+    char quote = memchr(p, '\'', text->length) && !memchr(p, '"', text->length) ? '"' : '\'';
+    fputc(quote, out);
+    while (p < end) {
+        const unsigned char *start = p;
+        uint32_t c = utf8_next(&p, end);
+        if (c == '\n') fputs("\\n", out);
+        else if (c == '\r') fputs("\\r", out);
+        else if (c == '\t') fputs("\\t", out);
+        else if (c == (unsigned char)quote || c == '\\') fprintf(out, "\\%c", (int)c);
+        else if (is_printable(c)) fwrite(start, 1, (size_t)(p - start), out);
+        else fprintf(out, c < 0x100U ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    }
+    fputc(quote, out);
+}
+
+static void write_bytes_repr(const Text *text, FILE *out)
+{
+    char quote = memchr(text->data, '\'', text->length) && !memchr(text->data, '"', text->length) ? '"' : '\'';
+    fprintf(out, "b%c", quote);
+    for (size_t i = 0; i < text->length; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        if (c == '\n') fputs("\\n", out);
+        else if (c == '\r') fputs("\\r", out);
+        else if (c == '\t') fputs("\\t", out);
+        else if (c == quote || c == '\\') fprintf(out, "\\%c", c);
+        else if (c >= 0x20 && c < 0x7F) fputc(c, out);
+        else fprintf(out, "\\x%02x", c);
+    }
+    fputc(quote, out);
+}
+
+static void write_sequence(List *l, bool is_tuple, FILE *out)
+{
+    if (l->being_written) { fputs(is_tuple ? "(...)" : "[...]", out); return; }
+    l->being_written = true;
+    fputc(is_tuple ? '(' : '[', out);
+    for (int i = 0; i < l->count; i++) {
+        if (i) fputs(", ", out);
+        value_write(l->items[i], true, out);
+    }
+    fputs(is_tuple ? l->count == 1 ? ",)" : ")" : "]", out);
+    l->being_written = false;
+}
+
+/* str(v), or repr(v). */
+static void value_write(Value v, bool as_repr, FILE *out)
+{
+    switch (v.tag) {
+    case VALUE_NONE: fputs("None", out); break;
+    case VALUE_BOOL: fputs(v.boolean ? "True" : "False", out); break;
+    case VALUE_INT: fprintf(out, "%" PRId64, v.integer); break;
+    case VALUE_FLOAT: write_float(v.number, out); break;
+    case VALUE_STR:
+        if (as_repr) write_str_repr((Text *)v.object, out);
+        else fwrite(((Text *)v.object)->data, 1, ((Text *)v.object)->length, out);
+        break;
+    case VALUE_BYTES: write_bytes_repr((Text *)v.object, out); break;
+    case VALUE_LIST: case VALUE_TUPLE: write_sequence((List *)v.object, v.tag == VALUE_TUPLE, out); break;
+    case VALUE_OBJECT:
+        if (is_exception(v) && !as_repr) exception_write_str(v, out);
+        else if (v.object->class->write) v.object->class->write(v.object, out);
+        else fprintf(out, "<%s object at %p>", v.object->class->name, (void *)v.object);
+        break;
+    default: fprintf(out, "<pointer %p>", v.pointer);
+    }
+}
+
+static Value value_text(Value v, bool as_repr)
+{
+    char *data;
+    size_t size;
+    FILE *out = open_memory(&data, &size);
+    value_write(v, as_repr, out);
+    fclose(out);
+    Value text = str_of(data, size);
+    free(data);
+    return text;
+}
+
+Value value_to_str(Value v) { return v.tag == VALUE_STR ? v : value_text(v, false); }
+Value value_repr(Value v) { return value_text(v, true); }
+
+static void write_line(int count, const Value *values, FILE *out)
+{
+    for (int i = 0; i < count; i++) {
+        if (i) fputc(' ', out);
+        value_write(values[i], false, out);
+    }
+    fputc('\n', out);
+}
+
+void value_print_(int count, const Value *values)
+{
+    if (!trace_on) { write_line(count, values, stdout); return; }
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    write_line(count, values, out);
+    fclose(out);
+    trace_output(text, size);
+    free(text);
+}
+
+/* A stream that collects what is written into memory; the caller frees *data after fclose. */
+static FILE *open_memory(char **data, size_t *size)
+{
+    FILE *out = open_memstream(data, size);
+    if (!out) out_of_memory(BUFSIZ);
+    return out;
+}
+
+/* ---- [exceptions] Exceptions --------------------------------------------------------------------------------------
+ *
+ * An exception travels by longjmp to the innermost try of the running stack. On its way it leaves the coroutines in between: each is
+ * finished, its pool dropped, its place added to the traceback. A `try` is a Handler on the C stack, in one of these phases:
+ *
+ *     PROBE     just opened: one jump to the end of the block tells whether a finally is there
+ *     BODY      the try block runs                            an exception here lands: LANDED
+ *     LANDED    the except clauses are asked, in order        a match: HANDLING; none: it goes on after the finally
+ *     HANDLING  an except block runs                          an exception here: FAILED, past the other clauses
+ *     STAR      an except_star block runs, with what is left of the group in `rest`
+ *     FINALLY   off the chain; what is still unhandled waits in `exception`
+ *     CLOSED    left
+ *
+ * In LANDED, FAILED and FINALLY the handler owns `exception`; in HANDLING and STAR the pool does.
+ * `return` or `break` out of the block runs only the cleanup, handler_close_: that is why they cannot pass a finally.
+ */
+
+static void exc_destroy(void *object);
+static void exc_repr(void *object, FILE *out);
+static const Class exc_class = {.name = "exception", .size = sizeof(Exc), .destroy = exc_destroy, .write = exc_repr};
+
+#define CLASS(Name, Parent)          const ExceptionClass Name[1] = {{#Name, Parent, "builtins"}};
+#define CLASS_IN(module, Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, module}};
+CLASS(BaseException, NULL)
+CLASS(Exception, BaseException) CLASS(GeneratorExit, BaseException) CLASS(KeyboardInterrupt, BaseException)
+CLASS(SystemExit, BaseException) CLASS(BaseExceptionGroup, BaseException) CLASS(ExceptionGroup, Exception)
+CLASS(ArithmeticError, Exception) CLASS(ZeroDivisionError, ArithmeticError) CLASS(OverflowError, ArithmeticError)
+CLASS(AssertionError, Exception) CLASS(AttributeError, Exception) CLASS(BufferError, Exception) CLASS(EOFError, Exception)
+CLASS(LookupError, Exception) CLASS(IndexError, LookupError) CLASS(KeyError, LookupError) CLASS(MemoryError, Exception)
+CLASS(NameError, Exception) CLASS(RuntimeError, Exception) CLASS(NotImplementedError, RuntimeError)
+CLASS(RecursionError, RuntimeError) CLASS(StopIteration, Exception) CLASS(StopAsyncIteration, Exception)
+CLASS(SyntaxError, Exception) CLASS(TypeError, Exception) CLASS(ValueError, Exception) CLASS(UnicodeError, ValueError)
+CLASS(OSError, Exception) CLASS(BlockingIOError, OSError) CLASS(ChildProcessError, OSError) CLASS(ConnectionError, OSError)
+CLASS(BrokenPipeError, ConnectionError) CLASS(ConnectionAbortedError, ConnectionError)
+CLASS(ConnectionRefusedError, ConnectionError) CLASS(ConnectionResetError, ConnectionError) CLASS(FileExistsError, OSError)
+CLASS(FileNotFoundError, OSError) CLASS(InterruptedError, OSError) CLASS(IsADirectoryError, OSError)
+CLASS(NotADirectoryError, OSError) CLASS(PermissionError, OSError) CLASS(ProcessLookupError, OSError)
+CLASS(TimeoutError, OSError) CLASS(Warning, Exception) CLASS(RuntimeWarning, Warning)
+CLASS_IN("asyncio.exceptions", CancelledError, BaseException)
+CLASS_IN("asyncio.exceptions", InvalidStateError, Exception)
+CLASS_IN("asyncio.exceptions", BrokenBarrierError, RuntimeError)
+CLASS_IN("asyncio.exceptions", IncompleteReadError, EOFError)
+CLASS_IN("asyncio.exceptions", LimitOverrunError, Exception)
+CLASS_IN("asyncio.exceptions", SendfileNotAvailableError, RuntimeError)
+CLASS_IN("asyncio.queues", QueueEmpty, Exception)
+CLASS_IN("asyncio.queues", QueueFull, Exception)
+CLASS_IN("asyncio.queues", QueueShutDown, Exception)
+CLASS_IN("asyncio", DeadlockError, RuntimeError)
+
+static bool is_subclass(const ExceptionClass *class, const ExceptionClass *of)
+{
+    for (; class; class = class->parent)
+        if (class == of || (class == ExceptionGroup && of == BaseExceptionGroup)) return true;
+    return false;
+}
+
+static bool is_exception(Value v) { return v.tag == VALUE_OBJECT && v.object->class == &exc_class; }
+bool value_is_exception(Value v, const ExceptionClass *class) { return is_exception(v) && is_subclass(((Exc *)v.object)->type, class); }
+static bool is_group(Value v) { return value_is_exception(v, BaseExceptionGroup); }
+
+static Exc *as_exc(Value v)
+{
+    if (!is_exception(v)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(v));
+    return (Exc *)v.object;
+}
+
+Value exception_new_args(const ExceptionClass *class, Value args)
+{
+    as_sequence(args);
+    Exc *x = pooled(object_new(&exc_class, sizeof *x));
+    x->type = class;
+    x->args = value_retain(args);
+    return V(&x->object);
+}
+
+Value value_new_exception_(const ExceptionClass *class) { return exception_new_args(class, tuple()); }
+
+Value exception_new(const ExceptionClass *class, const char *text, ...)
+{
+    va_list args;
+    va_start(args, text);
+    Value message = vformat(text, args);
+    va_end(args);
+    return exception_new_args(class, tuple(message));
+}
+
+/* ExceptionGroup(text, exceptions): it is a BaseExceptionGroup if any of them is no Exception. */
+Value exception_group(const char *text, Value exceptions)
+{
+    const ExceptionClass *class = ExceptionGroup;
+    if (!len(exceptions)) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
+    for_in (e, exceptions) if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
+    Value group = exception_new_args(class, tuple(text, exceptions));
+    ((Exc *)group.object)->exceptions = value_retain(value_tuple_(as_sequence(exceptions)->count, as_sequence(exceptions)->items));
+    return group;
+}
+
+static void exc_destroy(void *object)
+{
+    Exc *x = object;
+    value_release(x->args);
+    value_release(x->cause);
+    value_release(x->context);
+    value_release(x->exceptions);
+    value_release(x->notes);
+    free(x->traceback);
+}
+
+const ExceptionClass *exception_type(Value e) { return as_exc(e)->type; }
+Value exception_args(Value e) { return as_exc(e)->args; }
+Value exception_cause(Value e) { return as_exc(e)->cause; }
+Value exception_context(Value e) { return as_exc(e)->context; }
+Value exception_exceptions(Value e) { return as_exc(e)->exceptions; }
+Value exception_notes(Value e) { Value notes = as_exc(e)->notes; return is_none(notes) ? list() : notes; }
+
+void exception_add_note(Value e, const char *note)
+{
+    Exc *x = as_exc(e);
+    if (is_none(x->notes)) value_replace(&x->notes, list());
+    list_append(x->notes, note);
+}
+
+Value exception_with_cause_(Value e, Value cause)
+{
+    Exc *x = as_exc(e);
+    if (!is_none(cause)) as_exc(cause);
+    value_replace(&x->cause, cause);
+    x->suppress_context = true;
+    return e;
+}
+
+/* A group like `group`, of other exceptions. */
+static Value group_derive(Value group, Value exceptions)
+{
+    if (!len(exceptions)) return None;
+    Exc *from = as_exc(group);
+    Value derived = exception_group(as_str(list_get(from->args, 0)), exceptions);
+    Exc *x = (Exc *)derived.object;
+    value_replace(&x->cause, from->cause);
+    value_replace(&x->context, from->context);
+    value_replace(&x->notes, from->notes);
+    x->suppress_context = from->suppress_context;
+    if (from->depth) {
+        x->traceback = allocate_or_raise(NULL, from->depth * sizeof *x->traceback);
+        memcpy(x->traceback, from->traceback, from->depth * sizeof *x->traceback);
+        x->depth = from->depth;
+    }
+    return derived;
+}
+
+Value exception_split(Value e, const ExceptionClass *class, Value *rest)
+{
+    *rest = None;
+    if (is_subclass(as_exc(e)->type, class)) return e;
+    if (!is_group(e)) { *rest = e; return None; }
+    Value matched = list(), others = list();
+    for_in (member, as_exc(e)->exceptions) {
+        Value other, match = exception_split(member, class, &other);
+        if (!is_none(match)) list_append(matched, match);
+        if (!is_none(other)) list_append(others, other);
+    }
+    *rest = len(matched) ? group_derive(e, others) : e;
+    return len(others) ? group_derive(e, matched) : e;
+}
+
+/* Throwing. */
+
+static bool is_own_file(const char *file) { return file == own_file; }
+
+/* The function as the reader wrote it: a coroutine's body has a longer name. */
+static const char *site_function(const Site *site, const Coroutine *frame)
+{
+    return frame && !strncmp(site->function, frame->code->name, strlen(frame->code->name)) ? frame->code->name : site->function;
+}
+
+/* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of this file. */
+static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
+{
+    const void *of = frame ? (const void *)frame : (const void *)here.stack;
+    if (!site || is_own_file(site->file) || x->last_frame == of) return;
+    if ((x->depth & (x->depth - 1)) == 0) {
+        Site *more = realloc(x->traceback, (x->depth ? 2 * x->depth : 1) * sizeof *more);
+        if (!more) return;                              /* a traceback without this line is better than none */
+        x->traceback = more;
+    }
+    x->traceback[x->depth++] = (Site){site->file, site->line, site_function(site, frame)};
+    x->last_frame = of;
+}
+
+/* Would `x` come up again in its own context? */
+static bool in_context_of(const Exc *x, Value v)
+{
+    for (; is_exception(v); v = ((Exc *)v.object)->context) if ((Exc *)v.object == x) return true;
+    return false;
+}
+
+static _Noreturn void uncaught(Exc *x);
+
+/* Flies on with x, which the caller holds, to the innermost handler. */
+static _Noreturn void exception_fly(Exc *x)
+{
+    Stack *stack = here.stack;
+    Handler *handler = stack->handlers;
+    if (!handler) uncaught(x);
+    while (stack->frame != handler->frame) {
+        Coroutine *frame = stack->frame;
+        traceback_add(x, frame, frame->site);
+        coroutine_finish(stack, frame);
+        x->last_frame = NULL;
+    }
+    if (stack->frame) traceback_add(x, stack->frame, stack->frame->site);
+    for (Handler *h = stack->handling; h && h != handler && h != handler->outer_handling; h = h->outer_handling)
+        if (h->phase == PHASE_FINALLY) value_release(h->exception);   /* a finally that raises replaces what it delayed */
+    stack->handling = handler->outer_handling;
+    if (handler->phase == PHASE_STAR) handler_collect(handler, x);
+    else {
+        handler->phase = handler->phase == PHASE_BODY ? PHASE_LANDED : PHASE_FAILED;
+        handler->exception = V(&x->object);
+    }
+    _longjmp(handler->landing, 1);
+}
+
+_Noreturn void exception_throw_(Value e, const Site *site)
+{
+    Exc *x = as_exc(e);
+    Stack *stack = here.stack;
+    Value handled = stack->handling ? stack->handling->exception : None;
+    if (is_none(x->context) && !in_context_of(x, handled)) x->context = value_retain(handled);
+    traceback_add(x, stack->frame, site);
+    if (stack->frame && !is_own_file(site->file)) stack->frame->site = site;
+    retain(x);
+    exception_fly(x);
+}
+
+_Noreturn void exception_rethrow_(const Site *site)
+{
+    Handler *handling = here.stack->handling;
+    if (!handling) exception_throw_(exception_new(RuntimeError, "No active exception to reraise"), site);
+    exception_fly(retain(handling->exception.object));
+}
+
+/* What the system said, as the exception that Python makes of it. */
+
+static const ExceptionClass *os_error_class(int number)
+{
+    switch (number) {
+    case EAGAIN: case EALREADY: case EINPROGRESS: return BlockingIOError;
+    case ECHILD: return ChildProcessError;
+    case EPIPE: case ESHUTDOWN: return BrokenPipeError;
+    case ECONNABORTED: return ConnectionAbortedError;
+    case ECONNREFUSED: return ConnectionRefusedError;
+    case ECONNRESET: return ConnectionResetError;
+    case EEXIST: return FileExistsError;
+    case ENOENT: return FileNotFoundError;
+    case EINTR: return InterruptedError;
+    case EISDIR: return IsADirectoryError;
+    case ENOTDIR: return NotADirectoryError;
+    case EACCES: case EPERM: return PermissionError;
+    case ESRCH: return ProcessLookupError;
+    case ETIMEDOUT: return TimeoutError;
+    default: return OSError;
+    }
+}
+
+static Value os_error(const char *text, ...)
+{
+    int number = errno;
+    va_list args;
+    va_start(args, text);
+    Value what = vformat(text, args);
+    va_end(args);
+    return exception_new(os_error_class(number), "[Errno %d] %s: %s", number, strerror(number), as_str(what));
+}
+
+#define throw_errno(...) throw(os_error(__VA_ARGS__))
+
+/* Python's str(), inside this file: the text of an exception. */
+static void exception_write_str(Value e, FILE *out)
+{
+    Exc *x = as_exc(e);
+    int count = len(x->args);
+    if (is_group(e)) {
+        int n = len(x->exceptions);
+        fprintf(out, "%s (%d sub-exception%s)", as_str(list_get(x->args, 0)), n, n == 1 ? "" : "s");
+    } else if (count == 1) value_write(list_get(x->args, 0), x->type == KeyError, out);
+    else if (count > 1) value_write(x->args, true, out);
+}
+
+static void exc_repr(void *object, FILE *out)
+{
+    Exc *x = object;
+    fputs(x->type->name, out);
+    if (len(x->args) == 1) {
+        fputc('(', out);
+        value_write(list_get(x->args, 0), true, out);
+        fputc(')', out);
+    } else value_write(x->args, true, out);
+}
+
+/* The try statement: what the macros of asyncio.h call. */
+
+void handler_open_(Handler *handler, const Site *site)
+{
+    Stack *stack = here.stack;
+    handler->outer = stack->handlers;
+    handler->outer_handling = stack->handling;
+    handler->frame = stack->frame;
+    handler->site = site;
+    handler->exception = handler->rest = handler->raised = None;
+    handler->phase = PHASE_PROBE;
+    handler->has_finally = false;
+    stack->handlers = handler;
+}
+
+/* Reached at the end of the block, and once before its start. True: go (back) to the start. */
+bool handler_probe_(Handler *handler, bool has_finally)
+{
+    if (handler->phase == PHASE_PROBE) {
+        handler->has_finally = has_finally;
+        handler->phase = PHASE_BODY;
+        return true;
+    }
+    if (handler->phase != PHASE_STAR) return false;
+    return handler_next_star(handler);
+}
+
+static void handler_catch(Handler *handler, Phase phase)
+{
+    handler->phase = phase;
+    here.stack->handling = handler;
+}
+
+bool handler_catches_(Handler *handler, const ExceptionClass *class)
+{
+    if (handler->phase != PHASE_LANDED || !value_is_exception(handler->exception, class)) return false;
+    value_pooled(handler->exception);
+    handler_catch(handler, PHASE_HANDLING);
+    return true;
+}
+
+bool handler_catches_any_(Handler *handler, const ExceptionClass **classes)
+{
+    for (; *classes; classes++) if (handler_catches_(handler, *classes)) return true;
+    return false;
+}
+
+bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
+{
+    if (handler->phase != PHASE_LANDED) return false;
+    Value rest, match = exception_split(handler->exception, class, &rest);
+    if (is_none(match)) return false;
+    handler->rest = value_retain(rest);
+    if (is_group(match)) value_retain(match);
+    else match = value_retain(exception_group("", list(match)));
+    value_release(handler->exception);
+    handler->exception = value_pooled(match);
+    handler_catch(handler, PHASE_STAR);
+    return true;
+}
+
+/* After an except_star block: what is left of the group goes to the clauses again. */
+static bool handler_next_star(Handler *handler)
+{
+    here.stack->handling = handler->outer_handling;
+    handler->exception = handler->rest;
+    handler->rest = None;
+    handler->phase = is_none(handler->exception) ? PHASE_HANDLING : PHASE_LANDED;
+    return handler->phase == PHASE_LANDED;
+}
+
+/* An except_star block raised: the other clauses still get their part, then all that was raised goes on together. */
+static void handler_collect(Handler *handler, Exc *x)
+{
+    if (is_none(handler->raised)) handler->raised = value_retain(list());
+    list_append(handler->raised, V(&x->object));
+    release(x);
+    handler_next_star(handler);
+}
+
+static void handler_merge_raised(Handler *handler)
+{
+    if (handler->phase == PHASE_LANDED) {
+        list_append(handler->raised, handler->exception);
+        value_release(handler->exception);
+    }
+    handler->exception = value_retain(exception_group("", handler->raised));
+    value_release(handler->raised);
+    handler->raised = None;
+    handler->phase = PHASE_FAILED;
+}
+
+void handler_finally_(Handler *handler)
+{
+    Stack *stack = here.stack;
+    assert(stack->handlers == handler && "a try must be left where it was entered");
+    stack->handlers = handler->outer;
+    if (!is_none(handler->raised)) handler_merge_raised(handler);
+    bool unhandled = handler->phase == PHASE_LANDED || handler->phase == PHASE_FAILED;
+    if (!unhandled) handler->exception = None;
+    handler->phase = PHASE_FINALLY;
+    stack->handling = unhandled ? handler : handler->outer_handling;
+}
+
+void handler_end_(Handler *handler)
+{
+    if (handler->phase != PHASE_FINALLY) handler_finally_(handler);
+    handler->phase = PHASE_CLOSED;
+    here.stack->handling = handler->outer_handling;
+    if (!is_none(handler->exception)) exception_fly((Exc *)handler->exception.object);
+}
+
+void handler_close_(Handler *handler)
+{
+    if (handler->phase == PHASE_CLOSED) return;
+    Stack *stack = here.stack;
+    if (handler->phase != PHASE_FINALLY) {
+        if (handler->has_finally)
+            fatal(handler->site, "return, break, continue or goto leaves this try, and C would skip its finally.\n"
+                  "Set a variable and leave after end_try, or use async_with, whose exit always runs");
+        stack->handlers = handler->outer;
+    } else value_release(handler->exception);           /* as in Python, return in a finally drops what was raised */
+    if (handler->phase == PHASE_STAR) value_release(handler->rest);
+    value_release(handler->raised);
+    stack->handling = handler->outer_handling;
+    handler->phase = PHASE_CLOSED;
+}
+
+/* Printing. */
+
+/* Writes line `number` of a source file without its indentation, if the file is there. */
+static void write_source_line(const char *file, int number, const char *prefix, FILE *out)
+{
+    FILE *source = fopen(file, "r");
+    char *line = NULL;
+    size_t capacity = 0;
+    if (!source) return;
+    while (number > 0 && getline(&line, &capacity, source) >= 0) number--;
+    if (number == 0) {
+        char *text = line + strspn(line, " \t");
+        text[strcspn(text, "\r\n")] = 0;
+        if (*text) fprintf(out, "%s    %s\n", prefix, text);
+    }
+    free(line);
+    fclose(source);
+}
+
+static void write_frame(const Site *site, const char *prefix, FILE *out)
+{
+    fprintf(out, "%s  File \"%s\", line %d, in %s\n", prefix, site->file, site->line, site->function);
+    write_source_line(site->file, site->line, prefix, out);
+}
+
+static void write_exception_line(Exc *x, const char *prefix, FILE *out)
+{
+    const char *module = x->type->module;
+    bool plain = !module || !strcmp(module, "builtins");
+    char *text;
+    size_t size;
+    FILE *memory = open_memory(&text, &size);
+    exception_write_str(V(&x->object), memory);
+    fclose(memory);
+    fprintf(out, "%s%s%s%s%s%s\n", prefix, plain ? "" : module, plain ? "" : ".", x->type->name, size ? ": " : "", text);
+    free(text);
+    for_in (note, exception_notes(V(&x->object))) fprintf(out, "%s%s\n", prefix, as_str(note));
+}
+
+static void exception_write(Exc *x, const char *prefix, FILE *out);
+
+static void write_group_members(Exc *x, const char *prefix, FILE *out)
+{
+    char inner[64];
+    int n = 0;
+    int outer = (int)strlen(prefix) - 2;                /* without the "| " of this level */
+    memset(inner, ' ', sizeof inner);
+    if (strlen(prefix) > sizeof inner - 8) { fprintf(out, "%s... (max nesting reached)\n", prefix); return; }
+    strcpy(inner + outer, "  | ");
+    for_in (e, x->exceptions) {
+        fprintf(out, "%.*s%s---------------- %d ----------------\n", outer, prefix, n ? "  +" : "+-+", n + 1);
+        n++;
+        exception_write(as_exc(e), inner, out);
+    }
+    fprintf(out, "%.*s  +------------------------------------\n", outer, prefix);
+}
+
+/* Cause or context first, as it happened first; then the frames, outermost first; then the exception. */
+static void exception_write(Exc *x, const char *prefix, FILE *out)
+{
+    bool group = x->exceptions.tag == VALUE_TUPLE, top = group && !*prefix;
+    if (is_exception(x->cause)) {
+        exception_write((Exc *)x->cause.object, prefix, out);
+        fprintf(out, "%s\n%sThe above exception was the direct cause of the following exception:\n%s\n", prefix, prefix, prefix);
+    } else if (is_exception(x->context) && !x->suppress_context) {
+        exception_write((Exc *)x->context.object, prefix, out);
+        fprintf(out, "%s\n%sDuring handling of the above exception, another exception occurred:\n%s\n", prefix, prefix, prefix);
+    }
+    if (top) prefix = "  | ";
+    if (x->depth || group) {
+        if (top) fputs("  + Exception Group Traceback (most recent call last):\n", out);
+        else fprintf(out, "%s%sTraceback (most recent call last):\n", prefix, group ? "Exception Group " : "");
+    }
+    for (int i = x->depth - 1; i >= 0; i--) write_frame(&x->traceback[i], prefix, out);
+    write_exception_line(x, prefix, out);
+    if (group) write_group_members(x, prefix, out);
+}
+
+void exception_print(Value e, FILE *file)
+{
+    fflush(stdout);
+    exception_write(as_exc(e), "", file);
+    fflush(file);
+}
+
+/* Nobody caught it: outside a coroutine, in the program's own code. Python's exit statuses. */
+static _Noreturn void uncaught(Exc *x)
+{
+    Value e = V(&x->object);
+    if (x->type == SystemExit) {
+        Value code = len(x->args) ? list_get(x->args, 0) : None;
+        if (code.tag == VALUE_INT || is_none(code)) trace_exit_and_leave(is_none(code) ? 0 : (int)code.integer);
+        value_write(code, false, stderr);
+        fputc('\n', stderr);
+    } else exception_print(e, stderr);
+    bool interrupted = is_subclass(x->type, KeyboardInterrupt);
+    release(x);
+    if (interrupted) {                                  /* die as the shell expects of Ctrl-C */
+        fflush(NULL);
+        trace_finish(130);
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    trace_exit_and_leave(1);
+}
+
+static void write_where(FILE *out);
+
+/* What a program must not do, or a broken invariant: says so, with the place, and stops. */
+static _Noreturn void fatal(const Site *site, const char *text, ...)
+{
+    va_list args;
+    fflush(stdout);
+    fprintf(stderr, "asyncio: %s:%d: in %s: ", site->file, site->line, site->function);
+    va_start(args, text);
+    vfprintf(stderr, text, args);
+    va_end(args);
+    write_where(stderr);
+    trace_finish(134);
+    abort();
+}
+
+/* " (task 'Task-1', at file:line)" where a task runs. */
+static void write_where(FILE *out)
+{
+    Coroutine *frame = here.stack ? here.stack->frame : NULL;
+    Task *task = here.loop ? here.loop->current : NULL;
+    if (task) fprintf(out, " (in task '%s'", task_get_name(task));
+    if (task && frame && frame->site) fprintf(out, ", at %s:%d", frame->site->file, frame->site->line);
+    fputs(task ? ")\n" : "\n", out);
+}
+
+static void memory_report(const char *what, size_t size)
+{
+    fflush(stdout);
+    fprintf(stderr, "asyncio: MemoryError: %s: %zu bytes could not be allocated", what, size);
+    write_where(stderr);
+}
+
+/* ---- [loop] A callback loop ---------------------------------------------------------------------------------------
+ *
+ * The loop knows nothing of coroutines. It has a queue of what is ready to run, a heap of timers, and a set of file descriptors, and
+ * it goes round:
+ *
+ *        +--> timers that were cancelled leave the heap
+ *        |    select(): wait for a descriptor, no longer than to the next timer, not at all if something is ready
+ *        |    descriptors that are ready, then timers that are due, join the ready queue
+ *        +--- run what is in the queue now; what joins it meanwhile waits for the next round
+ *
+ * An entry of the ready queue is a Handle (a callback) or a Task (its next step). The queue holds its entries, the heap
+ * its timers. A cancelled handle stays where it is and is skipped: taking it out would cost more than passing it by.
+ *
+ * What CPython does and this loop does not: a poll of the descriptors in each round even when none is registered. A
+ * program cannot see the difference, and a system call per round would be nine tenths of a switch.
+ */
+
+static void handle_destroy(void *object);
+static void handle_repr(void *object, FILE *out);
+static void loop_destroy(void *object);
+static void loop_repr(void *object, FILE *out);
+static const Class handle_class = {.name = "Handle", .size = sizeof(Handle), .destroy = handle_destroy, .write = handle_repr};
+static const Class loop_class = {.name = "EventLoop", .size = sizeof(Loop), .destroy = loop_destroy, .write = loop_repr};
+
+/* Handles. */
+
+static Handle *handle_new(Loop *loop, const char *name, Context *context)
+{
+    Handle *handle = object_new(&handle_class, sizeof *handle);
+    handle->loop = loop;
+    handle->name = name;
+    handle->context = retain(context);
+    handle->variables = context ? NULL : retain(*here.variables);
+    return handle;
+}
+
+/* Lets go of what the callback would have needed. */
+static void handle_clear(Handle *handle)
+{
+    value_replace(&handle->arg, None);
+    release(handle->future);
+    handle->future = NULL;
+}
+
+static void handle_destroy(void *object)
+{
+    Handle *handle = object;
+    handle_clear(handle);
+    release(handle->context);
+    release(handle->variables);
+}
+
+static void handle_repr(void *object, FILE *out)
+{
+    Handle *handle = object;
+    fprintf(out, handle->is_timer ? "<TimerHandle when=%g" : "<Handle", handle->when);
+    if (handle->cancelled) fputs(" cancelled", out);
+    else fprintf(out, " %s()", handle->name);
+    fputc('>', out);
+}
+
+void handle_cancel(Handle *handle)
+{
+    if (handle->cancelled) return;
+    handle->cancelled = true;
+    if (handle->armed) {
+        handle->loop->timers_cancelled++;
+        TRACE("timer.cancel", 'i', "timer:o what:s", handle, handle->name);
+    } else TRACE("handle.cancel", 'i', "handle:o what:s", handle, handle->name);
+    handle_clear(handle);
+}
+
+bool handle_cancelled(Handle *handle) { return handle->cancelled; }
+double handle_when(Handle *handle) { return handle->when; }
+
+Context *handle_get_context(Handle *handle)
+{
+    if (!handle->context) {
+        handle->context = context_of(handle->variables);
+        release(handle->variables);
+        handle->variables = NULL;
+    }
+    return handle->context;
+}
+
+static void handle_call(Handle *handle)
+{
+    if (handle->done) handle->done(handle->future, handle->arg);
+    else handle->callback(handle->arg);
+}
+
+static bool leaves_loop(Value e) { return value_is_exception(e, KeyboardInterrupt) || value_is_exception(e, SystemExit); }
+
+static void loop_leave(Loop *loop, Value e)
+{
+    if (!loop->leaving) loop->leaving = retain(e.object);
+}
+
+static void handle_failed(Handle *handle, Value e)
+{
+    if (leaves_loop(e)) { loop_leave(handle->loop, e); return; }
+    Value message = format("Exception in callback %s()", handle->name);
+    loop_call_exception_handler(handle->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
+}
+
+/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises goes to the exception handler. */
+static void handle_run(Handle *handle)
+{
+    TRACE("handle.run", 'B', "handle:o what:s task:i", handle, handle->name, 0);
+    Variables **outer = here.variables;
+    here.variables = handle->context ? &handle->context->variables : &handle->variables;
+    try {
+        handle_call(handle);
+    } except (BaseException, e) {
+        handle_failed(handle, e);
+    } end_try
+    here.variables = outer;
+    pool_drop(here.stack, 0);
+    TRACE("handle.end", 'E', "handle:o", handle);
+}
+
+/* The ready queue. */
+
+static void ready_grow(Loop *loop)
+{
+    unsigned capacity = loop->ready_capacity * 2;
+    Object **ring = allocation_fails() ? NULL : malloc(capacity * sizeof *ring);
+    if (!ring) out_of_memory(capacity * sizeof *ring);
+    for (unsigned i = 0; i < loop->ready_count; i++)
+        ring[i] = loop->ready[(loop->ready_first + i) & (loop->ready_capacity - 1)];
+    free(loop->ready);
+    loop->ready = ring;
+    loop->ready_first = 0;
+    loop->ready_capacity = capacity;
+}
+
+/* The queue holds the entry from here on. */
+static void ready_append(Loop *loop, void *entry)
+{
+    if (loop->ready_count == loop->ready_capacity) ready_grow(loop);
+    loop->ready[(loop->ready_first + loop->ready_count++) & (loop->ready_capacity - 1)] = retain(entry);
+}
+
+/* The caller holds the entry from here on. */
+static Object *ready_take(Loop *loop)
+{
+    Object *entry = loop->ready[loop->ready_first];
+    loop->ready_first = (loop->ready_first + 1) & (loop->ready_capacity - 1);
+    loop->ready_count--;
+    return entry;
+}
+
+static void handle_ready(Loop *loop, Handle *handle, void *cause)
+{
+    TRACE("handle.ready", 'i', "handle:o what:s task:i by:o", handle, handle->name, 0, cause);
+    ready_append(loop, handle);
+}
+
+static void loop_check_usable(Loop *loop)
+{
+    if (loop->closed) throw(RuntimeError, "Event loop is closed");
+    if (loop->debug && here.loop != loop && loop->running)
+        throw(RuntimeError, "Non-thread-safe operation invoked on an event loop other than the current one");
+}
+
+Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
+{
+    loop_check_usable(loop);
+    if (!fn) throw(TypeError, "a callable object was expected by call_soon(), got NULL");
+    Handle *handle = pooled(handle_new(loop, options.name, options.context));
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    handle_ready(loop, handle, NULL);
+    return handle;
+}
+
+/* A done callback of a future: like call_soon, but nothing goes to the pool. */
+static void call_soon_done(Future *future, DoneCallback fn, Value arg, const char *name, Context *context, Variables *variables)
+{
+    Loop *loop = future_get_loop(future);
+    Handle *handle = object_new(&handle_class, sizeof *handle);
+    *handle = (Handle){.object = handle->object, .loop = loop, .done = fn, .future = retain(future), .arg = value_retain(arg),
+                       .name = name, .context = retain(context), .variables = retain(variables)};
+    handle_ready(loop, handle, future);
+    release(handle);
+}
+
+/* Timers: a binary heap by time, moved through exactly as Python's heapq does, so that equal times come out in the same order.
+ * Sift down to a leaf, always to the smaller child, then back up: fewer comparisons than stopping on the way. */
+
+static void timers_sift_up(Timer *heap, int position)
+{
+    Timer timer = heap[position];
+    for (int parent; position > 0 && timer.when < heap[parent = (position - 1) / 2].when; position = parent) heap[position] = heap[parent];
+    heap[position] = timer;
+}
+
+static void timers_sift_down(Timer *heap, int count, int position)
+{
+    int start = position, child;
+    Timer timer = heap[position];
+    while ((child = 2 * position + 1) < count) {
+        if (child + 1 < count && !(heap[child].when < heap[child + 1].when)) child++;
+        heap[position] = heap[child];
+        position = child;
+    }
+    heap[position] = timer;
+    for (int parent; position > start && timer.when < heap[parent = (position - 1) / 2].when; position = parent) {
+        heap[position] = heap[parent];
+        heap[parent] = timer;
+    }
+}
+
+static void timers_push(Loop *loop, Handle *handle)
+{
+    if (loop->timer_count == loop->timer_capacity) {
+        int capacity = loop->timer_capacity ? loop->timer_capacity * 2 : 16;
+        Timer *timers = allocation_fails() ? NULL : realloc(loop->timers, capacity * sizeof *timers);
+        if (!timers) out_of_memory(capacity * sizeof *timers);
+        loop->timers = timers;
+        loop->timer_capacity = capacity;
+    }
+    loop->timers[loop->timer_count] = (Timer){handle->when, retain(handle)};
+    handle->armed = true;
+    timers_sift_up(loop->timers, loop->timer_count++);
+}
+
+static Handle *timers_pop(Loop *loop)
+{
+    Handle *handle = loop->timers[0].handle;
+    handle->armed = false;
+    loop->timers[0] = loop->timers[--loop->timer_count];
+    if (loop->timer_count) timers_sift_down(loop->timers, loop->timer_count, 0);
+    return handle;
+}
+
+enum { CANCELLED_TIMERS_MIN = 100 };                    /* CPython's numbers, as the order of equal times depends on them */
+
+/* Cancelled timers leave when they come to the top, or all at once when they are more than half of many. */
+static void timers_drop_cancelled(Loop *loop)
+{
+    if (loop->timer_count > CANCELLED_TIMERS_MIN && loop->timers_cancelled * 2 > loop->timer_count) {
+        int kept = 0;
+        for (int i = 0; i < loop->timer_count; i++) {
+            Handle *handle = loop->timers[i].handle;
+            if (!handle->cancelled) { loop->timers[kept++] = loop->timers[i]; continue; }
+            handle->armed = false;
+            release(handle);
+        }
+        loop->timer_count = kept;
+        loop->timers_cancelled = 0;
+        for (int i = kept / 2 - 1; i >= 0; i--) timers_sift_down(loop->timers, kept, i);
+        return;
+    }
+    while (loop->timer_count && loop->timers[0].handle->cancelled) {
+        loop->timers_cancelled--;
+        release(timers_pop(loop));
+    }
+}
+
+Handle *loop_call_at_(Loop *loop, double when, Callback fn, CallOptions options)
+{
+    loop_check_usable(loop);
+    if (!fn) throw(TypeError, "a callable object was expected by call_at(), got NULL");
+    Handle *handle = pooled(handle_new(loop, options.name, options.context));
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    handle->is_timer = true;
+    handle->when = when;
+    timers_push(loop, handle);
+    TRACE("timer.arm", 'i', "timer:o when:t delay:d what:s task:i", handle, when, when - loop_time(loop), handle->name, trace_task());
+    return handle;
+}
+
+Handle *loop_call_later_(Loop *loop, double delay, Callback fn, CallOptions options)
+{
+    if (isnan(delay)) throw(ValueError, "delay must not be NaN");
+    Handle *handle = loop_call_at_(loop, loop_time(loop) + delay, fn, options);
+    handle->delay = delay;
+    return handle;
+}
+
+/* The clock stands still while a viewer of the trace thinks. A virtual clock moves only when the loop would sleep. */
+
+static double monotonic(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - trace_stood_still;
+}
+
+static const double clock_resolution = 1e-9;
+
+double loop_time(Loop *loop) { return loop->virtual ? loop->virtual_now : monotonic(); }
+
+void loop_set_virtual_clock(Loop *loop, bool on)
+{
+    if (on && !loop->virtual) loop->virtual_now = monotonic();
+    loop->virtual = on;
+}
+
+/* Descriptors. The sets are our own arrays of bits: fd_set and FD_SET end at 1,024, select() itself does not. */
+
+enum { FOR_READING, FOR_WRITING, WORD_BITS = 8 * sizeof(unsigned long) };
+
+static void watches_grow(Loop *loop, int fd)
+{
+    int capacity = (fd / WORD_BITS + 1) * 2 * WORD_BITS;
+    Watch *watches = realloc(loop->watches, capacity * sizeof *watches);
+    if (!watches) out_of_memory(capacity * sizeof *watches);
+    memset(watches + loop->watch_capacity, 0, (capacity - loop->watch_capacity) * sizeof *watches);
+    loop->watches = watches;
+    for (int i = 0; i < 2; i++) {
+        size_t words = capacity / WORD_BITS, old = loop->watch_capacity / WORD_BITS;
+        loop->interest[i] = realloc(loop->interest[i], words * sizeof(long));
+        loop->happened[i] = realloc(loop->happened[i], words * sizeof(long));
+        if (!loop->interest[i] || !loop->happened[i]) out_of_memory(words * sizeof(long));
+        memset(loop->interest[i] + old, 0, (words - old) * sizeof(long));
+    }
+    loop->watch_capacity = capacity;
+}
+
+static bool bit_get(const unsigned long *set, int fd) { return set[fd / WORD_BITS] >> (fd % WORD_BITS) & 1; }
+
+static void bit_set(unsigned long *set, int fd, bool on)
+{
+    unsigned long bit = 1UL << (fd % WORD_BITS);
+    if (on) set[fd / WORD_BITS] |= bit; else set[fd / WORD_BITS] &= ~bit;
+}
+
+static Handle **watch_place(Loop *loop, int fd, int direction)
+{
+    return direction == FOR_READING ? &loop->watches[fd].reader : &loop->watches[fd].writer;
+}
+
+static bool unwatch(Loop *loop, int fd, int direction)
+{
+    if (fd < 0 || fd >= loop->watch_capacity) return false;
+    Handle **place = watch_place(loop, fd, direction);
+    if (!*place) return false;
+    TRACE(direction == FOR_READING ? "reader.remove" : "writer.remove", 'i', "fd:i what:s", fd, (*place)->name);
+    handle_cancel(*place);
+    release(*place);
+    *place = NULL;
+    bit_set(loop->interest[direction], fd, false);
+    loop->watch_count--;
+    while (loop->highest >= 0 && !loop->watches[loop->highest].reader && !loop->watches[loop->highest].writer) loop->highest--;
+    return true;
+}
+
+static void watch(Loop *loop, int fd, int direction, Callback fn, CallOptions options)
+{
+    loop_check_usable(loop);
+    if (fd < 0) throw(ValueError, "Invalid file descriptor: %d", fd);
+    if (fcntl(fd, F_GETFD) < 0) throw_errno("descriptor %d", fd);
+    if (fd >= loop->watch_capacity) watches_grow(loop, fd);
+    unwatch(loop, fd, direction);
+    Handle *handle = handle_new(loop, options.name, options.context);
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    *watch_place(loop, fd, direction) = handle;
+    bit_set(loop->interest[direction], fd, true);
+    loop->watch_count++;
+    if (fd > loop->highest) loop->highest = fd;
+    TRACE(direction == FOR_READING ? "reader.add" : "writer.add", 'i', "fd:i what:s", fd, options.name);
+}
+
+void loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options) { watch(loop, fd, FOR_READING, fn, options); }
+void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options) { watch(loop, fd, FOR_WRITING, fn, options); }
+bool loop_remove_reader(Loop *loop, int fd) { return unwatch(loop, fd, FOR_READING); }
+bool loop_remove_writer(Loop *loop, int fd) { return unwatch(loop, fd, FOR_WRITING); }
+
+/* Other threads hand their callbacks to the inbox and write a byte to the self-pipe, which select() always watches. A full
+ * pipe is no harm: a wake-up is on its way already. */
+
+static void loop_wake(Loop *loop)
+{
+    __atomic_store_n(&loop->woken, true, __ATOMIC_RELEASE);
+    ssize_t ignored = write(loop->wake_pipe[1], "!", 1);
+    (void)ignored;
+}
+
+Handle *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options)
+{
+    if (loop->closed) throw(RuntimeError, "Event loop is closed");
+    if (here.loop == loop) return loop_call_soon_(loop, fn, options);
+    Handle *handle = pooled(handle_new(loop, options.name, options.context));
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    pthread_mutex_lock(&loop->inbox_lock);
+    if (loop->inbox_count == loop->inbox_capacity) {
+        loop->inbox_capacity = loop->inbox_capacity ? loop->inbox_capacity * 2 : 16;
+        loop->inbox = realloc(loop->inbox, loop->inbox_capacity * sizeof *loop->inbox);
+        if (!loop->inbox) out_of_memory(loop->inbox_capacity * sizeof *loop->inbox);
+    }
+    loop->inbox[loop->inbox_count++] = retain(handle);
+    pthread_mutex_unlock(&loop->inbox_lock);
+    loop_wake(loop);
+    return handle;
+}
+
+static void loop_empty_inbox(Loop *loop)
+{
+    char bytes[64];
+    while (read(loop->wake_pipe[0], bytes, sizeof bytes) == sizeof bytes) {}
+    __atomic_store_n(&loop->woken, false, __ATOMIC_RELEASE);
+    pthread_mutex_lock(&loop->inbox_lock);
+    for (int i = 0; i < loop->inbox_count; i++) {
+        handle_ready(loop, loop->inbox[i], NULL);
+        release(loop->inbox[i]);
+    }
+    loop->inbox_count = 0;
+    pthread_mutex_unlock(&loop->inbox_lock);
+}
+
+/* Waiting. */
+
+/* How long the loop may sleep: not at all, to the next timer, or for ever (infinity). */
+static double loop_patience(Loop *loop)
+{
+    if (loop->ready_count || loop->stopping || loop->leaving) return 0;
+    if (!loop->timer_count) return INFINITY;
+    double left = loop->timers[0].when - loop_time(loop);
+    return left > 0 ? left : 0;
+}
+
+static void loop_deadlock(Loop *loop);
+
+/* Can anything outside this thread still wake the loop? A second thread of the program's own may. */
+static bool loop_expects_outside(Loop *loop)
+{
+    return loop->watch_count || loop->outside || !__libc_single_threaded;
+}
+
+static void fd_ready(Loop *loop, int fd, int direction)
+{
+    Handle *handle = *watch_place(loop, fd, direction);
+    if (handle && bit_get(loop->happened[direction], fd)) handle_ready(loop, handle, NULL);
+}
+
+/* select() over the registered descriptors and the self-pipe. */
+static void loop_select(Loop *loop, double patience)
+{
+    int pipe = loop->wake_pipe[0], highest = loop->highest > pipe ? loop->highest : pipe;
+    if (highest >= loop->watch_capacity) watches_grow(loop, highest);
+    trace_select(loop, patience);
+    int control = trace_control_fd(), top = highest > control ? highest : control;
+    if (top >= loop->watch_capacity) watches_grow(loop, top);
+    int count;
+    do {
+        size_t size = (top / WORD_BITS + 1) * sizeof(long);
+        memcpy(loop->happened[FOR_READING], loop->interest[FOR_READING], size);
+        memcpy(loop->happened[FOR_WRITING], loop->interest[FOR_WRITING], size);
+        bit_set(loop->happened[FOR_READING], pipe, true);
+        if (control >= 0) bit_set(loop->happened[FOR_READING], control, true);
+        double left = fmin(patience, 24 * 3600.0);
+        struct timeval wait = {.tv_sec = (time_t)left, .tv_usec = (suseconds_t)ceil((left - floor(left)) * 1e6)};
+        if (wait.tv_usec >= 1000000) { wait.tv_sec++; wait.tv_usec -= 1000000; }
+        count = select(top + 1, (fd_set *)loop->happened[FOR_READING], (fd_set *)loop->happened[FOR_WRITING], NULL, &wait);
+        if (count < 0 && errno != EINTR) { loop_leave(loop, os_error("select() on %d descriptors", loop->watch_count)); return; }
+        if (control >= 0) patience = loop_patience(loop);
+    } while (count > 0 && control >= 0 && bit_get(loop->happened[FOR_READING], control) && trace_heed_control() && count == 1);
+    bool woken = count > 0 && bit_get(loop->happened[FOR_READING], pipe);
+    if (woken) loop_empty_inbox(loop);
+    trace_selected(loop, count > 0, woken);
+    for (int fd = 0; count > 0 && fd <= loop->highest; fd++) {
+        fd_ready(loop, fd, FOR_READING);
+        fd_ready(loop, fd, FOR_WRITING);
+    }
+}
+
+/* Waits as long as the loop may. Without descriptors there is nothing to ask the kernel unless there is time to pass. */
+static void loop_wait(Loop *loop)
+{
+    double patience = loop_patience(loop);
+    if (isinf(patience) && !loop_expects_outside(loop)) { loop_deadlock(loop); return; }
+    if (loop->virtual && patience > 0 && !isinf(patience)) {
+        if (loop->watch_count) loop_select(loop, 0);
+        if (!loop->ready_count) {
+            trace_select(loop, patience);
+            loop->virtual_now = loop->timers[0].when;
+            trace_selected(loop, false, false);
+        }
+    } else if (patience > 0 || loop->watch_count) loop_select(loop, patience);
+    else if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
+}
+
+static void timers_due(Loop *loop)
+{
+    if (!loop->timer_count) return;
+    double end = loop_time(loop) + clock_resolution;
+    while (loop->timer_count && loop->timers[0].when < end) {
+        Handle *handle = timers_pop(loop);
+        if (handle->cancelled) loop->timers_cancelled--;
+        else TRACE("timer.due", 'i', "timer:o when:t", handle, handle->when);
+        handle_ready(loop, handle, handle);
+        release(handle);
+    }
+}
+
+/* One round, up to where the queue is run. */
+static void loop_begin_round(Loop *loop)
+{
+    TRACE("tick.begin", 'i', "tick:i ready:i timers:i", ++loop->tick, loop->ready_count, loop->timer_count);
+    if (loop->interrupted) loop_interrupt(loop);
+    timers_drop_cancelled(loop);
+    loop_wait(loop);
+    timers_due(loop);
+    loop->todo = loop->ready_count;
+    TRACE("tick.run", 'i', "count:i", loop->todo);
+}
+
+static void loop_report_slow(Loop *loop, Value what, double began)
+{
+    double took = loop_time(loop) - began;
+    if (took < loop->slow_callback_duration) return;
+    fflush(stdout);
+    fputs("Executing ", stderr);
+    value_write(what, true, stderr);
+    fprintf(stderr, " took %.3f seconds\n", took);
+}
+
+static void handle_run_timed(Handle *handle)
+{
+    double began = loop_time(handle->loop);
+    handle_run(handle);
+    loop_report_slow(handle->loop, V(handle), began);
+}
+
+/* The task whose step has just ended is the loop's no longer. */
+static void loop_end_step(Loop *loop)
+{
+    Task *task = loop->current;
+    if (!task) return;
+    if (loop->debug) loop_report_slow(loop, V(task), loop->step_began);
+    loop->current = NULL;
+    release(task);
+}
+
+/* The loop itself. Runs callbacks until somebody else must have the processor, and says whose stack that is: a task's whose turn has
+ * come, or home, when the loop is to end. It runs on the stack of the task that has nothing to do: `idle` is that stack if its
+ * task is done, so that the next new task can begin right there. */
+static Stack *loop_next(Loop *loop, Stack *idle)
+{
+    loop_end_step(loop);
+    for (;;) {
+        if (loop->leaving) return loop->home;
+        if (!loop->todo) {
+            if (loop->stopping) return loop->home;
+            loop_begin_round(loop);
+            continue;
+        }
+        loop->todo--;
+        Object *entry = ready_take(loop);
+        if (entry->class == &task_class) return task_take_turn(loop, (Task *)entry, idle);
+        Handle *handle = (Handle *)entry;
+        if (!handle->cancelled) { if (loop->debug) handle_run_timed(handle); else handle_run(handle); }
+        release(handle);
+    }
+}
+
+/* Running. */
+
+Loop *asyncio_new_event_loop(void)
+{
+    Loop *loop = object_new(&loop_class, sizeof *loop);
+    if (pipe2(loop->wake_pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
+        loop->closed = true;
+        release(loop);
+        throw_errno("cannot make the loop's self-pipe");
+    }
+    loop->ready_capacity = 64;
+    loop->ready = malloc(loop->ready_capacity * sizeof *loop->ready);
+    if (!loop->ready) out_of_memory(loop->ready_capacity * sizeof *loop->ready);
+    loop->highest = -1;
+    loop->slow_callback_duration = 0.1;
+    loop->debug = debug_by_default();
+    pthread_mutex_init(&loop->inbox_lock, NULL);
+    pool_init(&loop->own);
+    loop->own.entered = true;
+    const char *clock = getenv("ASYNCIO_CLOCK");
+    loop_set_virtual_clock(loop, clock && !strcmp(clock, "virtual"));
+    return pooled(loop);
+}
+
+static void loop_repr(void *object, FILE *out)
+{
+    Loop *loop = object;
+    fprintf(out, "<EventLoop running=%s closed=%s debug=%s>", loop->running ? "True" : "False",
+            loop->closed ? "True" : "False", loop->debug ? "True" : "False");
+}
+
+static void loop_destroy(void *object)
+{
+    Loop *loop = object;
+    if (here.set_loop == loop) here.set_loop = NULL;
+    if (!loop->closed) loop_close(loop);
+    free(loop->ready);
+    free(loop->timers);
+    free(loop->watches);
+    for (int i = 0; i < 2; i++) { free(loop->interest[i]); free(loop->happened[i]); }
+    free(loop->inbox);
+    pool_free(&loop->own);
+    pthread_mutex_destroy(&loop->inbox_lock);
+}
+
+void loop_run_forever(Loop *loop)
+{
+    if (loop->closed) throw(RuntimeError, "Event loop is closed");
+    if (loop->running) throw(RuntimeError, "This event loop is already running");
+    if (here.loop) throw(RuntimeError, "Cannot run the event loop while another loop is running");
+    loop->running = true;
+    loop->thread = pthread_self();
+    loop->home = here.stack;
+    here.loop = loop;
+    TRACE("loop.start", 'i', "loop:o", loop);
+    loop->todo = 0;
+    here.stack = &loop->own;
+    loop_begin_round(loop);
+    here.stack = loop->home;
+    stack_park(loop);
+    TRACE("loop.stop", 'i', "loop:o", loop);
+    here.loop = NULL;
+    loop->running = loop->stopping = false;
+    if (loop->leaving) {
+        Exc *x = loop->leaving;
+        loop->leaving = NULL;
+        exception_fly(x);
+    }
+}
+
+static void run_until_complete_done(Future *future, Value arg)
+{
+    (void)arg;
+    if (!future_cancelled(future) && future_failed(future) && leaves_loop(future->result)) return;   /* run_forever ends by it */
+    loop_stop(future_get_loop(future));
+}
+
+Value loop_run_until_complete_(Loop *loop, Object *awaitable, const Site *site)
+{
+    if (loop->closed) {
+        if (awaitable->class == &coroutine_class) coroutine_close((Coroutine *)awaitable);
+        throw(RuntimeError, "Event loop is closed");
+    }
+    if (here.loop) {
+        if (awaitable->class == &coroutine_class) coroutine_close((Coroutine *)awaitable);
+        throw(RuntimeError, loop->running ? "This event loop is already running"
+                                          : "Cannot run the event loop while another loop is running");
+    }
+    bool made_here = awaitable->class == &coroutine_class;
+    Future *future = asyncio_ensure_future_(awaitable, (TaskOptions){.loop = loop}, site);
+    if (made_here) future->quiet = true;
+    future_add_done_callback(future, run_until_complete_done);
+    try {
+        loop_run_forever(loop);
+    } except (BaseException) {
+        if (made_here && future_failed(future)) future_exception(future);   /* the caller learns of it anyway */
+        future_remove_done_callback(future, run_until_complete_done);
+        rethrow;
+    } end_try
+    future_remove_done_callback(future, run_until_complete_done);
+    if (!future_done(future)) throw(RuntimeError, "Event loop stopped before Future completed.");
+    return future_result(future);
+}
+
+void loop_stop(Loop *loop) { loop->stopping = true; }
+bool loop_is_running(Loop *loop) { return loop->running; }
+bool loop_is_closed(Loop *loop) { return loop->closed; }
+
+void loop_close(Loop *loop)
+{
+    if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
+    if (loop->closed) return;
+    loop_abandon_tasks(loop);
+    loop->closed = true;
+    while (loop->ready_count) release(ready_take(loop));
+    while (loop->timer_count) release(timers_pop(loop));
+    for (int fd = 0; fd <= loop->highest; fd++) { unwatch(loop, fd, FOR_READING); unwatch(loop, fd, FOR_WRITING); }
+    for (int i = 0; i < loop->inbox_count; i++) release(loop->inbox[i]);
+    loop->inbox_count = 0;
+    pool_drop(&loop->own, 0);
+    close(loop->wake_pipe[0]);
+    close(loop->wake_pipe[1]);
+}
+
+Loop *asyncio_get_running_loop(void)
+{
+    if (!here.loop) throw(RuntimeError, "no running event loop");
+    return here.loop;
+}
+
+Loop *asyncio_get_event_loop(void)
+{
+    Loop *loop = here.loop ? here.loop : here.set_loop;
+    if (!loop) throw(RuntimeError, "There is no current event loop in this thread");
+    return loop;
+}
+
+void asyncio_set_event_loop(Loop *loop)
+{
+    retain(loop);
+    release(here.set_loop);
+    here.set_loop = loop;
+}
+
+/* Reports. */
+
+void loop_set_debug(Loop *loop, bool on) { loop->debug = on; }
+bool loop_get_debug(Loop *loop) { return loop->debug; }
+void loop_set_slow_callback_duration(Loop *loop, double seconds) { loop->slow_callback_duration = seconds; }
+void loop_set_exception_handler(Loop *loop, ExceptionHandler handler) { loop->exception_handler = handler; }
+ExceptionHandler loop_get_exception_handler(Loop *loop) { return loop->exception_handler; }
+
+static bool debug_by_default(void)
+{
+    const char *value = getenv("ASYNCIO_DEBUG");
+    return value && *value && strcmp(value, "0");
+}
+
+static void write_reported(const char *key, const void *object)
+{
+    if (!object) return;
+    fprintf(stderr, "%s: ", key);
+    value_write(V((Object *)object), true, stderr);
+    fputc('\n', stderr);
+}
+
+void loop_default_exception_handler(Loop *loop, const ExceptionReport *report)
+{
+    (void)loop;
+    fflush(stdout);
+    fprintf(stderr, "%s\n", report->message ? report->message : "Unhandled exception in event loop");
+    write_reported("asyncgen", report->asyncgen);
+    write_reported("future", report->future);
+    write_reported("handle", report->handle);
+    write_reported("task", report->task);
+    if (is_exception(report->exception)) exception_write(as_exc(report->exception), "", stderr);
+    fflush(stderr);
+}
+
+void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
+{
+    TRACE("exception.report", 'i', "message:s exception:v", report->message, report->exception);
+    if (!loop->exception_handler) { loop_default_exception_handler(loop, report); return; }
+    try {
+        loop->exception_handler(loop, report);
+    } except (BaseException, e) {
+        if (leaves_loop(e)) rethrow;
+        loop_default_exception_handler(loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
+    } end_try
+}
+
+/* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
+ *
+ * A coroutine that suspends must keep its place: where it is in its body, and all its callers up to the task. Python keeps that in
+ * frame objects. C keeps it on the stack, so each task gets a stack of its own, and to suspend is to go on using another.
+ *
+ * setjmp() writes down the processor's registers, the stack pointer among them; longjmp() loads them again. That is all a
+ * switch takes, as long as the stack is there: stack_switch() below. A new stack has no registers to load yet, so it is
+ * entered once by makecontext() and setcontext(): the one mechanism that works under valgrind and every sanitizer.
+ * musl has none; there this file needs libucontext.
+ *
+ * A stack whose task is done waits in a list, its bottom function ready to run the next task: no stack is made twice. 64 of them are
+ * mapped at a time. Only pages that are touched cost memory, a sleeping task one: the Stack itself lies at the top of its memory. The
+ * lowest page is a guard: running into it is a stack overflow, and is told as one.
+ *
+ * Whoever has nothing to do runs the loop, on his own stack, until somebody else must go on, and then switches straight to that one.
+ * A scheduler with a stack of its own would cost a second switch each time.
+ */
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#define __sanitizer_start_switch_fiber(save, low, size) ((void)0)
+#define __sanitizer_finish_switch_fiber(save, low, size) ((void)0)
+#endif
+
+enum { STACKS_PER_SLAB = 64, STAGGERS = 16, GUARDS_BY_MPROTECT = 30000, MADV_GUARD = 102 };
+
+static size_t stack_size = UNDER_ASAN ? 256 * 1024 : 64 * 1024;
+
+void asyncio_set_stack_size(size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (bytes < 4 * page) throw(ValueError, "a stack needs at least %zu bytes, not %zu", 4 * page, bytes);
+    stack_size = (bytes + page - 1) / page * page;
+    here.free_stacks = NULL;                            /* those of the old size stay with the tasks that have them */
+}
+
+/* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits the mapping, and the
+ * kernel allows some 65,000 mappings, so there is an end to it. */
+static void stack_guard(char *low, size_t page)
+{
+    static int guards;
+    static bool told;
+    if (madvise(low, page, MADV_GUARD) == 0) return;
+    if (guards < GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) { guards++; return; }
+    if (!told) fprintf(stderr, "asyncio: more than %d tasks at once: further stacks have no guard page, an overflow there goes unnoticed\n", guards);
+    told = true;
+}
+
+static void stack_overflow_watch(void);
+
+/* Where a task's stack begins differs by some cache lines from its neighbours', else a thousand tasks would share a few of them. */
+static void stacks_map(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), total = stack_size * STACKS_PER_SLAB;
+    char *slab = allocation_fails() ? MAP_FAILED
+               : mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (slab == MAP_FAILED) out_of_memory(total);
+    madvise(slab, total, MADV_NOHUGEPAGE);
+    stack_overflow_watch();
+    for (int i = STACKS_PER_SLAB - 1; i >= 0; i--) {
+        char *low = slab + i * stack_size, *top = low + stack_size - (i % STAGGERS) * 64;
+        Stack *stack = (Stack *)((uintptr_t)(top - sizeof(Stack)) & ~(uintptr_t)63);
+        stack_guard(low, page);
+        stack->low = low;
+        stack->size = (size_t)((char *)stack - low);
+        pool_init(stack);
+        VALGRIND_STACK_REGISTER(low, stack);
+        stack->next = here.free_stacks;
+        here.free_stacks = stack;
+    }
+}
+
+static Stack *stack_take(void)
+{
+    if (!here.free_stacks) stacks_map();
+    Stack *stack = here.free_stacks;
+    here.free_stacks = stack->next;
+    return stack;
+}
+
+static void stack_main(void);
+
+__attribute__((no_sanitize_address)) static _Noreturn void stack_enter_first(Stack *stack)
+{
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack = (stack_t){.ss_sp = stack->low, .ss_size = stack->size};
+    context.uc_link = NULL;
+    makecontext(&context, stack_main, 0);
+    setcontext(&context);
+    abort();
+}
+
+/* Leaves `from`, goes on with `to`; returns when somebody switches back to `from`. Kept by itself: a compiler that sees a setjmp and a
+ * loop around it in one function may move the loop's counter across it. */
+__attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
+{
+    Stack *ground = here.ground;
+    from->low = ground->low;                            /* `own` of a loop lies on whatever stack the loop runs on */
+    from->size = ground->size;
+    here.stack = here.ground = to;
+    __sanitizer_start_switch_fiber(&from->sanitizer, to->low, to->size);
+    if (!_setjmp(from->registers)) {
+        if (!to->entered) { to->entered = true; stack_enter_first(to); }
+        _longjmp(to->registers, 1);
+    }
+    here.ground = ground;
+    __sanitizer_finish_switch_fiber(from->sanitizer, NULL, NULL);
+}
+
+/* The running stack has nothing to do: from here the loop runs, until this stack is to go on. */
+static void stack_park(Loop *loop)
+{
+    Stack *me = here.stack;
+    here.stack = &loop->own;
+    Stack *next = loop_next(loop, NULL);
+    if (next == me) here.stack = me; else stack_switch(me, next);
+}
+
+/* The bottom of every stack but the thread's first: runs tasks and generators, one after the other, for ever. */
+static void stack_main(void)
+{
+    __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+    Stack *me = here.stack;
+    for (;;) {
+        Stack *next = me->generator ? generator_run(me->generator) : task_run(me);
+        if (next == me) { here.stack = me; continue; }
+        me->next = here.free_stacks;
+        here.free_stacks = me;
+        stack_switch(me, next);
+    }
+}
+
+/* A fault in the running stack's guard page: says so, with the means at hand in a signal handler, and dies of it. */
+static void stack_overflowed(int number, siginfo_t *info, void *unused)
+{
+    (void)unused;
+    Stack *stack = here.ground;
+    char *address = info->si_addr;
+    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096) {
+        char text[512];
+        Coroutine *frame = stack->frame;
+        const char *name = here.loop->current ? here.loop->current->name : NULL;
+        char number_text[32] = "";
+        if (here.loop->current && !name) snprintf(number_text, sizeof number_text, "Task-%ld", here.loop->current->number);
+        int n = snprintf(text, sizeof text, "asyncio: stack overflow in task '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
+                         "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
+                         name ? name : number_text, frame ? frame->code->name : "?", frame && frame->site ? frame->site->file : "?",
+                         frame && frame->site ? frame->site->line : 0, stack_size / 1024);
+        ssize_t ignored = write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+        (void)ignored;
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* A full stack cannot run a handler, so faults are handled on a stack of their own. */
+static void stack_overflow_watch(void)
+{
+    static char memory[64 * 1024];
+    static bool watching;
+    struct sigaction old;
+    if (watching || UNDER_ASAN || sigaction(SIGSEGV, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return;
+    watching = true;
+    sigaltstack(&(stack_t){.ss_sp = memory, .ss_size = sizeof memory}, NULL);
+    struct sigaction action = {.sa_sigaction = stack_overflowed, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+/* ---- [futures] Futures --------------------------------------------------------------------------------------------
+ *
+ * A Future is a result that is not there yet, and the list of who wants to know: it goes once from PENDING to FINISHED or CANCELLED,
+ * and then each callback of the list is put into the ready queue, in order. Never called at once: who completes a
+ * future goes on undisturbed. A task that awaits a future is in that list too, as itself.
+ *
+ * Invariant: `callbacks` is empty once the state is not PENDING.
+ */
+
+static void future_destroy(void *object);
+static void future_repr(void *object, FILE *out);
+static bool future_cancel_plain(Future *future, Value message);
+static const Class future_class = {.name = "Future", .size = sizeof(Future), .destroy = future_destroy, .write = future_repr,
+                                   .cancel = future_cancel_plain, .describe = future_describe};
+
+static void future_init(Future *future, Loop *loop) { future->loop = loop; }
+
+Future *loop_create_future(Loop *loop)
+{
+    Future *future = pooled(object_new(&future_class, sizeof *future));
+    future_init(future, loop);
+    TRACE_MADE(future);
+    return future;
+}
+
+/* A future that only this file's code sees: the caller releases it. */
+static Future *future_inner(Loop *loop, const char *purpose, void *owner)
+{
+    Future *future = object_new(&future_class, sizeof *future);
+    future_init(future, loop);
+    future->asyncio_owned = true;
+    future->purpose = purpose;
+    future->owner = owner;
+    return future;
+}
+
+static bool is_future(const Object *object)
+{
+    return object->class == &future_class || object->class == &task_class || object->class == &gather_class || object->class == &shield_class;
+}
+
+bool asyncio_isfuture_(Value v) { return v.tag == VALUE_OBJECT && is_future(v.object); }
+Future *as_future(Value v) { if (!asyncio_isfuture_(v)) throw(TypeError, "expected a Future, got %s", value_type(v)); return (Future *)v.object; }
+
+Task *as_task(Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &task_class) throw(TypeError, "expected a Task, got %s", value_type(v));
+    return (Task *)v.object;
+}
+
+bool future_done(Future *future) { return future->state != PENDING; }
+bool future_cancelled(Future *future) { return future->state == CANCELLED; }
+Loop *future_get_loop(Future *future) { return future->loop; }
+static bool future_failed(Future *future) { return future->state == FINISHED && future->failed; }
+
+/* The CancelledError of a cancelled future: kept, as CPython does, so that its traceback grows from task to task. */
+static Value cancelled_error(Value message)
+{
+    return exception_new_args(CancelledError, is_none(message) ? tuple() : tuple(message));
+}
+
+static Value future_cancelled_error(Future *future)
+{
+    if (future->state != CANCELLED) return cancelled_error(future->message);
+    if (is_none(future->result)) value_replace(&future->result, cancelled_error(future->message));
+    return future->result;
+}
+
+static void check_done(Future *future, const char *what)
+{
+    if (future->state == CANCELLED) throw(future_cancelled_error(future));
+    if (future->state == PENDING) throw(InvalidStateError, "%s is not %s.", what, what[0] == 'R' ? "ready" : "set");
+}
+
+Value future_result(Future *future)
+{
+    check_done(future, "Result");
+    future->unretrieved = false;
+    if (future->failed) throw(future->result);
+    return value_pooled(value_retain(future->result));
+}
+
+Value future_exception(Future *future)
+{
+    check_done(future, "Exception");
+    future->unretrieved = false;
+    return future->failed ? value_pooled(value_retain(future->result)) : None;
+}
+
+/* Callbacks. */
+
+static Waiting *future_waiting(Future *future, int i) { return i ? &future->more[i - 1] : &future->first; }
+
+static void future_append(Future *future, Waiting waiting)
+{
+    int i = future->callback_count;
+    if (i > future->more_capacity) {
+        int capacity = future->more_capacity ? future->more_capacity * 2 : 4;
+        Waiting *more = allocation_fails() ? NULL : realloc(future->more, capacity * sizeof *more);
+        if (!more) out_of_memory(capacity * sizeof *more);
+        future->more = more;
+        future->more_capacity = capacity;
+    }
+    *future_waiting(future, i) = waiting;
+    future->callback_count++;
+}
+
+static void waiting_clear(Waiting *waiting)
+{
+    release(waiting->task);
+    if (!waiting->entry) return;
+    value_release(waiting->entry->arg);
+    release(waiting->entry->context);
+    release(waiting->entry->variables);
+    deallocate(waiting->entry, sizeof *waiting->entry);
+}
+
+void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
+{
+    if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
+    Variables *variables = options.context ? NULL : *here.variables;
+    if (future->state != PENDING) { call_soon_done(future, fn, options.arg, options.name, options.context, variables); return; }
+    DoneEntry *entry = allocate(sizeof *entry);
+    *entry = (DoneEntry){fn, value_retain(options.arg), options.name, retain(options.context), retain(variables)};
+    future_append(future, (Waiting){.entry = entry});
+}
+
+/* Inside this file callbacks need no context. */
+static void future_on_done(Future *future, DoneCallback fn, void *arg, const char *name)
+{
+    future_add_done_callback_(future, fn, (DoneOptions){.arg = value_object_(arg), .name = name});
+}
+
+int future_remove_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
+{
+    int kept = 0, count = future->callback_count;
+    for (int i = 0; i < count; i++) {
+        Waiting waiting = *future_waiting(future, i);
+        if (waiting.entry && waiting.entry->fn == fn && value_equal(waiting.entry->arg, options.arg)) waiting_clear(&waiting);
+        else *future_waiting(future, kept++) = waiting;
+    }
+    future->callback_count = kept;
+    return count - kept;
+}
+
+static int future_forget(Future *future, DoneCallback fn, void *arg)
+{
+    return future_remove_done_callback_(future, fn, (DoneOptions){.arg = value_object_(arg)});
+}
+
+/* Puts every callback into the ready queue. */
+static void future_schedule_callbacks(Future *future)
+{
+    int count = future->callback_count;
+    future->callback_count = 0;
+    for (int i = 0; i < count; i++) {
+        Waiting *waiting = future_waiting(future, i);
+        DoneEntry *entry = waiting->entry;
+        if (waiting->task) task_wake(waiting->task, future);
+        else call_soon_done(future, entry->fn, entry->arg, entry->name, entry->context, entry->variables);
+        waiting_clear(waiting);
+    }
+    free(future->more);
+    future->more = NULL;
+    future->more_capacity = 0;
+    if (!future->asyncio_owned) TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "its result is there");
+}
+
+/* Completing: the caller has checked that it is pending. */
+
+static void future_finish(Future *future, Value result)
+{
+    assert(future->state == PENDING);
+    future->result = value_retain(result);
+    future->state = FINISHED;
+    future_schedule_callbacks(future);
+}
+
+static void future_fail(Future *future, Value e)
+{
+    assert(future->state == PENDING);
+    future->result = value_retain(e);
+    future->state = FINISHED;
+    future->failed = future->unretrieved = true;
+    future_schedule_callbacks(future);
+}
+
+static void check_pending(Future *future)
+{
+    if (future->object.class == &task_class) throw(RuntimeError, "Task does not support set_result and set_exception operations");
+    if (future->state != PENDING) throw(InvalidStateError, "invalid state");
+}
+
+void future_set_result_(Future *future, Value v)
+{
+    check_pending(future);
+    future_finish(future, v);
+}
+
+void future_set_exception_(Future *future, Value e)
+{
+    check_pending(future);
+    if (!is_exception(e)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(e));
+    if (value_is_exception(e, StopIteration)) {
+        Value wrapped = exception_with_cause_(exception_new(RuntimeError, "StopIteration interacts badly with generators and cannot be raised into a Future"), e);
+        value_replace(&as_exc(wrapped)->context, e);
+        e = wrapped;
+    }
+    future_fail(future, e);
+}
+
+bool future_cancel_(Future *future, Value message) { return future->object.class->cancel(future, message); }
+
+static bool future_cancel_plain(Future *future, Value message)
+{
+    future->unretrieved = false;
+    if (future->state != PENDING) return false;
+    value_replace(&future->message, message);
+    future->state = CANCELLED;
+    future_schedule_callbacks(future);
+    return true;
+}
+
+/* For whoever may come late: a timer, a pipe. */
+static void future_finish_unless_done(Future *future, Value result)
+{
+    if (future->state == PENDING) future_finish(future, result);
+}
+
+static void future_report_unretrieved(Future *future)
+{
+    if (!future->unretrieved) return;
+    future->unretrieved = false;
+    Value message = format("%s exception was never retrieved", future->object.class->name);
+    loop_call_exception_handler(future->loop, &(ExceptionReport){.message = as_str(message), .exception = future->result, .future = future});
+}
+
+static void future_destroy(void *object)
+{
+    Future *future = object;
+    future_report_unretrieved(future);
+    for (int i = 0; i < future->callback_count; i++) waiting_clear(future_waiting(future, i));
+    free(future->more);
+    free(future->also_awaited_by);
+    value_release(future->result);
+    value_release(future->message);
+}
+
+/* Who waits for it without being a task: the newest in `awaited_by`, as there is seldom a second. */
+
+void asyncio_future_add_to_awaited_by(Future *future, Future *waiter)
+{
+    if (future->awaited_by) {
+        Future **also = realloc(future->also_awaited_by, (future->also_count + 1) * sizeof *also);
+        if (!also) out_of_memory((future->also_count + 1) * sizeof *also);
+        also[future->also_count++] = future->awaited_by;
+        future->also_awaited_by = also;
+    }
+    future->awaited_by = waiter;
+}
+
+void asyncio_future_discard_from_awaited_by(Future *future, Future *waiter)
+{
+    if (future->awaited_by == waiter) {
+        future->awaited_by = future->also_count ? future->also_awaited_by[--future->also_count] : NULL;
+        return;
+    }
+    int kept = 0;
+    for (int i = 0; i < future->also_count; i++)
+        if (future->also_awaited_by[i] != waiter) future->also_awaited_by[kept++] = future->also_awaited_by[i];
+    future->also_count = kept;
+}
+
+static void future_repr_result(Future *future, FILE *out)
+{
+    if (future->state != FINISHED) return;
+    fputs(future->failed ? " exception=" : " result=", out);
+    value_write(future->result, true, out);
+}
+
+static void future_repr(void *object, FILE *out)
+{
+    static const char *const states[] = {"pending", "finished", "cancelled"};
+    Future *future = object;
+    fprintf(out, "<%s %s", future->object.class->name, states[future->state]);
+    future_repr_result(future, out);
+    fputc('>', out);
+}
+
+/* ---- [coroutines] Coroutines --------------------------------------------------------------------------------------
+ *
+ * A coroutine object is a function and its arguments, to be run once. Awaiting one is calling it: its body runs on the stack of who
+ * awaits it. While it runs it is a frame: the chain from the innermost coroutine outwards, `caller` by `caller`, is what a traceback
+ * prints.
+ */
+
+static void coroutine_destroy(void *object);
+static void coroutine_repr(void *object, FILE *out);
+static const Class coroutine_class = {.name = "coroutine", .destroy = coroutine_destroy, .write = coroutine_repr};
+
+Coroutine *coroutine_new_(const Code *code, const void *arguments)
+{
+    Coroutine *coro = object_new(&coroutine_class, sizeof *coro + code->size);
+    coro->code = code;
+    memcpy(coro->arguments, arguments, code->size);
+    code->hold(coro->arguments, true);
+    return pooled(coro);
+}
+
+static void coroutine_close_now(Coroutine *coro)
+{
+    coro->state = CLOSED;
+    coro->code->hold(coro->arguments, false);
+    if (!is_none(coro->kept)) value_replace(&coro->kept, None);
+}
+
+void coroutine_close(Coroutine *coro)
+{
+    if (coro->state == RUNNING) throw(ValueError, "coroutine already executing");
+    if (coro->state == CREATED) coroutine_close_now(coro);
+}
+
+static void coroutine_destroy(void *object)
+{
+    Coroutine *coro = object;
+    if (coro->state == CLOSED) return;
+    fflush(stdout);
+    if (is_own_file(coro->code->file)) fputs("asyncio", stderr);
+    else fprintf(stderr, "%s:%d", coro->code->file, coro->code->line);
+    fprintf(stderr, ": RuntimeWarning: coroutine '%s' was never awaited\n", coro->code->name);
+    coroutine_close_now(coro);
+}
+
+static void coroutine_repr(void *object, FILE *out)
+{
+    Coroutine *coro = object;
+    fprintf(out, "<coroutine object %s at %p>", coro->code->name, object);
+}
+
+const char *coroutine_name(Coroutine *coro) { return coro->code->name; }
+bool asyncio_iscoroutine_(Value v) { return v.tag == VALUE_OBJECT && v.object->class == &coroutine_class; }
+
+Coroutine *as_coroutine(Value v)
+{
+    if (!asyncio_iscoroutine_(v)) throw(TypeError, "a coroutine was expected, got %s", value_type(v));
+    return (Coroutine *)v.object;
+}
+
+/* The innermost frame ends, by return or by exception. */
+static void coroutine_finish(Stack *stack, Coroutine *coro)
+{
+    assert(stack->frame == coro);
+    stack->frame = coro->caller;
+    pool_drop(stack, coro->mark);
+    coroutine_close_now(coro);
+}
+
+/* Runs the body, here and now. The caller holds the result. */
+static Value coroutine_call(Coroutine *coro)
+{
+    Stack *stack = here.stack;
+    coro->state = RUNNING;
+    coro->caller = stack->frame;
+    coro->mark = stack->pool_size;
+    stack->frame = coro;
+    Value result = value_retain(coro->code->enter(coro->arguments));
+    coroutine_finish(stack, coro);
+    return result;
+}
+
+static Value coroutine_await(Coroutine *coro, bool only_here)
+{
+    if (coro->state == CLOSED) throw(RuntimeError, "cannot reuse already awaited coroutine");
+    if (coro->state == RUNNING) throw(RuntimeError, "coroutine is being awaited already");
+    Value result = coroutine_call(coro);
+    if (only_here && unpool_newest(coro)) release(coro);
+    return value_pooled(result);
+}
+
+/* ---- [tasks] Tasks, and await --------------------------------------------------------------------------------------
+ *
+ * A Task runs a coroutine, step by step, and is the Future of its result. A step lasts from one suspension to the next. Between steps a
+ * task is in exactly one place: in the ready queue, or in the callbacks of the one future it waits for, `waiting_on`.
+ *
+ * cancel() never stops anything itself. It cancels the future that the task waits for, which wakes the task with CancelledError; if
+ * there is none, `must_cancel` makes the next step begin with that exception. What the coroutine does with it is its own affair.
+ */
+
+static void task_destroy(void *object);
+static void task_repr(void *object, FILE *out);
+static bool task_cancel_future(Future *future, Value message);
+static const Class task_class = {.name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr, .cancel = task_cancel_future};
+static long task_numbers;
+
+static Variables **task_variables(Task *task) { return task->context ? &task->context->variables : &task->variables; }
+
+/* The loop's list of tasks that are not done. It holds none of them. */
+
+static void task_enlist(Task *task)
+{
+    Loop *loop = task->future.loop;
+    task->previous = loop->last_task;
+    *(loop->last_task ? &loop->last_task->next : &loop->tasks) = task;
+    loop->last_task = task;
+    task->in_list = true;
+}
+
+static void task_delist(Task *task)
+{
+    Loop *loop = task->future.loop;
+    if (!task->in_list) return;
+    *(task->previous ? &task->previous->next : &loop->tasks) = task->next;
+    *(task->next ? &task->next->previous : &loop->last_task) = task->previous;
+    task->previous = task->next = NULL;
+    task->in_list = false;
+}
+
+static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Site *site)
+{
+    if (!coro || coro->object.class != &coroutine_class) throw(TypeError, "a coroutine was expected, got %s", coro ? coro->object.class->name : "NULL");
+    Task *task = object_new(&task_class, sizeof *task);
+    future_init(&task->future, loop);
+    task->coro = retain(coro);
+    coro->task = task;
+    if (!options.eager_start && unpool_newest(coro)) release(coro);  /* it came here straight from where it was made */
+    task->number = ++task_numbers;
+    if (options.name) task->name = copy_string(options.name);
+    task->context = retain(options.context);
+    if (!task->context) task->variables = retain(*here.variables);
+    task_enlist(task);
+    TRACE("task.create", 'i', "task:o label:s coro:s parent:i where:S", task, task_get_name(task), coro->code->name, trace_task(), site);
+    return pooled(task);
+}
+
+Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
+{
+    Loop *loop = options.loop ? options.loop : asyncio_get_running_loop();
+    Task *task = task_new(loop, coro, options, site);
+    if (options.eager_start && here.loop == loop) task_start_eagerly(task);
+    else task_ready(task, NULL);
+    return task;
+}
+
+Task *asyncio_create_task_(Coroutine *coro, TaskOptions options, const Site *site)
+{
+    Loop *loop = options.loop ? options.loop : here.loop;
+    if (!loop || loop->closed) {
+        if (coro && coro->object.class == &coroutine_class && loop) coroutine_close(coro);
+        throw(RuntimeError, loop ? "Event loop is closed" : "no running event loop");
+    }
+    options.loop = loop;
+    Task *task = loop->task_factory ? loop->task_factory(loop, coro, options) : NULL;
+    return task ? task : asyncio_Task_(coro, options, site);
+}
+
+Task *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions options)
+{
+    options.loop = loop;
+    options.eager_start = true;
+    return asyncio_Task_(coro, options, STATIC_SITE_);
+}
+
+void loop_set_task_factory(Loop *loop, TaskFactory factory) { loop->task_factory = factory; }
+TaskFactory loop_get_task_factory(Loop *loop) { return loop->task_factory; }
+
+Object *awaitable_of_value_(Value v)
+{
+    if (v.tag != VALUE_OBJECT) throw(TypeError, "object %s can't be used in 'await' expression", value_type(v));
+    return v.object;
+}
+
+Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Site *site)
+{
+    if (awaitable && is_future(awaitable)) {
+        Future *future = (Future *)awaitable;
+        if (options.loop && options.loop != future->loop)
+            throw(ValueError, "The future belongs to a different loop than the one specified as the loop argument");
+        return future;
+    }
+    if (!awaitable || awaitable->class != &coroutine_class)
+        throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
+    return &asyncio_create_task_((Coroutine *)awaitable, options, site)->future;
+}
+
+/* Into the ready queue: for its first step, or because of a future. */
+
+static void task_ready(Task *task, Future *cause)
+{
+    TRACE("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task, cause);
+    ready_append(task->future.loop, task);
+}
+
+static void task_wake(Task *task, Future *future)
+{
+    TRACE("task.wake", 'i', "task:o by:i via:o", task, trace_task(), future);
+    task_ready(task, future);
+}
+
+/* Its turn has come: who goes on? The loop's hold on the entry is now the one of `current`. */
+static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle)
+{
+    loop->current = task;
+    here.variables = task_variables(task);
+    if (loop->debug) loop->step_began = loop_time(loop);
+    if (!task->stack) task->stack = idle ? idle : stack_take();
+    return task->stack;
+}
+
+/* Settling what the coroutine came to. */
+
+static void task_ended(Task *task)
+{
+    task->stack = NULL;
+    task_delist(task);
+}
+
+static void task_finished(Task *task, Value result)
+{
+    task_ended(task);
+    if (task->must_cancel) {                            /* cancelled itself, or was, and returned before it took effect */
+        task->must_cancel = false;
+        TRACE("task.done", 'E', "task:o state:s", task, "cancelled");
+        future_cancel_plain(&task->future, task->future.message);
+    } else {
+        TRACE("task.done", 'E', "task:o state:s result:v", task, "done", result);
+        future_finish(&task->future, result);
+    }
+}
+
+static void task_failed(Task *task, Value e)
+{
+    task_ended(task);
+    if (value_is_exception(e, CancelledError) || task->abandoned) {
+        TRACE("task.done", 'E', "task:o state:s exception:v", task, "cancelled", e);
+        task->future.state = CANCELLED;
+        task->future.result = value_retain(e);          /* this very exception is what its awaiters get */
+        future_schedule_callbacks(&task->future);
+        return;
+    }
+    TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e, as_exc(e)->depth ? as_exc(e)->traceback : NULL);
+    if (value_is_exception(e, StopIteration)) e = exception_with_cause_(exception_new(RuntimeError, "coroutine raised StopIteration"), e);
+    future_fail(&task->future, e);
+    if (leaves_loop(e)) loop_leave(task->future.loop, e);
+}
+
+/* A whole task, on a stack of its own: the first step begins here, the last one ends here. Returns whose stack is to go on. */
+static Stack *task_run(Stack *me)
+{
+    Loop *loop = here.loop;
+    Task *task = loop->current;
+    Coroutine *coro = task->coro;
+    trace_task_runs(task, NULL);
+    try {
+        if (task->must_cancel) { coroutine_close(coro); throw(task_interruption(task)); }
+        if (coro->state != CREATED) throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
+        task_finished(task, value_pooled(coroutine_call(coro)));
+    } except (BaseException, e) {
+        task_failed(task, e);
+    } end_try
+    assert(!me->frame && !me->handlers);
+    here.variables = &here.base_variables;
+    pool_free(me);
+    if (task->eager_caller) return task_return_to_caller(task);
+    here.stack = &loop->own;
+    return loop_next(loop, me);
+}
+
+/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come again. */
+static void task_suspend(Task *task)
+{
+    Loop *loop = task->future.loop;
+    task->stack = here.stack;
+    trace_task_waits(task);
+    here.variables = &here.base_variables;
+    if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
+    else stack_park(loop);
+    trace_task_runs(task, task->waiting_on);
+}
+
+static Task *task_running(void)
+{
+    if (!here.loop || !here.loop->current || here.stack == &here.loop->own)
+        throw(RuntimeError, here.loop ? "await outside a task: this is a plain callback" : "await outside a task: no event loop is running");
+    return here.loop->current;
+}
+
+static Task *task_to_suspend(void)
+{
+    Task *task = task_running();
+    if (task->abandoned) throw(RuntimeError, "coroutine ignored GeneratorExit");
+    return task;
+}
+
+/* What the step that begins is to raise where the task waited, or None. */
+static Value task_interruption(Task *task)
+{
+    if (task->abandoned) return V(GeneratorExit);
+    if (!task->must_cancel) return None;
+    task->must_cancel = false;
+    return cancelled_error(task->future.message);
+}
+
+/* await sleep(0): one round of the loop. */
+static void task_yield(Task *task)
+{
+    task_ready(task, NULL);
+    task_suspend(task);
+    Value interruption = task_interruption(task);
+    if (!is_none(interruption)) throw(interruption);
+}
+
+/* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so whoever waits
+ * inside this file can tidy up first, without a try. Misuse is raised at once. */
+static Value future_wait(Future *future)
+{
+    Task *task = task_to_suspend();
+    if (future == &task->future) throw(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)));
+    if (future->loop != task->future.loop) throw(RuntimeError, "Task %s got Future %s attached to a different loop", as_str(repr(task)), as_str(repr(future)));
+    if (future->state == PENDING) {
+        future_append(future, (Waiting){.task = retain(task)});
+        task->waiting_on = retain(future);
+        if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
+        task_suspend(task);
+        pooled(task->waiting_on);                       /* held by the pool now: an exception may come next */
+        task->waiting_on = NULL;
+    }
+    if (task->abandoned || (task->must_cancel && future->state != CANCELLED)) {
+        if (future_failed(future)) future->unretrieved = false;
+        return task_interruption(task);
+    }
+    assert(future->state != PENDING && "a task is woken by the future it waits for");
+    task->must_cancel = false;
+    if (future->state == CANCELLED) return future_cancelled_error(future);
+    future->unretrieved = false;
+    return future->failed ? future->result : None;
+}
+
+static Value future_await(Future *future)
+{
+    if (future->state != PENDING) return future_result(future);
+    Value e = future_wait(future);
+    if (!is_none(e)) throw(e);
+    Value result = value_retain(future->result);
+    if (unpool_newest(future)) release(future);
+    return value_pooled(result);
+}
+
+Value await_(Object *awaitable, bool only_here, const Site *site)
+{
+    Coroutine *frame = here.stack->frame;
+    if (frame && !is_own_file(site->file)) {
+        frame->site = site;
+        if (trace_on) trace_line(site, awaitable);
+    }
+    if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
+    if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, only_here); }
+    if (is_future(awaitable)) return future_await((Future *)awaitable);
+    throw(TypeError, "object %s can't be used in 'await' expression", awaitable->class->name);
+}
+
+/* Eager tasks run inside create_task() until they first suspend. */
+
+static void task_start_eagerly(Task *task)
+{
+    Loop *loop = task->future.loop;
+    Task *outer = loop->current;
+    Variables **variables = here.variables;
+    loop->current = retain(task);
+    here.variables = task_variables(task);
+    task->stack = stack_take();
+    task->eager_caller = here.stack;
+    stack_switch(here.stack, task->stack);
+    loop->current = outer;
+    here.variables = variables;
+    release(task);
+    if (task->future.state != PENDING && !task->future.failed) { release(task->coro); task->coro = NULL; }
+}
+
+static Stack *task_return_to_caller(Task *task)
+{
+    Stack *caller = task->eager_caller;
+    task->eager_caller = NULL;
+    return caller;
+}
+
+/* Cancelling. */
+
+static bool task_cancel_future(Future *future, Value message)
+{
+    Task *task = (Task *)future;
+    future->unretrieved = false;
+    if (future->state != PENDING) return false;
+    TRACE("task.cancel", 'i', "task:o by:i message:V", task, trace_task(), message);
+    task->cancel_requests++;
+    if (task->waiting_on && future_cancel_(task->waiting_on, message)) return true;
+    task->must_cancel = true;
+    value_replace(&future->message, message);
+    return true;
+}
+
+bool task_cancel_(Task *task, Value message) { return task_cancel_future(&task->future, message); }
+int task_cancelling(Task *task) { return task->cancel_requests; }
+
+int task_uncancel(Task *task)
+{
+    if (task->cancel_requests > 0 && --task->cancel_requests == 0) task->must_cancel = false;
+    return task->cancel_requests;
+}
+
+/* Names and the rest. */
+
+const char *task_get_name(Task *task)
+{
+    if (task->name) return task->name;
+    if (!*task->number_name) snprintf(task->number_name, sizeof task->number_name, "Task-%ld", task->number);
+    return task->number_name;
+}
+
+void task_set_name_(Task *task, Value name)
+{
+    free(task->name);
+    task->name = copy_string(as_str(value_to_str(name)));
+    TRACE("task.name", 'i', "task:o label:s", task, task->name);
+}
+
+Coroutine *task_get_coro(Task *task) { return task->coro; }
+
+Context *task_get_context(Task *task)
+{
+    if (!task->context) {
+        bool current = here.variables == &task->variables;
+        task->context = context_of(task->variables);
+        release(task->variables);
+        task->variables = NULL;
+        if (current) here.variables = &task->context->variables;
+    }
+    return task->context;
+}
+
+static Loop *loop_or_running(Loop *loop) { return loop ? loop : asyncio_get_running_loop(); }
+
+Task *asyncio_current_task_(Loop *loop) { return loop_or_running(loop)->current; }
+
+Value asyncio_all_tasks_(Loop *loop)
+{
+    Value tasks = list();
+    for (Task *task = loop_or_running(loop)->tasks; task; task = task->next) list_append(tasks, task);
+    return tasks;
+}
+
+static void task_destroy(void *object)
+{
+    Task *task = object;
+    if (task->future.state == PENDING && !task->future.quiet && task->in_list)
+        loop_call_exception_handler(task->future.loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+    future_report_unretrieved(&task->future);
+    task_delist(task);
+    release(task->waiting_on);
+    if (task->coro && task->coro->task == task) task->coro->task = NULL;
+    release(task->coro);
+    release(task->context);
+    release(task->variables);
+    future_destroy(&task->future);
+    free(task->name);
+}
+
+static void coroutine_repr_state(Coroutine *coro, FILE *out)
+{
+    if (!coro) { fputs(" coro=None", out); return; }
+    fprintf(out, " coro=<%s() ", coro->code->name);
+    if (coro->state == RUNNING && coro->site) fprintf(out, "running at %s:%d>", coro->site->file, coro->site->line);
+    else fprintf(out, "%s, defined at %s:%d>", coro->state == CLOSED ? "done" : "running", coro->code->file, coro->code->line);
+}
+
+static void task_repr(void *object, FILE *out)
+{
+    static const char *const states[] = {"pending", "finished", "cancelled"};
+    Task *task = object;
+    fprintf(out, "<Task %s name='%s'", task->must_cancel && task->future.state == PENDING ? "cancelling" : states[task->future.state], task_get_name(task));
+    coroutine_repr_state(task->coro, out);
+    if (task->waiting_on) {
+        fputs(" wait_for=", out);
+        if (task->waiting_on->object.class == &task_class) fprintf(out, "<Task %s name='%s'>", states[task->waiting_on->state], task_get_name((Task *)task->waiting_on));
+        else value_write(V(task->waiting_on), true, out);
+    }
+    future_repr_result(&task->future, out);
+    fputc('>', out);
+}
+
+static void task_abandon(Loop *loop, Task *task)
+{
+    Stack *me = here.stack;
+    Loop *outer = here.loop;
+    here.loop = loop;
+    loop->current = retain(task);
+    task->abandoned = true;
+    task->eager_caller = me;
+    stack_switch(me, task->stack);
+    loop->current = NULL;
+    here.loop = outer;
+    release(task);
+}
+
+/* The loop is closing with tasks that are not done: they will never go on. Each is told so, by GeneratorExit where it waits, so that it
+ * lets go of what it holds; what it then still awaits is refused. */
+static void loop_abandon_tasks(Loop *loop)
+{
+    for (Task *task; (task = loop->tasks); ) {
+        retain(task);
+        if (!task->future.quiet)
+            loop_call_exception_handler(loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+        task->future.quiet = true;
+        task_delist(task);
+        if (task->stack) task_abandon(loop, task);
+        release(task);
+    }
+}
+
+/* ---- [sleep] sleep() ----------------------------------------------------------------------------------------------
+ *
+ * A future that a timer completes. From here on every wait has the same shape: make a future, arrange who completes it, wait, tidy up, and only then
+ * raise what the wait was interrupted by. future_wait() hands that exception over instead of raising it, so the tidying needs no try.
+ */
+
+static void sleep_over(Value future) { future_finish_unless_done((Future *)future.object, None); }
+
+ASYNC(asyncio_sleep, asyncio_sleep_, (double) delay, (Value) result)
+{
+    if (delay <= 0) {
+        task_yield(task_to_suspend());
+        return result;
+    }
+    if (isnan(delay)) throw(ValueError, "Invalid delay: NaN (not a number)");
+    Loop *loop = task_to_suspend()->future.loop;
+    Future *future = pooled(future_inner(loop, "sleep", NULL));
+    Handle *timer = loop_call_later(loop, delay, sleep_over, V(future));
+    future->owner = &timer->object;
+    Value interruption = future_wait(future);
+    handle_cancel(timer);
+    if (!is_none(interruption)) throw(interruption);
+    return result;
+}
+
+/* ---- [timeouts] timeout(), wait_for() -----------------------------------------------------------------------------
+ *
+ * A Timeout cancels the task that is in its block. The CancelledError then comes out of the block, and becomes TimeoutError
+ * only there, and only if nobody else asked for a cancellation too: uncancel() must bring the number of requests back
+ * to what it was on entry. So a timeout never swallows somebody else's cancel().
+ */
+
+typedef enum { TIMEOUT_CREATED, TIMEOUT_ENTERED, TIMEOUT_EXPIRING, TIMEOUT_EXPIRED, TIMEOUT_EXITED } TimeoutState;
+static const char *const timeout_states[] = {"created", "active", "expiring", "expired", "finished"};
+
+struct Timeout { Object object; double when; TimeoutState state; Task *task; Handle *timer; int cancelling; };
+
+static Value timeout_enter(void *manager);
+static bool timeout_leave(void *manager, Value e);
+static void timeout_destroy(void *object);
+static void timeout_repr(void *object, FILE *out);
+static void timeout_describe(void *object, FILE *out);
+static const Class timeout_class = {.name = "Timeout", .size = sizeof(Timeout), .destroy = timeout_destroy, .write = timeout_repr,
+                                    .enter = timeout_enter, .leave = timeout_leave, .describe = timeout_describe};
+
+Timeout *asyncio_timeout_at_(double when)
+{
+    Timeout *timeout = pooled(object_new(&timeout_class, sizeof *timeout));
+    timeout->when = when;
+    return timeout;
+}
+
+Timeout *asyncio_timeout_(double delay) { return asyncio_timeout_at_(isinf(delay) ? delay : loop_time(asyncio_get_running_loop()) + delay); }
+double timeout_of_value_(Value v) { return is_none(v) ? NO_TIMEOUT : as_float(v); }
+double timeout_when(Timeout *timeout) { return timeout->when; }
+bool timeout_expired(Timeout *timeout) { return timeout->state == TIMEOUT_EXPIRING || timeout->state == TIMEOUT_EXPIRED; }
+
+static void timeout_drop_timer(Timeout *timeout)
+{
+    if (timeout->timer) handle_cancel(timeout->timer);
+    release(timeout->timer);
+    timeout->timer = NULL;
+}
+
+static void timeout_destroy(void *object) { timeout_drop_timer(object); }
+
+static void timeout_repr(void *object, FILE *out)
+{
+    Timeout *timeout = object;
+    fprintf(out, "<Timeout [%s]", timeout_states[timeout->state]);
+    if (timeout->state == TIMEOUT_ENTERED && isinf(timeout->when)) fputs(" when=None", out);
+    else if (timeout->state == TIMEOUT_ENTERED) fprintf(out, " when=%.3f", timeout->when);
+    fputc('>', out);
+}
+
+static void timeout_over(Value v)
+{
+    Timeout *timeout = (Timeout *)v.object;
+    assert(timeout->state == TIMEOUT_ENTERED);
+    timeout->state = TIMEOUT_EXPIRING;
+    TRACE_CHANGED(timeout, "its deadline has passed");
+    task_cancel(timeout->task);
+    release(timeout->timer);
+    timeout->timer = NULL;
+}
+
+void timeout_reschedule_(Timeout *timeout, double when)
+{
+    if (timeout->state == TIMEOUT_CREATED) throw(RuntimeError, "Timeout has not been entered");
+    if (timeout->state != TIMEOUT_ENTERED) throw(RuntimeError, "Cannot change state of %s Timeout", timeout_states[timeout->state]);
+    timeout_drop_timer(timeout);
+    timeout->when = when;
+    TRACE_CHANGED(timeout, isinf(when) ? "no deadline" : "a deadline is set");
+    if (isinf(when)) return;
+    Loop *loop = asyncio_get_running_loop();
+    bool past = when <= loop_time(loop);
+    Handle *timer = past ? loop_call_soon(loop, timeout_over, V(timeout)) : loop_call_at(loop, when, timeout_over, V(timeout));
+    if (unpool_newest(timer)) timeout->timer = timer;
+}
+
+static Value timeout_enter(void *manager)
+{
+    Timeout *timeout = manager;
+    if (timeout->state != TIMEOUT_CREATED) throw(RuntimeError, "Timeout has already been entered");
+    Task *task = here.loop ? here.loop->current : NULL;
+    if (!task) throw(RuntimeError, "Timeout should be used inside a task");
+    timeout->state = TIMEOUT_ENTERED;
+    timeout->task = task;
+    timeout->cancelling = task->cancel_requests;
+    timeout_reschedule_(timeout, timeout->when);
+    return V(timeout);
+}
+
+/* Somewhere behind e a CancelledError was being handled, and that was this timeout's: put a TimeoutError in between. */
+static void timeout_explain(Value e)
+{
+    for (Exc *x = as_exc(e); is_exception(x->context); x = (Exc *)x->context.object) {
+        if (!value_is_exception(x->context, CancelledError)) continue;
+        Value explanation = exception_with_cause_(V(TimeoutError), x->context);
+        value_replace(&as_exc(explanation)->context, x->context);
+        value_replace(&x->context, explanation);
+        return;
+    }
+}
+
+static bool timeout_leave(void *manager, Value e)
+{
+    Timeout *timeout = manager;
+    timeout_drop_timer(timeout);
+    bool expired = timeout->state == TIMEOUT_EXPIRING;
+    timeout->state = expired ? TIMEOUT_EXPIRED : TIMEOUT_EXITED;
+    TRACE_CHANGED(timeout, expired ? "expired" : "left in time");
+    if (!expired || task_uncancel(timeout->task) > timeout->cancelling || is_none(e)) return false;
+    if (isinstance(e, CancelledError)) throw_from(e, TimeoutError);
+    timeout_explain(e);
+    if (is_group(e)) for_in (member, exception_exceptions(e)) timeout_explain(member);
+    return false;
+}
+
+/* Cancels a future and waits until that has happened. The future itself is not awaited: a cancel() of the
+ * waiting task must interrupt the wait only. */
+static void cancel_and_wait(Future *future)
+{
+    Future *waiter = pooled(future_inner(future->loop, "a cancelled task to end", future));
+    future_on_done(future, release_waiter, waiter, "release_waiter");
+    future_cancel(future);
+    Value interruption = future_wait(waiter);
+    future_forget(future, release_waiter, waiter);
+    if (!is_none(interruption)) throw(interruption);
+}
+
+static void release_waiter(Future *future, Value waiter)
+{
+    (void)future;
+    future_finish_unless_done((Future *)waiter.object, None);
+}
+
+ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeout)
+{
+    if (timeout <= 0) {
+        Future *future = asyncio_ensure_future_(awaitable, (TaskOptions){0}, STATIC_SITE_);
+        if (future_done(future)) return future_result(future);
+        cancel_and_wait(future);
+        if (future_cancelled(future)) throw_from(future_cancelled_error(future), TimeoutError);
+        return future_result(future);
+    }
+    async_with (asyncio_timeout(timeout)) {
+        return await(awaitable);
+    } end_with
+    return None;
+}
+
+/* ---- [gather] wait(), gather(), shield(), as_completed() ----------------------------------------------------------
+ *
+ * All four watch other futures through done callbacks, and complete a future of their own when enough has happened.
+ */
+
+typedef struct Wait { Object object; Future *waiter; Handle *timer; int left, return_when; } Wait;
+static const Class wait_class = {.name = "wait", .size = sizeof(Wait)};
+
+static void wait_over(Value waiter) { future_finish_unless_done((Future *)waiter.object, None); }
+
+static void wait_one_done(Future *future, Value arg)
+{
+    Wait *wait = (Wait *)arg.object;
+    wait->left--;
+    bool enough = wait->left <= 0 || wait->return_when == FIRST_COMPLETED
+               || (wait->return_when == FIRST_EXCEPTION && !future_cancelled(future) && !is_none(future_exception(future)));
+    if (!enough) return;
+    if (wait->timer) handle_cancel(wait->timer);
+    future_finish_unless_done(wait->waiter, None);
+}
+
+static int compare_pointers(const void *a, const void *b)
+{
+    Object *x = ((const Value *)a)->object, *y = ((const Value *)b)->object;
+    return (x > y) - (x < y);
+}
+
+/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Sorted, equals are neighbours. */
+static Value unique(Value objects)
+{
+    int count = len(objects), repeated = 0;
+    Value sorted = value_list_(count, as_sequence(objects)->items), result = list();
+    Value *items = as_sequence(sorted)->items;
+    if (count) qsort(items, (size_t)count, sizeof *items, compare_pointers);
+    for (int i = 1; i < count; i++) repeated += items[i].object == items[i - 1].object;
+    if (!repeated) return objects;
+    for_in (v, objects) if (!list_contains(result, v)) list_append(result, v);
+    return result;
+}
+
+static Value wait_set(Value awaitables)
+{
+    if (!len(awaitables)) throw(ValueError, "Set of Tasks/Futures is empty.");
+    for_in (v, awaitables) {
+        if (asyncio_iscoroutine(v)) throw(TypeError, "Passing coroutines is forbidden, use tasks explicitly.");
+        if (!asyncio_isfuture(v)) throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
+    }
+    return unique(awaitables);
+}
+
+ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
+{
+    if (awaitables.tag == VALUE_OBJECT) throw(TypeError, "expect a list of futures, not %s", value_type(awaitables));
+    if (options.return_when < ALL_COMPLETED || options.return_when > FIRST_EXCEPTION) throw(ValueError, "Invalid return_when value: %d", options.return_when);
+    Value futures = wait_set(awaitables);
+    Loop *loop = task_to_suspend()->future.loop;
+    Wait *wait = pooled(object_new(&wait_class, sizeof *wait));
+    wait->waiter = pooled(future_inner(loop, "asyncio_wait()", NULL));
+    wait->left = len(futures);
+    wait->return_when = options.return_when;
+    if (!isinf(options.timeout)) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
+    for_in (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
+    Value interruption = future_wait(wait->waiter);
+    if (wait->timer) handle_cancel(wait->timer);
+    for_in (v, futures) future_forget(as_future(v), wait_one_done, wait);
+    if (!is_none(interruption)) throw(interruption);
+    Value done = list(), pending = list();
+    for_in (v, futures) list_append(future_done(as_future(v)) ? done : pending, v);
+    return tuple(done, pending);
+}
+
+/* gather() is a future of its own class: cancelling it cancels the children, and it ends when they have. */
+typedef struct Gather { Future future; Value children; int finished, count; bool return_exceptions, cancel_requested; } Gather;
+
+static void gather_destroy(void *object);
+static bool gather_cancel(Future *future, Value message);
+static void gather_describe(void *object, FILE *out);
+static const Class gather_class = {.name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy, .write = future_repr,
+                                   .cancel = gather_cancel, .describe = gather_describe};
+
+static void gather_destroy(void *object)
+{
+    value_release(((Gather *)object)->children);
+    future_destroy(object);
+}
+
+static bool gather_cancel(Future *future, Value message)
+{
+    Gather *gather = (Gather *)future;
+    bool any = false;
+    if (future_done(future)) return false;
+    for_in (child, gather->children) if (future_cancel_(as_future(child), message)) any = true;
+    if (any) gather->cancel_requested = true;           /* the end is then told as a cancellation, whatever the children do */
+    return any;
+}
+
+static Value gather_result(Future *child)
+{
+    if (future_cancelled(child)) return exception_new_args(CancelledError, tuple(is_none(child->message) ? V("") : child->message));
+    child->unretrieved = false;
+    return child->result;
+}
+
+static void gather_finish(Gather *gather, Future *last)
+{
+    if (gather->cancel_requested) { future_fail(&gather->future, future_cancelled_error(last)); return; }
+    Value results = list();
+    for_in (v, gather->children) list_append(results, gather_result(as_future(v)));
+    future_finish(&gather->future, results);
+}
+
+static void gather_one_done(Future *child, Value arg)
+{
+    Gather *gather = (Gather *)arg.object;
+    Future *outer = &gather->future;
+    gather->finished++;
+    asyncio_future_discard_from_awaited_by(child, outer);
+    if (future_done(outer)) child->unretrieved = false;
+    else if (!gather->return_exceptions && future_cancelled(child)) future_fail(outer, future_cancelled_error(child));
+    else if (!gather->return_exceptions && future_failed(child)) future_fail(outer, future_exception(child));
+    else if (gather->finished == gather->count) gather_finish(gather, child);
+    else TRACE_CHANGED(outer, "one of its children is done");
+}
+
+/* The future of one argument. A coroutine that is named twice is run once: its task is younger than the gather then. */
+static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *site)
+{
+    if (!asyncio_iscoroutine(v)) return asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site);
+    Coroutine *coro = as_coroutine(v);
+    if (coro->task && coro->task->number > newest_task) return &coro->task->future;
+    Task *task = asyncio_create_task_(coro, (TaskOptions){.loop = loop ? loop : asyncio_get_event_loop()}, site);
+    task->future.quiet = true;
+    return &task->future;
+}
+
+static void gather_add(Gather *gather, Future *child, Value done)
+{
+    Future *outer = &gather->future;
+    outer->loop = child->loop;
+    list_append(gather->children, child);
+    if (child->awaited_by == outer) return;             /* named before */
+    asyncio_future_add_to_awaited_by(child, outer);
+    gather->count++;
+    if (future_done(child)) list_append(done, child);
+    else future_on_done(child, gather_one_done, gather, "gather_one_done");
+}
+
+Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *site)
+{
+    Gather *gather = pooled(object_new(&gather_class, sizeof *gather));
+    Future *outer = &gather->future;
+    gather->return_exceptions = return_exceptions;
+    gather->children = value_retain(list());
+    Value done = list();
+    long newest_task = task_numbers;
+    for_in (v, awaitables) gather_add(gather, gather_child(v, outer->loop, newest_task, site), done);
+    if (!gather->count) {
+        outer->loop = asyncio_get_event_loop();
+        future_finish(outer, list());
+    }
+    TRACE_MADE(outer);
+    for_in (child, done) gather_one_done(as_future(child), V(outer));
+    return outer;
+}
+
+Future *asyncio_gather_args_(GatherOptions options, const Site *site)
+{
+    int count = 24;
+    Value awaitables = list();
+    while (count && !options.awaitables[count - 1]) count--;
+    for (int i = 0; i < count; i++) {
+        Object *object = options.awaitables[i];
+        if (!object || (object->class != &coroutine_class && !is_future(object)))
+            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)", i + 1);
+        list_append(awaitables, object);
+    }
+    return asyncio_gather_(awaitables, options.return_exceptions, site);
+}
+
+/* shield() stands between the one who waits and the one who works: it passes results on, but no cancellation. */
+typedef struct Shield { Future future; Future *inner; } Shield;
+
+static void shield_destroy(void *object);
+static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy, .write = future_repr,
+                                   .cancel = future_cancel_plain, .describe = future_describe};
+
+static void shield_destroy(void *object)
+{
+    release(((Shield *)object)->inner);
+    future_destroy(object);
+}
+
+static void shield_inner_done(Future *inner, Value arg)
+{
+    Future *outer = as_future(arg);
+    asyncio_future_discard_from_awaited_by(inner, outer);
+    if (future_cancelled(outer)) { if (!future_cancelled(inner)) inner->unretrieved = false; }
+    else if (future_cancelled(inner)) future_cancel(outer);
+    else if (future_failed(inner)) future_fail(outer, future_exception(inner));
+    else future_finish(outer, inner->result);
+}
+
+static void shield_outer_done(Future *outer, Value arg)
+{
+    Future *inner = ((Shield *)outer)->inner;
+    (void)arg;
+    if (future_done(inner)) return;
+    future_forget(inner, shield_inner_done, outer);
+    asyncio_future_discard_from_awaited_by(inner, outer);
+}
+
+Future *asyncio_shield_(Object *awaitable, const Site *site)
+{
+    Future *inner = asyncio_ensure_future_(awaitable, (TaskOptions){0}, site);
+    if (future_done(inner)) return inner;
+    Shield *shield = pooled(object_new(&shield_class, sizeof *shield));
+    Future *outer = &shield->future;
+    future_init(outer, inner->loop);
+    shield->inner = retain(inner);
+    TRACE_MADE(outer);
+    future_on_done(inner, shield_inner_done, outer, "shield_inner_done");
+    future_on_done(outer, shield_outer_done, NULL, "shield_outer_done");
+    asyncio_future_add_to_awaited_by(inner, outer);
+    return outer;
+}
+
+/* as_completed() puts futures into a queue as they finish, and takes them out one by one. */
+struct AsCompleted { Object object; Value futures; Queue *done; Handle *timer; int unfinished, left; };
+
+static void as_completed_destroy(void *object);
+static Value as_completed_step(void *iterator, bool *end);
+static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted), .destroy = as_completed_destroy, .next = as_completed_step};
+
+static void as_completed_destroy(void *object)
+{
+    AsCompleted *it = object;
+    value_release(it->futures);
+    release(it->done);
+    release(it->timer);
+}
+
+static void as_completed_one_done(Future *future, Value arg)
+{
+    AsCompleted *it = (AsCompleted *)arg.object;
+    if (!it->unfinished) return;                        /* the timeout came first */
+    queue_put_nowait(it->done, future);
+    if (--it->unfinished == 0 && it->timer) handle_cancel(it->timer);
+}
+
+/* None in the queue stands for: too late. */
+static void as_completed_over(Value arg)
+{
+    AsCompleted *it = (AsCompleted *)arg.object;
+    for_in (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
+    for (; it->unfinished; it->unfinished--) queue_put_nowait(it->done, None);
+}
+
+AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site *site)
+{
+    if (awaitables.tag == VALUE_OBJECT) throw(TypeError, "expects an iterable of awaitables, not %s", value_type(awaitables));
+    Loop *loop = asyncio_get_event_loop();
+    AsCompleted *it = pooled(object_new(&as_completed_class, sizeof *it));
+    it->done = retain(asyncio_Queue());
+    it->futures = value_retain(list());
+    for_in (v, unique(awaitables)) list_append(it->futures, asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site));
+    for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
+    it->unfinished = it->left = len(it->futures);
+    if (it->left && !isinf(timeout)) it->timer = retain(loop_call_later(loop, timeout, as_completed_over, V(it)));
+    return it;
+}
+
+static Future *as_completed_take(AsCompleted *it)
+{
+    Value v = await(queue_get(it->done));
+    if (is_none(v)) throw(TimeoutError);
+    return as_future(v);
+}
+
+async_def(as_completed_result, (AsCompleted *) it) { return future_result(as_completed_take(it)); }
+
+Coroutine *as_completed_next(AsCompleted *it)
+{
+    if (!it->left) return NULL;
+    it->left--;
+    return as_completed_result(it);
+}
+
+static Value as_completed_step(void *iterator, bool *end)
+{
+    AsCompleted *it = iterator;
+    if (!it->left) { *end = true; return None; }
+    it->left--;
+    return V(as_completed_take(it));
+}
+
+/* ---- [sync] Lock, Event, Condition, Semaphore, Barrier -------------------------------------------------------------
+ *
+ * Every one has the same shape: a state, and a line of waiters. A Waiter is a future and a place in the line; it lives on the stack of the
+ * task that waits. To wake somebody is to complete his future; he runs later, and in between others may come. So each
+ * primitive must answer: may a newcomer overtake one who has been woken? (No: he looks at the line, not only at the
+ * state.) And who is woken instead, if the one that was woken is cancelled before he runs? (The next in line.)
+ */
+
+typedef struct Waiter { Future *future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
+typedef struct Line { Waiter *first, *last; Loop *loop; } Line;       /* loop: of the first who waited */
+
+static void line_join(Line *line, Waiter *waiter, const char *role, const char *purpose, void *owner)
+{
+    Task *task = task_to_suspend();
+    if (line->loop && line->loop != task->future.loop) throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
+    line->loop = task->future.loop;
+    *waiter = (Waiter){.future = future_inner(task->future.loop, purpose, owner), .task = task, .role = role, .previous = line->last, .in_line = true};
+    *(line->last ? &line->last->next : &line->first) = waiter;
+    line->last = waiter;
+}
+
+static void line_remove(Line *line, Waiter *waiter)
+{
+    if (!waiter->in_line) return;
+    *(waiter->previous ? &waiter->previous->next : &line->first) = waiter->next;
+    *(waiter->next ? &waiter->next->previous : &line->last) = waiter->previous;
+    waiter->in_line = false;
+}
+
+/* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter, which may be so
+ * even then. Whoever was woken and goes away must wake the next. */
+static Value line_wait(Line *line, const char *role, const char *purpose, void *owner, bool *woken)
+{
+    Waiter me;
+    line_join(line, &me, role, purpose, owner);
+    TRACE_CHANGED(owner, role);
+    Value interruption = future_wait(me.future);
+    line_remove(line, &me);
+    *woken = me.future->state == FINISHED;
+    if (unpool_newest(me.future)) release(me.future);   /* the wait's own hold, and ours */
+    if (is_none(interruption)) release(me.future); else pooled(me.future);
+    return interruption;
+}
+
+static Waiter *line_first_asleep(Line *line)
+{
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future->state == PENDING) return waiter;
+    return NULL;
+}
+
+/* Wakes the first who is still asleep; he stays in line until he runs. */
+static bool line_wake_first(Line *line)
+{
+    Waiter *waiter = line_first_asleep(line);
+    if (waiter) future_finish(waiter->future, True);
+    return waiter != NULL;
+}
+
+static bool line_has_uncancelled(Line *line)
+{
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future->state != CANCELLED) return true;
+    return false;
+}
+
+static void write_waiter_count(Line *line, FILE *out)
+{
+    int n = 0;
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) n++;
+    if (n) fprintf(out, ", waiters:%d", n);
+    fputs("]>", out);
+}
+
+/* A lock is free or taken, and belongs to nobody in particular; `holder` is only for those who look. */
+struct Lock { Object object; bool locked; Line line; Task *holder; };
+
+static void lock_destroy(void *object);
+static void lock_repr(void *object, FILE *out);
+static void lock_describe(void *object, FILE *out);
+static Value lock_enter(void *manager);
+static bool lock_leave(void *manager, Value e);
+static const Class lock_class = {.name = "Lock", .size = sizeof(Lock), .destroy = lock_destroy, .write = lock_repr,
+                                 .enter = lock_enter, .leave = lock_leave, .describe = lock_describe};
+
+Lock *asyncio_Lock(void)
+{
+    Lock *lock = pooled(object_new(&lock_class, sizeof *lock));
+    TRACE_MADE(lock);
+    return lock;
+}
+
+static void lock_destroy(void *object) { release(((Lock *)object)->holder); }
+
+static void lock_repr(void *object, FILE *out)
+{
+    Lock *lock = object;
+    fprintf(out, "<Lock [%s", lock->locked ? "locked" : "unlocked");
+    write_waiter_count(&lock->line, out);
+}
+
+static void lock_take(Lock *lock)
+{
+    lock->locked = true;
+    lock->holder = retain(here.loop->current);
+    TRACE_CHANGED(lock, "acquired");
+}
+
+/* Returns the exception to raise, or None when the lock is taken. */
+static Value lock_wait(Lock *lock)
+{
+    if (!lock->locked && !line_has_uncancelled(&lock->line)) { lock_take(lock); return None; }
+    bool woken;
+    Value interruption = line_wait(&lock->line, "waiter", "lock.acquire()", lock, &woken);
+    if (is_none(interruption)) lock_take(lock);
+    else if (!lock->locked) line_wake_first(&lock->line);
+    return interruption;
+}
+
+static Value lock_enter(void *manager)
+{
+    task_running();
+    Value interruption = lock_wait(manager);
+    if (!is_none(interruption)) throw(interruption);
+    return None;
+}
+
+ASYNC(lock_acquire, lock_acquire, (Lock *) lock) { lock_enter(lock); return True; }
+
+void lock_release(Lock *lock)
+{
+    if (!lock->locked) throw(RuntimeError, "Lock is not acquired.");
+    lock->locked = false;
+    release(lock->holder);
+    lock->holder = NULL;
+    line_wake_first(&lock->line);
+    TRACE_CHANGED(lock, "released");
+}
+
+static bool lock_leave(void *manager, Value e)
+{
+    (void)e;
+    lock_release(manager);
+    return false;
+}
+
+bool lock_locked(Lock *lock) { return lock->locked; }
+
+/* An event is a flag to wait for. set() wakes exactly those who wait now, even if clear() follows at once. */
+struct Event { Object object; bool set; Line line; };
+
+static void event_repr(void *object, FILE *out);
+static void event_describe(void *object, FILE *out);
+static const Class event_class = {.name = "Event", .size = sizeof(Event), .write = event_repr, .describe = event_describe};
+
+Event *asyncio_Event(void)
+{
+    Event *event = pooled(object_new(&event_class, sizeof *event));
+    TRACE_MADE(event);
+    return event;
+}
+
+static void event_repr(void *object, FILE *out)
+{
+    Event *event = object;
+    fprintf(out, "<Event [%s", event->set ? "set" : "unset");
+    write_waiter_count(&event->line, out);
+}
+
+ASYNC(event_wait, event_wait, (Event *) event)
+{
+    bool woken;
+    if (event->set) return True;
+    Value interruption = line_wait(&event->line, "waiter", "event.wait()", event, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return True;
+}
+
+void event_set(Event *event)
+{
+    if (event->set) return;
+    event->set = true;
+    while (line_wake_first(&event->line)) {}
+    TRACE_CHANGED(event, "set");
+}
+
+void event_clear(Event *event)
+{
+    event->set = false;
+    TRACE_CHANGED(event, "cleared");
+}
+
+bool event_is_set(Event *event) { return event->set; }
+
+/* A condition is a line of its own beside a lock. wait() gives the lock up and always has it again when it ends, even when it ends by being
+ * cancelled, again and again; only then is the exception raised. */
+struct Condition { Object object; Lock *lock; Line line; };
+
+static void condition_destroy(void *object);
+static void condition_repr(void *object, FILE *out);
+static void condition_describe(void *object, FILE *out);
+static Value condition_enter(void *manager);
+static bool condition_leave(void *manager, Value e);
+static const Class condition_class = {.name = "Condition", .size = sizeof(Condition), .destroy = condition_destroy, .write = condition_repr,
+                                      .enter = condition_enter, .leave = condition_leave, .describe = condition_describe};
+
+Condition *asyncio_Condition_(Lock *lock)
+{
+    Condition *condition = pooled(object_new(&condition_class, sizeof *condition));
+    condition->lock = retain(lock ? lock : asyncio_Lock());
+    TRACE_MADE(condition);
+    return condition;
+}
+
+static void condition_destroy(void *object) { release(((Condition *)object)->lock); }
+
+static void condition_repr(void *object, FILE *out)
+{
+    Condition *condition = object;
+    fprintf(out, "<Condition [%s", condition->lock->locked ? "locked" : "unlocked");
+    write_waiter_count(&condition->line, out);
+}
+
+static Value condition_enter(void *manager) { return lock_enter(((Condition *)manager)->lock); }
+static bool condition_leave(void *manager, Value e) { return lock_leave(((Condition *)manager)->lock, e); }
+Coroutine *condition_acquire(Condition *condition) { return lock_acquire(condition->lock); }
+void condition_release(Condition *condition) { lock_release(condition->lock); }
+bool condition_locked(Condition *condition) { return lock_locked(condition->lock); }
+
+static void condition_wake(Condition *condition, int n)
+{
+    for (; n > 0 && line_wake_first(&condition->line); n--) {}
+}
+
+void condition_notify_(Condition *condition, int n)
+{
+    if (!condition->lock->locked) throw(RuntimeError, "cannot notify on un-acquired lock");
+    condition_wake(condition, n);
+    TRACE_CHANGED(condition, "notified");
+}
+
+void condition_notify_all(Condition *condition) { condition_notify_(condition, INT_MAX); }
+
+static void condition_sleep(Condition *condition)
+{
+    bool woken;
+    if (!condition->lock->locked) throw(RuntimeError, "cannot wait on un-acquired lock");
+    task_running();
+    lock_release(condition->lock);
+    Value interruption = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), again;
+    while (!is_none(again = lock_wait(condition->lock))) {
+        interruption = again;
+        if (!isinstance(again, CancelledError)) throw(again);
+    }
+    if (is_none(interruption)) return;
+    condition_wake(condition, 1);                       /* it may have been this one's; a wake-up too many does no harm */
+    throw(interruption);
+}
+
+ASYNC(condition_wait, condition_wait, (Condition *) condition) { condition_sleep(condition); return True; }
+
+typedef Value (*Predicate)(Value arg);
+
+static Value condition_until(Condition *condition, Predicate predicate, Value arg)
+{
+    Value result = predicate(arg);
+    while (!value_truth(result)) {
+        condition_sleep(condition);
+        result = predicate(arg);
+    }
+    return result;
+}
+
+ASYNC(condition_wait_for, condition_wait_for, (Condition *) condition, (Predicate) predicate, (Value) arg)
+{
+    return condition_until(condition, predicate, arg);
+}
+
+/* A semaphore counts. release() hands its unit to the first in line at once, so nobody can take it in between.
+ * Invariant: value > 0 only while nobody in line is asleep, once the running task lets go of the loop. */
+struct Semaphore { Object object; int value, bound; Line line; };   /* bound: -1 if it has none */
+
+static void semaphore_repr(void *object, FILE *out);
+static void semaphore_describe(void *object, FILE *out);
+static Value semaphore_enter(void *manager);
+static bool semaphore_leave(void *manager, Value e);
+static const Class semaphore_class = {.name = "Semaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
+                                      .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
+static const Class bounded_semaphore_class = {.name = "BoundedSemaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
+                                              .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
+
+static Semaphore *semaphore_new(const Class *class, int value, int bound)
+{
+    if (value < 0) throw(ValueError, "Semaphore initial value must be >= 0");
+    Semaphore *semaphore = pooled(object_new(class, sizeof *semaphore));
+    semaphore->value = value;
+    semaphore->bound = bound;
+    TRACE_MADE(semaphore);
+    return semaphore;
+}
+
+Semaphore *asyncio_Semaphore_(int value) { return semaphore_new(&semaphore_class, value, -1); }
+Semaphore *asyncio_BoundedSemaphore_(int value) { return semaphore_new(&bounded_semaphore_class, value, value); }
+bool semaphore_locked(Semaphore *semaphore) { return semaphore->value == 0 || line_has_uncancelled(&semaphore->line); }
+
+static void semaphore_repr(void *object, FILE *out)
+{
+    Semaphore *semaphore = object;
+    fprintf(out, semaphore_locked(semaphore) ? "<%s [locked" : "<%s [unlocked, value:%d", semaphore->object.class->name, semaphore->value);
+    write_waiter_count(&semaphore->line, out);
+}
+
+static bool semaphore_wake_next(Semaphore *semaphore)
+{
+    bool any = line_first_asleep(&semaphore->line);
+    if (any) semaphore->value--;
+    return line_wake_first(&semaphore->line);
+}
+
+static Value semaphore_enter(void *manager)
+{
+    Semaphore *semaphore = manager;
+    bool woken;
+    task_running();
+    if (!semaphore_locked(semaphore)) {
+        semaphore->value--;
+        TRACE_CHANGED(semaphore, "acquired");
+        return None;
+    }
+    Value interruption = line_wait(&semaphore->line, "waiter", "semaphore.acquire()", semaphore, &woken);
+    if (!is_none(interruption) && woken) semaphore->value++;    /* what was handed over, back */
+    while (semaphore->value > 0 && semaphore_wake_next(semaphore)) {}
+    TRACE_CHANGED(semaphore, is_none(interruption) ? "acquired" : "a waiter was cancelled");
+    if (!is_none(interruption)) throw(interruption);
+    return None;
+}
+
+ASYNC(semaphore_acquire, semaphore_acquire, (Semaphore *) semaphore) { semaphore_enter(semaphore); return True; }
+
+void semaphore_release(Semaphore *semaphore)
+{
+    if (semaphore->bound >= 0 && semaphore->value >= semaphore->bound) throw(ValueError, "BoundedSemaphore released too many times");
+    semaphore->value++;
+    semaphore_wake_next(semaphore);
+    TRACE_CHANGED(semaphore, "released");
+}
+
+static bool semaphore_leave(void *manager, Value e)
+{
+    (void)e;
+    semaphore_release(manager);
+    return false;
+}
+
+/* A barrier lets its parties go on once all have arrived. It fills, then drains before it may fill again; reset() and abort() break it for
+ * those inside. It is a condition with four states, and reads as one. */
+typedef enum { FILLING, DRAINING, RESETTING, BROKEN } BarrierState;
+static const char *const barrier_states[] = {"filling", "draining", "resetting", "broken"};
+
+struct Barrier { Object object; int parties, count; BarrierState state; Condition *condition; };
+
+static void barrier_destroy(void *object);
+static void barrier_repr(void *object, FILE *out);
+static void barrier_describe(void *object, FILE *out);
+static Value barrier_enter(void *manager);
+static bool barrier_leave(void *manager, Value e);
+static const Class barrier_class = {.name = "Barrier", .size = sizeof(Barrier), .destroy = barrier_destroy, .write = barrier_repr,
+                                    .enter = barrier_enter, .leave = barrier_leave, .describe = barrier_describe};
+
+Barrier *asyncio_Barrier(int parties)
+{
+    if (parties < 1) throw(ValueError, "parties must be >= 1");
+    Barrier *barrier = pooled(object_new(&barrier_class, sizeof *barrier));
+    barrier->parties = parties;
+    barrier->condition = retain(asyncio_Condition());
+    TRACE_MADE(barrier);
+    return barrier;
+}
+
+static void barrier_destroy(void *object) { release(((Barrier *)object)->condition); }
+int barrier_parties(Barrier *barrier) { return barrier->parties; }
+int barrier_n_waiting(Barrier *barrier) { return barrier->state == FILLING ? barrier->count : 0; }
+bool barrier_broken(Barrier *barrier) { return barrier->state == BROKEN; }
+
+static void barrier_repr(void *object, FILE *out)
+{
+    Barrier *barrier = object;
+    fprintf(out, "<Barrier [%s", barrier_states[barrier->state]);
+    if (barrier->state != BROKEN) fprintf(out, ", waiters:%d/%d", barrier_n_waiting(barrier), barrier->parties);
+    fputs("]>", out);
+}
+
+static Value barrier_may_enter(Value v)
+{
+    Barrier *barrier = (Barrier *)v.object;
+    return V((bool)(barrier->state != DRAINING && barrier->state != RESETTING));
+}
+
+static Value barrier_is_full(Value v) { return V((bool)(((Barrier *)v.object)->state != FILLING)); }
+
+static void barrier_await_others(Barrier *barrier, int index)
+{
+    if (index + 1 == barrier->parties) {
+        barrier->state = DRAINING;
+        condition_notify_all(barrier->condition);
+        TRACE_CHANGED(barrier, "all have arrived");
+        return;
+    }
+    TRACE_CHANGED(barrier, "one more has arrived");
+    condition_until(barrier->condition, barrier_is_full, V(barrier));
+    if (barrier->state == BROKEN || barrier->state == RESETTING) throw(BrokenBarrierError, "Abort or reset of barrier");
+}
+
+static void barrier_go(Barrier *barrier)
+{
+    if (--barrier->count == 0) {
+        if (barrier->state == RESETTING || barrier->state == DRAINING) barrier->state = FILLING;
+        condition_notify_all(barrier->condition);
+    }
+    TRACE_CHANGED(barrier, "one has left");
+}
+
+static Value barrier_enter(void *manager)
+{
+    Barrier *barrier = manager;
+    async_with (barrier->condition) {
+        condition_until(barrier->condition, barrier_may_enter, V(barrier));
+        if (barrier->state == BROKEN) throw(BrokenBarrierError, "Barrier aborted");
+        const int index = barrier->count++;
+        try {
+            barrier_await_others(barrier, index);
+        } finally {
+            barrier_go(barrier);
+        } end_try
+        return V(index);
+    } end_with
+    return None;
+}
+
+static bool barrier_leave(void *manager, Value e) { (void)manager; (void)e; return false; }
+
+ASYNC(barrier_wait, barrier_wait, (Barrier *) barrier) { return barrier_enter(barrier); }
+
+ASYNC(barrier_reset, barrier_reset, (Barrier *) barrier)
+{
+    async_with (barrier->condition) {
+        barrier->state = barrier->count > 0 ? RESETTING : FILLING;
+        condition_notify_all(barrier->condition);
+        TRACE_CHANGED(barrier, "reset");
+    } end_with
+    return None;
+}
+
+ASYNC(barrier_abort, barrier_abort, (Barrier *) barrier)
+{
+    async_with (barrier->condition) {
+        barrier->state = BROKEN;
+        condition_notify_all(barrier->condition);
+        TRACE_CHANGED(barrier, "aborted");
+    } end_with
+    return None;
+}
+
+/* ---- [queues] Queues -----------------------------------------------------------------------------------------------
+ *
+ * The same shape with two lines: getters wait while it is empty, putters while it is full. A woken getter leaves the line, but the item stays in
+ * the queue: whoever comes first takes it, and the getter looks again. Three ways to store the items make three queues.
+ */
+
+typedef enum { FIFO, LIFO, PRIORITY } QueueOrder;
+
+struct Queue {
+    Object object;
+    QueueOrder order;
+    int maxsize, unfinished;
+    bool shut;
+    Value *items;                                       /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
+    int first, count, capacity;                         /* capacity: a power of two */
+    Line getters, putters, joiners;
+};
+
+static void queue_destroy(void *object);
+static void queue_repr(void *object, FILE *out);
+static void queue_describe(void *object, FILE *out);
+#define QUEUE_CLASS(shown) {.name = shown, .size = sizeof(Queue), .destroy = queue_destroy, .write = queue_repr, .describe = queue_describe}
+static const Class queue_classes[] = {QUEUE_CLASS("Queue"), QUEUE_CLASS("LifoQueue"), QUEUE_CLASS("PriorityQueue")};
+
+static Queue *queue_new(QueueOrder order, int maxsize)
+{
+    Queue *queue = pooled(object_new(&queue_classes[order], sizeof *queue));
+    queue->order = order;
+    queue->maxsize = maxsize;
+    TRACE_MADE(queue);
+    return queue;
+}
+
+Queue *asyncio_Queue_(int maxsize) { return queue_new(FIFO, maxsize); }
+Queue *asyncio_LifoQueue_(int maxsize) { return queue_new(LIFO, maxsize); }
+Queue *asyncio_PriorityQueue_(int maxsize) { return queue_new(PRIORITY, maxsize); }
+
+static Value *queue_slot(Queue *queue, int i) { return &queue->items[(queue->first + i) & (queue->capacity - 1)]; }
+
+static void queue_destroy(void *object)
+{
+    Queue *queue = object;
+    for (int i = 0; i < queue->count; i++) value_release(*queue_slot(queue, i));
+    free(queue->items);
+}
+
+static void queue_repr(void *object, FILE *out)
+{
+    Queue *queue = object;
+    fprintf(out, "<%s maxsize=%d", queue->object.class->name, queue->maxsize);
+    if (queue->count) fputs(" _queue=[", out);
+    for (int i = 0; i < queue->count; i++) {
+        if (i) fputs(", ", out);
+        value_write(*queue_slot(queue, i), true, out);
+    }
+    if (queue->count) fputc(']', out);
+    if (queue->unfinished) fprintf(out, " tasks=%d", queue->unfinished);
+    fputc('>', out);
+}
+
+int queue_qsize(Queue *queue) { return queue->count; }
+int queue_maxsize(Queue *queue) { return queue->maxsize; }
+bool queue_empty(Queue *queue) { return queue->count == 0; }
+bool queue_full(Queue *queue) { return queue->maxsize > 0 && queue->count >= queue->maxsize; }
+
+static void queue_grow(Queue *queue)
+{
+    int capacity = queue->capacity ? queue->capacity * 2 : 8;
+    Value *items = allocate_or_raise(NULL, (size_t)capacity * sizeof *items);
+    for (int i = 0; i < queue->count; i++) items[i] = *queue_slot(queue, i);
+    free(queue->items);
+    queue->items = items;
+    queue->first = 0;
+    queue->capacity = capacity;
+}
+
+/* The heap, moved through as heapq does. A comparison may raise: the items change places one pair at a time, so none is lost. */
+
+static void heap_swap(Value *heap, int a, int b) { Value v = heap[a]; heap[a] = heap[b]; heap[b] = v; }
+
+static void heap_sift_up(Value *heap, int start, int position)
+{
+    for (int parent; position > start && value_less(heap[position], heap[parent = (position - 1) / 2]); position = parent) heap_swap(heap, position, parent);
+}
+
+static void heap_sift_down(Value *heap, int count)
+{
+    int position = 0;
+    for (int child; (child = 2 * position + 1) < count; position = child) {
+        if (child + 1 < count && !value_less(heap[child], heap[child + 1])) child++;
+        heap_swap(heap, position, child);
+    }
+    heap_sift_up(heap, 0, position);
+}
+
+static void queue_store(Queue *queue, Value item)
+{
+    if (queue->count == queue->capacity) queue_grow(queue);
+    *queue_slot(queue, queue->count++) = value_retain(item);
+    if (queue->order == PRIORITY) heap_sift_up(queue->items, 0, queue->count - 1);
+}
+
+/* The caller holds the item. */
+static Value queue_fetch(Queue *queue)
+{
+    if (queue->order == FIFO) {
+        Value item = *queue_slot(queue, 0);
+        queue->first = (queue->first + 1) & (queue->capacity - 1);
+        queue->count--;
+        return item;
+    }
+    Value item = queue->order == LIFO ? queue->items[queue->count - 1] : queue->items[0];
+    queue->count--;
+    if (queue->order == PRIORITY && queue->count) {
+        queue->items[0] = queue->items[queue->count];
+        heap_sift_down(queue->items, queue->count);
+    }
+    return item;
+}
+
+/* Wakes the first who is still asleep; all before him leave the line, and so does he. */
+static void queue_wake_next(Line *line)
+{
+    for (Waiter *waiter; (waiter = line->first); ) {
+        line_remove(line, waiter);
+        if (waiter->future->state != PENDING) continue;
+        future_finish(waiter->future, None);
+        return;
+    }
+}
+
+void queue_put_nowait_(Queue *queue, Value item)
+{
+    if (queue->shut) throw(QueueShutDown);
+    if (queue_full(queue)) throw(QueueFull);
+    queue_store(queue, item);
+    queue->unfinished++;
+    queue_wake_next(&queue->getters);
+    TRACE_CHANGED_VALUE(queue, "put", item);
+}
+
+Value queue_get_nowait(Queue *queue)
+{
+    if (!queue->count) { if (queue->shut) throw(QueueShutDown); else throw(QueueEmpty); }
+    Value item = queue_fetch(queue);
+    queue_wake_next(&queue->putters);
+    TRACE_CHANGED_VALUE(queue, "got", item);
+    return value_pooled(item);
+}
+
+ASYNC(queue_put, queue_put_, (Queue *) queue, (Value) item)
+{
+    while (queue_full(queue)) {
+        bool woken;
+        if (queue->shut) throw(QueueShutDown);
+        Value interruption = line_wait(&queue->putters, "putter", "queue.put()", queue, &woken);
+        if (is_none(interruption)) continue;
+        if (woken && !queue_full(queue)) queue_wake_next(&queue->putters);
+        throw(interruption);
+    }
+    queue_put_nowait_(queue, item);
+    return None;
+}
+
+ASYNC(queue_get, queue_get, (Queue *) queue)
+{
+    while (!queue->count) {
+        bool woken;
+        if (queue->shut) throw(QueueShutDown);
+        Value interruption = line_wait(&queue->getters, "getter", "queue.get()", queue, &woken);
+        if (is_none(interruption)) continue;
+        if (woken && queue->count) queue_wake_next(&queue->getters);
+        throw(interruption);
+    }
+    return queue_get_nowait(queue);
+}
+
+static void queue_all_done(Queue *queue) { while (line_wake_first(&queue->joiners)) {} }
+
+void queue_task_done(Queue *queue)
+{
+    if (queue->unfinished <= 0) throw(ValueError, "task_done() called too many times");
+    if (--queue->unfinished == 0) queue_all_done(queue);
+    TRACE_CHANGED(queue, "a task is done");
+}
+
+ASYNC(queue_join, queue_join, (Queue *) queue)
+{
+    bool woken;
+    if (!queue->unfinished) return None;
+    Value interruption = line_wait(&queue->joiners, "joiner", "queue.join()", queue, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return None;
+}
+
+void queue_shutdown_(Queue *queue, bool immediate)
+{
+    queue->shut = true;
+    while (immediate && queue->count) {
+        value_release(queue_fetch(queue));
+        if (queue->unfinished > 0) queue->unfinished--;
+    }
+    if (immediate && !queue->unfinished) queue_all_done(queue);
+    while (queue->getters.first) queue_wake_next(&queue->getters);
+    while (queue->putters.first) queue_wake_next(&queue->putters);
+    TRACE_CHANGED(queue, immediate ? "shut down, emptied" : "shut down");
+}
+
+/* ---- [taskgroup] TaskGroup -----------------------------------------------------------------------------------------
+ *
+ * Its block ends when all its tasks have. The first that fails aborts the group: the others are cancelled, and the parent too if it
+ * is still inside the block. That cancel is the group's own, so the exit takes it back by uncancel(), and tells somebody
+ * else's cancel from it by what is left.
+ */
+
+struct TaskGroup {
+    Object object;
+    Loop *loop;
+    Task *parent;
+    Value tasks, errors, base_error;
+    Future *all_done;
+    bool entered, exiting, aborting, parent_cancel_requested;
+};
+
+static void taskgroup_destroy(void *object);
+static void taskgroup_repr(void *object, FILE *out);
+static void taskgroup_describe(void *object, FILE *out);
+static Value taskgroup_enter(void *manager);
+static bool taskgroup_leave(void *manager, Value e);
+static const Class taskgroup_class = {.name = "TaskGroup", .size = sizeof(TaskGroup), .destroy = taskgroup_destroy, .write = taskgroup_repr,
+                                      .enter = taskgroup_enter, .leave = taskgroup_leave, .describe = taskgroup_describe};
+
+TaskGroup *asyncio_TaskGroup(void)
+{
+    TaskGroup *group = pooled(object_new(&taskgroup_class, sizeof *group));
+    group->tasks = value_retain(list());
+    group->errors = value_retain(list());
+    return group;
+}
+
+static void taskgroup_destroy(void *object)
+{
+    TaskGroup *group = object;
+    value_release(group->tasks);
+    value_release(group->errors);
+    value_release(group->base_error);
+    release(group->all_done);
+}
+
+static void taskgroup_repr(void *object, FILE *out)
+{
+    TaskGroup *group = object;
+    fputs("<TaskGroup", out);
+    if (len(group->tasks)) fprintf(out, " tasks=%d", len(group->tasks));
+    if (len(group->errors)) fprintf(out, " errors=%d", len(group->errors));
+    fputs(group->aborting ? " cancelling>" : group->entered ? " entered>" : ">", out);
+}
+
+static Value taskgroup_enter(void *manager)
+{
+    TaskGroup *group = manager;
+    if (group->entered) throw(RuntimeError, "TaskGroup %s has already been entered", as_str(value_repr(value_object_(group))));
+    group->loop = asyncio_get_running_loop();
+    group->parent = group->loop->current;
+    if (!group->parent) throw(RuntimeError, "TaskGroup %s cannot determine the parent task", as_str(value_repr(value_object_(group))));
+    group->entered = true;
+    TRACE_MADE(group);
+    return V(group);
+}
+
+static void taskgroup_abort(TaskGroup *group)
+{
+    group->aborting = true;
+    TRACE_CHANGED(group, "aborting: its tasks are cancelled");
+    for_in (task, group->tasks) task_cancel(as_task(task));
+}
+
+static void taskgroup_failed(TaskGroup *group, Task *task, Value e)
+{
+    list_append(group->errors, e);
+    if (leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
+    if (task_done(group->parent)) {
+        Value message = format("Task %s has errored out but its parent task %s is already completed", as_str(repr(task)), as_str(repr(group->parent)));
+        loop_call_exception_handler(group->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .task = task});
+    } else if (!group->aborting && !group->parent_cancel_requested) {
+        taskgroup_abort(group);
+        group->parent_cancel_requested = true;
+        task_cancel(group->parent);
+    }
+}
+
+static void taskgroup_one_done(Future *future, Value arg)
+{
+    TaskGroup *group = (TaskGroup *)arg.object;
+    Task *task = (Task *)future;
+    retain(task);
+    pooled(task);
+    List *tasks = as_list(group->tasks);
+    for (int i = 0; i < tasks->count; i++)
+        if (tasks->items[i].object == &future->object) { list_pop(group->tasks, i); break; }
+    asyncio_future_discard_from_awaited_by(future, &group->parent->future);
+    if (group->all_done && !tasks->count) future_finish_unless_done(group->all_done, True);
+    TRACE_CHANGED(group, "one of its tasks is done");
+    if (future_failed(future)) taskgroup_failed(group, task, future_exception(future));
+}
+
+Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions options, const Site *site)
+{
+    const char *problem = !group->entered ? "has not been entered" : group->exiting && !len(group->tasks) ? "is finished"
+                        : group->aborting ? "is shutting down" : NULL;
+    if (problem) {
+        coroutine_close(coro);
+        throw(RuntimeError, "TaskGroup %s %s", as_str(value_repr(value_object_(group))), problem);
+    }
+    options.loop = group->loop;
+    Task *task = asyncio_create_task_(coro, options, site);
+    if (task_done(task)) { taskgroup_one_done(&task->future, V(group)); return task; }
+    list_append(group->tasks, task);
+    asyncio_future_add_to_awaited_by(&task->future, &group->parent->future);
+    future_on_done(&task->future, taskgroup_one_done, group, "taskgroup_one_done");
+    TRACE_CHANGED(group, "a new task");
+    return task;
+}
+
+/* Waits for all tasks. The parent may be cancelled meanwhile, once or often: the first time aborts the group. */
+static Value taskgroup_wait(TaskGroup *group, Value cancelled)
+{
+    while (len(group->tasks)) {
+        release(group->all_done);
+        group->all_done = future_inner(group->loop, "TaskGroup to finish", group);
+        Value interruption = future_wait(group->all_done);
+        if (!is_none(interruption) && !isinstance(interruption, CancelledError)) throw(interruption);
+        if (!is_none(interruption) && !group->aborting) {
+            cancelled = interruption;
+            taskgroup_abort(group);
+        }
+    }
+    return cancelled;
+}
+
+static bool taskgroup_leave(void *manager, Value e)
+{
+    TaskGroup *group = manager;
+    bool cancelled_here = isinstance(e, CancelledError);
+    group->exiting = true;
+    if (!is_none(e) && leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
+    if (!is_none(e) && !group->aborting) taskgroup_abort(group);
+    Value cancelled = taskgroup_wait(group, cancelled_here ? e : None);
+    TRACE_CHANGED(group, "all its tasks are done");
+    if (!is_none(group->base_error)) throw(group->base_error);
+    if (group->parent_cancel_requested && task_uncancel(group->parent) == 0) cancelled = None;
+    if (!is_none(cancelled) && !len(group->errors)) throw(cancelled);
+    if (!is_none(e) && !cancelled_here) list_append(group->errors, e);
+    if (!len(group->errors)) return false;
+    if (task_cancelling(group->parent)) {               /* somebody else's cancel stays in force */
+        task_uncancel(group->parent);
+        task_cancel(group->parent);
+    }
+    throw_from(None, exception_group("unhandled errors in a TaskGroup", group->errors));
+}
+
+/* ---- [generators] Generators, iterators, context managers ----------------------------------------------------------
+ *
+ * An asynchronous generator has a stack of its own, like a task, but no turn of its own: its consumer switches to it, and
+ * yield() switches back. While it runs it is part of the consumer's task, so an await in it suspends that task, with the
+ * generator's stack as the place to go on.
+ */
+
+typedef enum { GENERATOR_CREATED, GENERATOR_SUSPENDED, GENERATOR_RUNNING, GENERATOR_CLOSED } GeneratorState;
+
+struct AsyncGenerator {
+    Object object;
+    Coroutine *body;                                    /* its frame */
+    Stack *stack, *consumer;
+    Loop *loop;                                         /* where it was started: closes it at shutdown */
+    AsyncGenerator *previous, *next;                    /* in that loop's list */
+    Value yielded, sent, thrown;
+    GeneratorState state;
+};
+
+static void generator_destroy(void *object);
+static void generator_repr(void *object, FILE *out);
+static Value generator_next(void *iterator, bool *end);
+static const Class generator_class = {.name = "async_generator", .size = sizeof(AsyncGenerator), .destroy = generator_destroy,
+                                      .write = generator_repr, .next = generator_next};
+
+AsyncGenerator *generator_new_(const Code *code, const void *arguments)
+{
+    AsyncGenerator *gen = object_new(&generator_class, sizeof *gen);
+    gen->body = coroutine_new_(code, arguments);
+    unpool_newest(gen->body);
+    return pooled(gen);
+}
+
+static void generator_repr(void *object, FILE *out)
+{
+    fprintf(out, "<async_generator object %s at %p>", ((AsyncGenerator *)object)->body->code->name, object);
+}
+
+static void generator_enlist(AsyncGenerator *gen, Loop *loop)
+{
+    gen->loop = loop;
+    gen->next = loop->generators;
+    if (gen->next) gen->next->previous = gen;
+    loop->generators = gen;
+}
+
+static void generator_delist(AsyncGenerator *gen)
+{
+    if (!gen->loop) return;
+    *(gen->previous ? &gen->previous->next : &gen->loop->generators) = gen->next;
+    if (gen->next) gen->next->previous = gen->previous;
+    gen->previous = gen->next = NULL;
+    gen->loop = NULL;
+}
+
+static void generator_closed(AsyncGenerator *gen)
+{
+    gen->state = GENERATOR_CLOSED;
+    gen->stack = NULL;
+    generator_delist(gen);
+    if (gen->body->state == CREATED) coroutine_close_now(gen->body);
+}
+
+/* A whole generator, on its own stack. Returns whose stack goes on: the consumer's. */
+static Stack *generator_run(AsyncGenerator *gen)
+{
+    Stack *me = here.stack;
+    try {
+        value_release(coroutine_call(gen->body));
+    } except (BaseException, e) {
+        if (isinstance(e, StopAsyncIteration)) e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
+        gen->thrown = value_retain(e);
+    } end_try
+    Stack *consumer = gen->consumer;
+    generator_closed(gen);
+    me->generator = NULL;
+    pool_free(me);
+    return consumer;
+}
+
+/* Lets it run to its next yield: returns what it yields, or sets *end. `sent` is what its yield returns; `thrown`, if not None, is raised there. */
+static Value generator_step(AsyncGenerator *gen, Value sent, Value thrown, bool *end)
+{
+    *end = false;
+    if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "anext(): asynchronous generator is already running");
+    if (gen->state == GENERATOR_CREATED && !is_none(thrown)) generator_closed(gen);
+    if (gen->state == GENERATOR_CLOSED) {
+        if (!is_none(thrown)) throw(thrown);
+        *end = true;
+        return None;
+    }
+    if (!gen->stack) {
+        gen->stack = stack_take();
+        gen->stack->generator = gen;
+        if (here.loop) generator_enlist(gen, here.loop);
+    }
+    retain(gen);
+    gen->sent = value_retain(sent);
+    gen->thrown = value_retain(thrown);
+    gen->consumer = here.stack;
+    gen->state = GENERATOR_RUNNING;
+    stack_switch(here.stack, gen->stack);
+    *end = gen->state == GENERATOR_CLOSED;
+    Value raised = value_pooled(gen->thrown), yielded = value_pooled(gen->yielded);
+    gen->thrown = gen->yielded = None;
+    pooled(gen);
+    if (!is_none(raised)) throw(raised);
+    return yielded;
+}
+
+Value generator_yield_(Value v, const Site *site)
+{
+    AsyncGenerator *gen = here.stack->generator;
+    if (!gen || here.stack->frame != gen->body) throw(RuntimeError, "yield outside an asynchronous generator: it belongs in the body of an async_gen");
+    gen->body->site = site;
+    gen->yielded = value_retain(v);
+    gen->state = GENERATOR_SUSPENDED;
+    stack_switch(here.stack, gen->consumer);
+    Value sent = value_pooled(gen->sent), thrown = value_pooled(gen->thrown);
+    gen->sent = gen->thrown = None;
+    if (!is_none(thrown)) throw(thrown);
+    return sent;
+}
+
+static Value generator_next(void *iterator, bool *end) { return generator_step(iterator, None, None, end); }
+
+static Value generator_resume(AsyncGenerator *gen, Value sent, Value thrown)
+{
+    bool end;
+    Value v = generator_step(gen, sent, thrown, &end);
+    if (end) throw(StopAsyncIteration);
+    return v;
+}
+
+ASYNC(generator_anext, generator_anext, (AsyncGenerator *) gen) { return generator_resume(gen, None, None); }
+ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *) gen, (Value) e) { return generator_resume(gen, None, V(&as_exc(e)->object)); }
+
+ASYNC(generator_asend, generator_asend_, (AsyncGenerator *) gen, (Value) v)
+{
+    if (gen->state == GENERATOR_CREATED && !is_none(v)) throw(TypeError, "can't send non-None value to a just-started async generator");
+    return generator_resume(gen, v, None);
+}
+
+ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *) gen)
+{
+    bool end = true;
+    if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "aclose(): asynchronous generator is already running");
+    if (gen->state == GENERATOR_CREATED) generator_closed(gen);
+    if (gen->state == GENERATOR_CLOSED) return None;
+    try {
+        generator_step(gen, None, V(GeneratorExit), &end);
+    } except_any (e, GeneratorExit, StopAsyncIteration) {
+        return None;
+    } end_try
+    if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
+    return None;
+}
+
+/* Nobody can ask it for more. Its `finally` blocks may await, so a task closes it, as Python's does; without a running
+ * loop it is closed here, and an await in it fails. */
+static void generator_destroy(void *object)
+{
+    AsyncGenerator *gen = object;
+    if (gen->state == GENERATOR_CREATED) generator_closed(gen);
+    if (gen->state == GENERATOR_SUSPENDED && here.loop && here.loop == gen->loop && !here.loop->generators_shut) {
+        asyncio_create_task(generator_aclose(gen));
+        return;
+    }
+    if (gen->state == GENERATOR_SUSPENDED) {
+        bool end;
+        try { generator_step(gen, None, V(GeneratorExit), &end); } except (BaseException) { } end_try
+    }
+    generator_delist(gen);
+    release(gen->body);
+}
+
+ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
+{
+    Value closing = list(), generators = list();
+    loop->generators_shut = true;
+    for (AsyncGenerator *gen = loop->generators; gen; gen = gen->next) {
+        list_append(generators, gen);
+        list_append(closing, generator_aclose(gen));
+    }
+    if (!len(closing)) return None;
+    Value results = await(asyncio_gather_list(closing, .return_exceptions = true));
+    for (int i = 0; i < len(results); i++) {
+        Value e = list_get(results, i);
+        if (!isinstance(e, Exception)) continue;
+        AsyncGenerator *gen = (AsyncGenerator *)list_get(generators, i).object;
+        Value message = format("an error occurred during closing of asynchronous generator %s", as_str(repr(gen)));
+        loop_call_exception_handler(loop, &(ExceptionReport){.message = as_str(message), .exception = e, .asyncgen = gen});
+    }
+    return None;
+}
+
+/* Iterators that the program wrote. */
+struct AsyncIterator { Object object; Coroutine *(*anext)(Value self); Value self; };
+
+static void iterator_destroy(void *object) { value_release(((AsyncIterator *)object)->self); }
+
+static Value iterator_next(void *object, bool *end)
+{
+    AsyncIterator *it = object;
+    try {
+        return await(it->anext(it->self));
+    } except (StopAsyncIteration) {
+        *end = true;
+    } end_try
+    return None;
+}
+
+static const Class iterator_class = {.name = "async_iterator", .size = sizeof(AsyncIterator), .destroy = iterator_destroy, .next = iterator_next};
+
+AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
+{
+    if (!anext) throw(TypeError, "asyncio_iterator() needs a function, got NULL");
+    AsyncIterator *it = pooled(object_new(&iterator_class, sizeof *it));
+    it->anext = anext;
+    it->self = value_retain(self);
+    return it;
+}
+
+static Object *as_iterator(Value v)
+{
+    if (v.tag != VALUE_OBJECT || !v.object->class->next) throw(TypeError, "'async for' requires an object with __aiter__ method, got %s", value_type(v));
+    return v.object;
+}
+
+static Value iterator_step(Object *iterator)
+{
+    bool end = false;
+    Value v = iterator->class->next(iterator, &end);
+    if (end) throw(StopAsyncIteration);
+    return v;
+}
+
+async_def(iterator_anext, (Object *) iterator) { return iterator_step(iterator); }
+Value asyncio_anext_(Value iterator) { return V(iterator_anext(as_iterator(iterator))); }
+
+/* One async_for: the iterator, and where the pool stood when the loop began. */
+typedef struct Iteration { Object object; Object *iterator; int mark; } Iteration;
+static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
+static const Class iteration_class = {.name = "async_for", .size = sizeof(Iteration), .destroy = iteration_destroy};
+
+static void mark_site(const Site *site)
+{
+    if (here.stack->frame && !is_own_file(site->file)) here.stack->frame->site = site;
+}
+
+Value async_iter_(Value iterable, const Site *site)
+{
+    mark_site(site);
+    Object *iterator = as_iterator(iterable);
+    Iteration *iteration = pooled(object_new(&iteration_class, sizeof *iteration));
+    iteration->iterator = retain(iterator);
+    iteration->mark = here.stack->pool_size;
+    return V(&iteration->object);
+}
+
+bool async_next_(Value v, Value *item, const Site *site)
+{
+    Iteration *iteration = (Iteration *)v.object;
+    bool end = false;
+    pool_drop(here.stack, iteration->mark);
+    mark_site(site);
+    if (trace_on) trace_line(site, iteration->iterator);
+    task_running();
+    *item = iteration->iterator->class->next(iteration->iterator, &end);
+    return !end;
+}
+
+Value async_list_await_(Value awaitables, const Site *site)
+{
+    Value results = list();
+    for_in (v, awaitables) list_append(results, await_(awaitable_of_value_(v), false, site));
+    return results;
+}
+
+/* Context managers that the program wrote, or made of a generator that yields once. */
+struct ContextManager { Object object; Coroutine *(*aenter)(Value self), *(*aexit)(Value self, Value e); Value self; AsyncGenerator *gen; };
+
+static void manager_destroy(void *object)
+{
+    ContextManager *manager = object;
+    value_release(manager->self);
+    release(manager->gen);
+}
+
+static Value manager_enter(void *object)
+{
+    ContextManager *manager = object;
+    bool end;
+    if (!manager->gen) return await(manager->aenter(manager->self));
+    Value v = generator_step(manager->gen, None, None, &end);
+    if (end) throw(RuntimeError, "generator didn't yield");
+    return v;
+}
+
+static bool generator_leave(AsyncGenerator *gen, Value e)
+{
+    bool end;
+    try {
+        generator_step(gen, None, e, &end);
+    } except (BaseException, raised) {
+        if (raised.object != e.object) rethrow;
+        return false;
+    } end_try
+    if (!end) throw(RuntimeError, is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
+    return !is_none(e);
+}
+
+static bool manager_leave(void *object, Value e)
+{
+    ContextManager *manager = object;
+    return manager->gen ? generator_leave(manager->gen, e) : value_truth(await(manager->aexit(manager->self, e)));
+}
+
+static const Class manager_class = {.name = "async_context_manager", .size = sizeof(ContextManager), .destroy = manager_destroy,
+                                    .enter = manager_enter, .leave = manager_leave};
+
+ContextManager *asyncio_context_manager_(Coroutine *(*aenter)(Value), Coroutine *(*aexit)(Value, Value), Value self)
+{
+    if (!aenter || !aexit) throw(TypeError, "a context manager needs __aenter__ and __aexit__, got NULL");
+    ContextManager *manager = pooled(object_new(&manager_class, sizeof *manager));
+    manager->aenter = aenter;
+    manager->aexit = aexit;
+    manager->self = value_retain(self);
+    return manager;
+}
+
+ContextManager *asyncio_contextmanager(AsyncGenerator *gen)
+{
+    ContextManager *manager = pooled(object_new(&manager_class, sizeof *manager));
+    manager->gen = retain(gen);
+    return manager;
+}
+
+/* The statement itself. Its handler catches what the block raises; its cleanup runs where the block is left by return or break. */
+
+void with_enter_(With *with, Value manager, const Site *site)
+{
+    if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
+        throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
+    mark_site(site);
+    task_running();
+    if (trace_on) trace_line(site, manager.object);
+    pooled(retain(manager.object));
+    with->manager = manager;
+    with->site = site;
+    with->value = manager.object->class->enter(manager.object);
+    handler_open_(&with->handler, site);
+    with->handler.phase = PHASE_BODY;
+}
+
+static bool with_leave(With *with, Value e)
+{
+    mark_site(with->site);
+    return with->manager.object->class->leave(with->manager.object, e);
+}
+
+void with_end_(With *with)
+{
+    Handler *handler = &with->handler;
+    Stack *stack = here.stack;
+    bool raised = handler->phase == PHASE_LANDED;
+    stack->handlers = handler->outer;
+    if (!raised) {
+        handler->phase = PHASE_CLOSED;
+        with_leave(with, None);
+        return;
+    }
+    Value e = value_pooled(handler->exception);
+    handler_catch(handler, PHASE_HANDLING);
+    bool suppressed = with_leave(with, e);
+    stack->handling = handler->outer_handling;
+    handler->phase = PHASE_CLOSED;
+    if (!suppressed) exception_fly(retain(e.object));
+}
+
+void with_close_(With *with)
+{
+    if (with->handler.phase != PHASE_BODY) return;
+    with->handler.phase = PHASE_CLOSED;
+    here.stack->handlers = with->handler.outer;
+    with_leave(with, None);
+}
+
+/* ---- [context] Context variables -----------------------------------------------------------------------------------
+ *
+ * A set of values is never changed, only replaced: so a copy of a context is one more hold on the same set, and every task and callback
+ * can have its own for nothing. `here.variables` is the place that holds the set in force.
+ */
+
+struct ContextVar { Object object; char *name; Value default_value; };
+typedef struct Token { Object object; ContextVar *var; Value old; Variables **place; bool used; } Token;
+
+static void contextvar_destroy(void *object)
+{
+    ContextVar *var = object;
+    if (var->default_value.tag != VALUE_UNSET_) value_release(var->default_value);
+    free(var->name);
+}
+
+static void contextvar_repr(void *object, FILE *out) { fprintf(out, "<ContextVar name='%s'>", ((ContextVar *)object)->name); }
+
+static void variables_destroy(void *object)
+{
+    Variables *variables = object;
+    for (int i = 0; i < variables->count; i++) {
+        release(variables->entries[i].var);
+        value_release(variables->entries[i].value);
+    }
+}
+
+static void context_destroy(void *object) { release(((Context *)object)->variables); }
+
+static void token_destroy(void *object)
+{
+    Token *token = object;
+    release(token->var);
+    if (token->old.tag != VALUE_UNSET_) value_release(token->old);
+}
+
+static const Class contextvar_class = {.name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
+static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
+static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
+static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy};
+
+ContextVar *context_var_(const char *name, Value default_value)
+{
+    ContextVar *var = pooled(object_new(&contextvar_class, sizeof *var));
+    var->name = copy_string(name);
+    var->default_value = default_value.tag == VALUE_UNSET_ ? default_value : value_retain(default_value);
+    return var;
+}
+
+static Value variables_get(Variables *variables, ContextVar *var)
+{
+    for (int i = 0; variables && i < variables->count; i++) if (variables->entries[i].var == var) return variables->entries[i].value;
+    return unset;
+}
+
+/* The same set with one value changed, added, or (unset) left out. The caller holds it. */
+static Variables *variables_with(const Variables *old, ContextVar *var, Value v)
+{
+    int count = 0, room = (old ? old->count : 0) + 1;
+    Variables *new = object_new(&variables_class, sizeof *new + room * sizeof new->entries[0]);
+    new->count = room;                                  /* what its block's size is computed from: unused entries stay empty */
+    for (int i = 0; old && i < old->count; i++) {
+        if (!old->entries[i].var || old->entries[i].var == var) continue;
+        new->entries[count].var = retain(old->entries[i].var);
+        new->entries[count++].value = value_retain(old->entries[i].value);
+    }
+    if (v.tag != VALUE_UNSET_) {
+        new->entries[count].var = retain(var);
+        new->entries[count].value = value_retain(v);
+    }
+    return new;
+}
+
+static void variables_replace(ContextVar *var, Value v)
+{
+    Variables *old = *here.variables;
+    *here.variables = variables_with(old, var, v);
+    release(old);
+}
+
+Value contextvar_get_or_(ContextVar *var, Value otherwise)
+{
+    Value v = variables_get(*here.variables, var);
+    return v.tag != VALUE_UNSET_ ? value_pooled(value_retain(v)) : otherwise;
+}
+
+Value contextvar_get(ContextVar *var)
+{
+    Value v = contextvar_get_or_(var, var->default_value);
+    if (v.tag == VALUE_UNSET_) throw(LookupError, "<ContextVar name='%s'>", var->name);
+    return v;
+}
+
+Value contextvar_set_(ContextVar *var, Value v)
+{
+    Token *token = pooled(object_new(&token_class, sizeof *token));
+    token->var = retain(var);
+    token->old = variables_get(*here.variables, var);
+    if (token->old.tag != VALUE_UNSET_) value_retain(token->old);
+    token->place = here.variables;
+    variables_replace(var, v);
+    return V(&token->object);
+}
+
+void contextvar_reset(ContextVar *var, Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &token_class) throw(TypeError, "expected an instance of Token, got %s", value_type(v));
+    Token *token = (Token *)v.object;
+    if (token->used) throw(RuntimeError, "Token has already been used once");
+    if (token->var != var) throw(ValueError, "Token was created by a different ContextVar");
+    if (token->place != here.variables) throw(ValueError, "Token was created in a different Context");
+    token->used = true;
+    variables_replace(var, token->old);
+}
+
+static Context *context_of(Variables *variables)
+{
+    Context *context = object_new(&context_class, sizeof *context);
+    context->variables = retain(variables);
+    return context;
+}
+
+Context *asyncio_copy_context(void) { return pooled(context_of(*here.variables)); }
+
+Value context_get(Context *context, ContextVar *var, Value otherwise)
+{
+    Value v = variables_get(context->variables, var);
+    return v.tag != VALUE_UNSET_ ? v : otherwise;
+}
+
+Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
+{
+    if (context->entered) throw(RuntimeError, "cannot enter context: it is already entered");
+    Variables **outer = here.variables;
+    Value result = None;
+    context->entered = true;
+    here.variables = &context->variables;
+    try {
+        result = fn(arg);
+    } finally {
+        here.variables = outer;
+        context->entered = false;
+    } end_try
+    return result;
+}
+
+/* ---- [run] run() and shutdown ---------------------------------------------------------------------------------------
+ *
+ * A Runner makes a loop, runs coroutines on it, and shuts it down: the other tasks are cancelled and awaited, what they raise
+ * is reported, generators are closed, then the loop. asyncio_run() is one Runner with one run.
+ *
+ * Ctrl-C: the signal handler only counts, and wakes the loop. The first cancels the main task, so that every finally runs; the second ends the
+ * loop at once. If the loop does not come round between two of them, the second ends the process.
+ */
+
+typedef enum { RUNNER_CREATED, RUNNER_INITIALIZED, RUNNER_CLOSED } RunnerState;
+
+struct Runner { Object object; RunOptions options; RunnerState state; Loop *loop; Context *context; Task *main; int interrupts; };
+
+static void runner_destroy(void *object);
+static const Class runner_class = {.name = "Runner", .size = sizeof(Runner), .destroy = runner_destroy};
+static Loop *volatile interruptible;                    /* whose loop Ctrl-C is for */
+
+static void on_interrupt(int number)
+{
+    Loop *loop = interruptible;
+    if (!loop || loop->interrupted) {
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
+    int saved = errno;
+    loop->interrupted = 1;
+    loop_wake(loop);
+    errno = saved;
+}
+
+static void loop_interrupt(Loop *loop)
+{
+    Runner *runner = loop->runner;
+    loop->interrupted = 0;
+    if (runner && ++runner->interrupts == 1 && runner->main && !task_done(runner->main)) task_cancel(runner->main);
+    else loop_leave(loop, V(KeyboardInterrupt));
+}
+
+Runner *asyncio_Runner_(RunOptions options)
+{
+    Runner *runner = pooled(object_new(&runner_class, sizeof *runner));
+    runner->options = options;
+    return runner;
+}
+
+static void runner_init(Runner *runner)
+{
+    if (runner->state == RUNNER_CLOSED) throw(RuntimeError, "Runner is closed");
+    if (runner->state == RUNNER_INITIALIZED) return;
+    RunOptions *options = &runner->options;
+    runner->loop = retain(options->loop_factory ? options->loop_factory() : asyncio_new_event_loop());
+    if (!options->loop_factory) asyncio_set_event_loop(runner->loop);
+    if (options->debug >= 0) loop_set_debug(runner->loop, options->debug);
+    if (options->virtual_clock) loop_set_virtual_clock(runner->loop, true);
+    runner->context = retain(asyncio_copy_context());
+    runner->state = RUNNER_INITIALIZED;
+}
+
+Loop *runner_get_loop(Runner *runner)
+{
+    runner_init(runner);
+    return runner->loop;
+}
+
+static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid); }
+
+/* Takes Ctrl-C, unless the program has a handler of its own. */
+static bool interrupts_begin(Runner *runner)
+{
+    struct sigaction old, action = {.sa_handler = on_interrupt};
+    if (interruptible || !is_main_thread() || sigaction(SIGINT, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return false;
+    interruptible = runner->loop;
+    runner->interrupts = 0;
+    sigaction(SIGINT, &action, NULL);
+    return true;
+}
+
+static void interrupts_end(void)
+{
+    signal(SIGINT, SIG_DFL);
+    interruptible = NULL;
+}
+
+async_def(run_awaitable, (Object *) awaitable) { return await(awaitable); }
+
+static void runner_refuse(Object *main, const char *why)
+{
+    if (main && main->class == &coroutine_class) coroutine_close((Coroutine *)main);
+    throw(RuntimeError, "%s", why);
+}
+
+Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
+{
+    if (!main || (main->class != &coroutine_class && !is_future(main))) throw(ValueError, "a coroutine was expected, got %s", main ? main->class->name : "NULL");
+    if (here.loop) runner_refuse(main, "Runner.run() cannot be called from a running event loop");
+    if (runner->state == RUNNER_CLOSED) runner_refuse(main, "Runner is closed");
+    runner_init(runner);
+    Loop *loop = runner->loop;
+    Coroutine *coro = main->class == &coroutine_class ? (Coroutine *)main : run_awaitable(main);
+    Context *context = options.context ? options.context : runner->context;
+    Task *task = asyncio_create_task_(coro, (TaskOptions){.loop = loop, .context = context}, NULL);
+    bool interruptible_now = interrupts_begin(runner);
+    loop->runner = runner;
+    runner->main = task;
+    Value result = None;
+    try {
+        result = loop_run_until_complete(loop, task);
+    } except (CancelledError) {
+        if (runner->interrupts > 0 && task_uncancel(task) == 0) throw(KeyboardInterrupt);
+        rethrow;
+    } finally {
+        runner->main = NULL;
+        loop->runner = NULL;
+        if (interruptible_now) interrupts_end();
+    } end_try
+    return result;
+}
+
+static void loop_cancel_all_tasks(Loop *loop)
+{
+    Value tasks = asyncio_all_tasks(loop);
+    if (!len(tasks)) return;
+    for_in (task, tasks) task_cancel(as_task(task));
+    loop_run_until_complete(loop, asyncio_gather_list(tasks, .return_exceptions = true));
+    for_in (v, tasks) {
+        Task *task = as_task(v);
+        if (task_cancelled(task)) continue;
+        Value e = task_exception(task);
+        if (is_none(e)) continue;
+        loop_call_exception_handler(loop, &(ExceptionReport){.message = "unhandled exception during asyncio.run() shutdown", .exception = e, .task = task});
+    }
+}
+
+void runner_close(Runner *runner)
+{
+    if (runner->state != RUNNER_INITIALIZED) return;
+    runner->state = RUNNER_CLOSED;
+    try {
+        loop_cancel_all_tasks(runner->loop);
+        loop_run_until_complete(runner->loop, loop_shutdown_asyncgens(runner->loop));
+    } finally {
+        if (!runner->options.loop_factory) asyncio_set_event_loop(NULL);
+        loop_close(runner->loop);
+        release(runner->context);
+        release(runner->loop);
+        runner->context = NULL;
+        runner->loop = NULL;
+    } end_try
+}
+
+static void runner_destroy(void *object) { runner_close(object); }
+
+/* Leaves nothing behind in main()'s pool but the result. */
+Value asyncio_run_(Object *main, bool only_here, RunOptions options)
+{
+    if (here.loop) runner_refuse(main, "asyncio.run() cannot be called from a running event loop");
+    Value result = None;
+    bool handed_over = main && only_here && unpool_newest(main);
+    int mark = scope_begin_();
+    try {
+        Runner *runner = asyncio_Runner_(options);
+        try {
+            result = value_retain(runner_run(runner, main));
+        } finally {
+            runner_close(runner);
+        } end_try
+    } finally {
+        scope_drop_(mark);
+        if (handed_over) release(main);
+    } end_try
+    return value_pooled(result);
+}
+
+/* ---- [introspection] Who waits for whom ----------------------------------------------------------------------------
+ *
+ * Frames know their callers, tasks what they wait for, futures who waits for them: that is all one needs to draw the graph.
+ */
+
+/* The next frame outwards; past the bottom of a generator's stack it is its consumer's. */
+static Coroutine *frame_outer(Stack **stack, Coroutine *frame)
+{
+    if (frame->caller) return frame->caller;
+    AsyncGenerator *gen = (*stack)->generator;
+    if (!gen || gen->state != GENERATOR_RUNNING) return NULL;
+    *stack = gen->consumer;
+    return (*stack)->frame;
+}
+
+static bool frame_shows(const Coroutine *frame) { return !is_own_file(frame->code->file) && frame->site; }
+
+/* The frames of a task that runs or is suspended: (function, file, line), innermost first. */
+static Value task_frames(Task *task)
+{
+    Value frames = list();
+    bool running = here.loop && here.loop->current == task;
+    Stack *stack = running ? here.stack : task->stack;
+    if (!stack) return frames;
+    for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
+        if (frame_shows(frame)) list_append(frames, tuple(frame->code->name, frame->site->file, frame->site->line));
+    return frames;
+}
+
+static Value task_traceback(Task *task, int limit)
+{
+    Value entries = list();
+    if (!future_failed(&task->future)) return entries;
+    Exc *x = as_exc(task->future.result);
+    for (int i = x->depth - 1; i >= 0 && (limit < 0 || limit-- > 0); i--)
+        list_append(entries, tuple(x->traceback[i].function, x->traceback[i].file, x->traceback[i].line));
+    return entries;
+}
+
+Value task_get_stack_(Task *task, StackOptions options)
+{
+    if (task->future.state != PENDING) return task_traceback(task, options.limit);
+    Value frames = task_frames(task);
+    if (options.limit == 0) return list();
+    if (len(frames)) return list(list_get(frames, -1));
+    Coroutine *coro = task->coro;
+    return coro && coro->state == CREATED ? list(tuple(coro->code->name, coro->code->file, coro->code->line)) : list();
+}
+
+void task_print_stack_(Task *task, StackOptions options)
+{
+    FILE *out = options.file ? options.file : stderr;
+    Value frames = task_get_stack_(task, options);
+    bool failed = future_failed(&task->future);
+    const char *text = as_str(repr(task));
+    if (!len(frames)) fprintf(out, "No stack for %s\n", text);
+    else fprintf(out, "%s for %s (most recent call last):\n", failed ? "Traceback" : "Stack", text);
+    for_in (f, frames) write_frame(&(Site){as_str(list_get(f, 1)), (int)as_int(list_get(f, 2)), as_str(list_get(f, 0))}, "", out);
+    if (failed) write_exception_line(as_exc(task->future.result), "", out);
+}
+
+/* (future, frames, awaited_by): each of awaited_by is such a tuple again. */
+static Value capture(Future *future, int limit)
+{
+    Value frames = list(), awaited_by = list();
+    if (future->object.class == &task_class && limit != 0) {
+        frames = task_frames((Task *)future);
+        while (limit > 0 && len(frames) > limit) list_pop(frames, -1);
+    }
+    for (int i = 0; i < future->callback_count; i++) {
+        Task *task = future_waiting(future, i)->task;
+        if (task) list_append(awaited_by, capture(&task->future, limit));
+    }
+    if (future->awaited_by) list_append(awaited_by, capture(future->awaited_by, limit));
+    for (int i = 0; i < future->also_count; i++) list_append(awaited_by, capture(future->also_awaited_by[i], limit));
+    return tuple(future, frames, awaited_by);
+}
+
+Value asyncio_capture_call_graph_(GraphOptions options)
+{
+    Future *future = options.future;
+    if (!future) future = (Future *)asyncio_get_running_loop()->current;
+    if (!future) return None;
+    if (!is_future(&future->object)) throw(TypeError, "asyncio_capture_call_graph() needs a Task or a Future");
+    return capture(future, options.limit);
+}
+
+static void write_graph(Value graph, int level, FILE *out)
+{
+    Object *object = list_get(graph, 0).object;
+    Value frames = list_get(graph, 1), awaited_by = list_get(graph, 2);
+    int indent = level * 4;
+    if (object->class == &task_class) fprintf(out, "%*s* Task(name='%s', id=%p)\n", indent, "", task_get_name((Task *)object), (void *)object);
+    else fprintf(out, "%*s* Future(id=%p)\n", indent, "", (void *)object);
+    if (len(frames)) fprintf(out, "%*s  + Call stack:\n", indent, "");
+    for_in (f, frames)
+        fprintf(out, "%*s  |   File '%s', line %d, in async %s()\n", indent, "", as_str(list_get(f, 1)), (int)as_int(list_get(f, 2)), as_str(list_get(f, 0)));
+    if (len(awaited_by)) fprintf(out, "%*s  + Awaited by:\n", indent, "");
+    for_in (each, awaited_by) write_graph(each, level + 1, out);
+}
+
+Value asyncio_format_call_graph_(GraphOptions options)
+{
+    Value graph = asyncio_capture_call_graph_(options);
+    if (is_none(graph)) return V("");
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    write_graph(graph, 0, out);
+    fclose(out);
+    Value v = str_of(text, size ? size - 1 : 0);
+    free(text);
+    return v;
+}
+
+void asyncio_print_call_graph_(GraphOptions options)
+{
+    FILE *out = options.file ? options.file : stdout;
+    Value text = asyncio_format_call_graph_(options);
+    if (len(text)) fprintf(out, "%s\n", as_str(text));
+}
+
+/* What a future is, in words: "sleep(1.5)", "queue.get()", "task 'x'". */
+static void write_purpose(Future *future, FILE *out)
+{
+    if (future->object.class == &task_class) fprintf(out, "task '%s'", task_get_name((Task *)future));
+    else if (future->object.class == &gather_class) fprintf(out, "gather of %d", ((Gather *)future)->count);
+    else if (future->object.class == &shield_class) fputs("shield", out);
+    else if (!future->purpose) fprintf(out, "a Future");
+    else if (future->owner && future->owner->class == &handle_class) fprintf(out, "%s(%g)", future->purpose, ((Handle *)future->owner)->delay);
+    else fputs(future->purpose, out);
+}
+
+static const Site *task_site(Task *task)
+{
+    Stack *stack = here.loop && here.loop->current == task && here.stack != &here.loop->own ? here.stack : task->stack;
+    if (!stack) return NULL;
+    for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
+        if (frame_shows(frame)) return frame->site;
+    return NULL;
+}
+
+static void write_task_waiting(Task *task, FILE *out)
+{
+    const Site *site = task_site(task);
+    Future *future = task->waiting_on;
+    fprintf(out, "  task '%s'", task_get_name(task));
+    if (site) fprintf(out, " at %s:%d", site->file, site->line);
+    if (!future) { fputs(" has not been given a turn\n", out); return; }
+    fputs(" waits for ", out);
+    write_purpose(future, out);
+    if (future->owner && future->owner->class != &handle_class && future->purpose) {
+        fputs(" of ", out);
+        value_write(V(future->owner), true, out);
+        if (future->owner->class == &lock_class && ((Lock *)future->owner)->holder)
+            fprintf(out, ", which task '%s' holds", task_get_name(((Lock *)future->owner)->holder));
+    }
+    fputc('\n', out);
+}
+
+Value asyncio_describe_waiting(Loop *loop)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    for (Task *task = loop->tasks; task; task = task->next) write_task_waiting(task, out);
+    fclose(out);
+    Value v = str_of(text, size ? size - 1 : 0);
+    free(text);
+    return v;
+}
+
+/* Nothing is ready, no timer runs, nothing outside can wake the loop: where Python would hang, this one says why. */
+static void loop_deadlock(Loop *loop)
+{
+    Value waiting = asyncio_describe_waiting(loop);
+    Value e = exception_new(DeadlockError, "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, thread or child is waited for%s%s",
+                            len(waiting) ? "\n" : "; there is no task either", as_str(waiting));
+    loop_leave(loop, e);
+    pool_drop(&loop->own, 0);
+}
+
+/* ---- [trace] The trace ---------------------------------------------------------------------------------------------
+ *
+ * Every chapter above tells what it does, through the macros TRACE, TRACE_MADE and TRACE_CHANGED; docs/TRACE.md says what
+ * is told and how it is written. Off, each costs one test of a flag. Under control the program asks leave before each
+ * event, and while it waits the clock stands still.
+ */
+
+static FILE *trace_file;
+static int trace_control = -1;                          /* the tracer's socket, or -1 */
+static long trace_events, trace_ids, trace_leave;       /* leave: how many events may pass; -1: all */
+static double trace_began;
+static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool trace_ended;
+
+static uint32_t object_id(Object *object)
+{
+    if (!object) return 0;
+    if (!object->id) object->id = (uint32_t)++trace_ids;
+    return object->id;
+}
+
+static int trace_task(void)
+{
+    Loop *loop = here.loop;
+    return loop && loop->current && here.stack != &loop->own ? (int)object_id((Object *)loop->current) : 0;
+}
+
+static double trace_now(void) { return (here.loop ? loop_time(here.loop) : monotonic()) - trace_began; }
+
+static void json_string(const char *text, size_t length, FILE *out)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + length;
+    fputc('"', out);
+    while (p < end) {
+        const unsigned char *start = p;
+        uint32_t c = utf8_next(&p, end);
+        if (c == '"' || c == '\\') fprintf(out, "\\%c", (int)c);
+        else if (c == '\n') fputs("\\n", out);
+        else if (c < 0x20 || c == 0x7F || (c >= 0xD800 && c < 0xE000)) fprintf(out, "\\u%04x", c);
+        else fwrite(start, 1, (size_t)(p - start), out);
+    }
+    fputc('"', out);
+}
+
+static void json_number(double d, FILE *out)
+{
+    if (isfinite(d)) fprintf(out, "%.9g", d); else fputs("null", out);
+}
+
+enum { TRACED_REPR = 200 };
+
+static void json_value(Value v, FILE *out)
+{
+    char *text;
+    size_t size;
+    FILE *memory = open_memory(&text, &size);
+    value_write(v, true, memory);
+    fclose(memory);
+    size_t cut = size;
+    if (size > TRACED_REPR) for (cut = TRACED_REPR; cut && (text[cut] & 0xC0) == 0x80; cut--) {}
+    if (cut < size) {
+        text = realloc(text, cut + 4);
+        memcpy(text + cut, "…", 4);
+        cut += 3;
+    }
+    json_string(text, cut, out);
+    free(text);
+}
+
+static const char *absolute_path(const char *file)
+{
+    static const char *last;
+    static char resolved[PATH_MAX];
+    if (!file || *file == '/') return file;
+    if (file != last) {
+        if (!realpath(file, resolved)) snprintf(resolved, sizeof resolved, "%s", file);
+        last = file;
+    }
+    return resolved;
+}
+
+static void json_site(const Site *site, FILE *out)
+{
+    const char *file = site ? absolute_path(site->file) : "", *function = site ? site->function : "";
+    size_t length = strlen(function);
+    if (length > 6 && !strcmp(function + length - 6, "_body_")) length -= 6;
+    fputs("\"file\":", out);
+    json_string(file, strlen(file), out);
+    fprintf(out, ",\"line\":%d,\"func\":", site ? site->line : 0);
+    json_string(function, length, out);
+}
+
+/* The arguments of an event: "key:type key:type …". i int, o object's id, d double, t time of the loop, s string, v value, V value or
+ * null for None, S a Site (three keys), j JSON as it stands. */
+static void json_fields(const char *fields, va_list args, FILE *out)
+{
+    while (*fields) {
+        const char *colon = strchr(fields, ':');
+        char type = colon[1];
+        fputc(',', out);
+        if (type != 'S') fprintf(out, "\"%.*s\":", (int)(colon - fields), fields);
+        switch (type) {
+        case 'i': fprintf(out, "%d", va_arg(args, int)); break;
+        case 'o': fprintf(out, "%u", object_id(va_arg(args, Object *))); break;
+        case 'd': json_number(va_arg(args, double), out); break;
+        case 't': json_number(va_arg(args, double) - trace_began, out); break;
+        case 's': { const char *s = va_arg(args, const char *); if (s) json_string(s, strlen(s), out); else fputs("null", out); break; }
+        case 'v': json_value(va_arg(args, Value), out); break;
+        case 'V': { Value v = va_arg(args, Value); if (is_none(v)) fputs("null", out); else json_value(v, out); break; }
+        case 'S': json_site(va_arg(args, const Site *), out); break;
+        default: fputs(va_arg(args, const char *), out);
+        }
+        fields = colon + 2;
+        if (*fields == ' ') fields++;
+    }
+}
+
+static void trace_end_line(void)
+{
+    fputs(trace_control >= 0 ? "\n" : ",\n", trace_file);
+    if (trace_control >= 0) fflush(trace_file);
+    if (!ferror(trace_file)) return;
+    trace_on = false;
+    if (trace_control < 0) fprintf(stderr, "asyncio: the trace ends here, after %ld events: writing it failed: %s\n", trace_events, strerror(errno));
+}
+
+static void trace_begin_line(const char *name, const char *category, char phase, int task)
+{
+    fprintf(trace_file, "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"%c\",\"ts\":%.3f,\"pid\":%d,\"tid\":%d,", name, category, phase, trace_now() * 1e6, (int)getpid(), task);
+}
+
+static void trace_ask_leave(void);
+
+static void trace_event(const char *name, char phase, const char *fields, ...)
+{
+    va_list args;
+    pthread_mutex_lock(&trace_lock);
+    trace_begin_line(name, "asyncio", phase, trace_task());
+    fprintf(trace_file, "\"args\":{\"n\":%ld", ++trace_events);
+    va_start(args, fields);
+    json_fields(fields, args, trace_file);
+    va_end(args);
+    fputs("}}", trace_file);
+    trace_end_line();
+    trace_ask_leave();
+    pthread_mutex_unlock(&trace_lock);
+}
+
+/* Lines for Perfetto alone: names of threads, arrows, counters. */
+static void trace_view(const char *name, char phase, int task, const char *rest)
+{
+    if (trace_control >= 0) return;
+    trace_begin_line(name, "view", phase, task);
+    fprintf(trace_file, "%s}", rest);
+    trace_end_line();
+}
+
+/* Control. */
+
+static int trace_control_fd(void) { return trace_on ? trace_control : -1; }
+
+static void trace_abandon(void)
+{
+    trace_on = false;
+    trace_control = -1;
+}
+
+/* Reads one command; false when the tracer has gone. */
+static bool trace_read_command(void)
+{
+    char line[64];
+    size_t n = 0;
+    for (;;) {
+        ssize_t got = read(trace_control, line + n, 1);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) { trace_abandon(); return false; }
+        if (line[n] == '\n' || n == sizeof line - 2) break;
+        n++;
+    }
+    line[n] = 0;
+    if (!strncmp(line, "step ", 5)) trace_leave = (trace_leave > 0 ? trace_leave : 0) + atol(line + 5);
+    else if (!strcmp(line, "run")) trace_leave = -1;
+    else if (!strcmp(line, "pause")) trace_leave = 0;
+    return true;
+}
+
+static bool trace_command_waits(void)
+{
+    struct pollfd poll_for = {.fd = trace_control, .events = POLLIN};
+    return poll(&poll_for, 1, 0) > 0;
+}
+
+static void trace_wait_for_leave(void)
+{
+    double began = monotonic();
+    while (trace_control >= 0 && trace_leave == 0 && trace_read_command()) {}
+    trace_stood_still += monotonic() - began;
+}
+
+static void trace_ask_leave(void)
+{
+    if (trace_control < 0) return;
+    while (trace_control >= 0 && trace_command_waits() && trace_read_command()) {}
+    if (trace_leave == 0) trace_wait_for_leave();
+    if (trace_leave > 0) trace_leave--;
+}
+
+/* Inside select() the tracer has something to say. True: the sleep goes on. */
+static bool trace_heed_control(void)
+{
+    trace_read_command();
+    if (trace_control >= 0 && trace_leave == 0) {
+        fputs("{\"cat\":\"control\",\"name\":\"paused\"}\n", trace_file);
+        fflush(trace_file);
+        trace_wait_for_leave();
+    }
+    return true;
+}
+
+/* Events of the loop. */
+
+static void trace_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
+{
+    bool first = true;
+    fputc('[', out);
+    for (int fd = 0; fd <= loop->highest; fd++) {
+        Watch *at = &loop->watches[fd];
+        bool reading = at->reader && bit_get(sets[FOR_READING], fd), writing = at->writer && bit_get(sets[FOR_WRITING], fd);
+        if (!reading && !writing) continue;
+        fprintf(out, "%s{\"fd\":%d,\"for\":\"%s\"", first ? "" : ",", fd, reading && writing ? "both" : reading ? "read" : "write");
+        if (names) { fputs(",\"what\":", out); const char *name = reading ? at->reader->name : at->writer->name; json_string(name, strlen(name), out); }
+        fputc('}', out);
+        first = false;
+    }
+    fputc(']', out);
+}
+
+static void trace_select(Loop *loop, double patience)
+{
+    if (!trace_on) return;
+    char *fds;
+    size_t size;
+    FILE *out = open_memory(&fds, &size);
+    trace_fds(loop, loop->interest, true, out);
+    fclose(out);
+    trace_event("select.enter", 'i', "timeout:d fds:j", patience, fds);
+    free(fds);
+}
+
+static void trace_selected(Loop *loop, bool any, bool woken)
+{
+    if (!trace_on) return;
+    char *fds;
+    size_t size;
+    FILE *out = open_memory(&fds, &size);
+    if (any) trace_fds(loop, loop->happened, false, out); else fputs("[]", out);
+    fclose(out);
+    trace_event("select.leave", 'i', "ready:j woken:j", fds, woken ? "true" : "false");
+    free(fds);
+}
+
+/* Events of tasks. */
+
+static const char *waiting_kind(Future *future)
+{
+    if (!future) return "ready";
+    if (future->purpose && !strcmp(future->purpose, "sleep")) return "sleep";
+    if (future->owner && future->owner->class->is_io) return "io";
+    return "wait";
+}
+
+static char *purpose_text(Future *future)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    if (future) write_purpose(future, out); else fputs("its next turn", out);
+    fclose(out);
+    return text;
+}
+
+/* What a future stands for in the trace: the primitive that made it, else itself. */
+static Object *traced_object(Future *future)
+{
+    return future && future->asyncio_owned && future->owner ? future->owner : (Object *)future;
+}
+
+static char *frames_text(Task *task)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    Coroutine *shown[64];
+    int count = 0;
+    Stack *stack = here.stack;
+    for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame)) if (frame_shows(frame)) shown[count++] = frame;
+    (void)task;
+    fputc('[', out);
+    while (count--) {
+        fprintf(out, "{\"func\":\"%s\",", shown[count]->code->name);
+        fputs("\"file\":", out);
+        const char *file = absolute_path(shown[count]->site->file);
+        json_string(file, strlen(file), out);
+        fprintf(out, ",\"line\":%d}%s", shown[count]->site->line, count ? "," : "");
+    }
+    fputc(']', out);
+    fclose(out);
+    return text;
+}
+
+static void trace_task_waits(Task *task)
+{
+    if (!trace_on) return;
+    char *what = purpose_text(task->waiting_on), *frames = frames_text(task);
+    trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task), traced_object(task->waiting_on), what,
+                waiting_kind(task->waiting_on), frames);
+    free(what);
+    free(frames);
+}
+
+static void trace_task_runs(Task *task, Future *future)
+{
+    if (!trace_on) return;
+    Coroutine *coro = task->coro;
+    Site start = {coro->code->file, coro->code->line, coro->code->name};
+    const Site *site = coro->state == CREATED ? &start : task_site(task);
+    Value e = task->must_cancel ? V("CancelledError()") : None;
+    if (is_none(e) && future && future->state == CANCELLED) e = future_cancelled_error(future);
+    else if (is_none(e) && future && future_failed(future)) e = future->result;
+    trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":0");
+    trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site, !is_none(e) ? "throw" : coro->state == CREATED ? "start" : "wake", e,
+                is_none(e) && future && future->state == FINISHED && !future->failed ? future->result : None);
+}
+
+static void trace_line(const Site *site, Object *awaitable)
+{
+    char what[128] = "";
+    if (awaitable && awaitable->class == &coroutine_class) snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
+    else if (awaitable && is_future(awaitable)) {
+        char *text = purpose_text((Future *)awaitable);
+        snprintf(what, sizeof what, "%s", text);
+        free(text);
+    } else if (awaitable) snprintf(what, sizeof what, "%s", awaitable->class->name);
+    Task *task = here.loop ? here.loop->current : NULL;
+    trace_event("line.step", 'i', "task:o where:S what:s", task, site, what);
+}
+
+static void trace_output(const char *text, size_t size)
+{
+    char *json;
+    size_t json_size;
+    if (trace_control < 0) fwrite(text, 1, size, stdout);
+    FILE *out = open_memory(&json, &json_size);
+    json_string(text, size, out);
+    fclose(out);
+    trace_event("output", 'i', "fd:i text:j", 1, json);
+    free(json);
+}
+
+/* Events of primitives: each class writes its own fields. */
+
+static void trace_object(const char *event, Object *object, const char *why, Value v)
+{
+    char *fields, *reason;
+    size_t size;
+    if (!object->class->describe) return;
+    FILE *out = open_memory(&fields, &size);
+    fprintf(out, "\"%s\",\"label\":\"%s #%u\"", object->class->name[0] == '_' ? "gather" : object->class->name,
+            object->class->name[0] == '_' ? "gather" : object->class->name, object_id(object));
+    object->class->describe(object, out);
+    fclose(out);
+    out = open_memory(&reason, &size);
+    fputs(why, out);
+    if (v.tag != VALUE_UNSET_) { fputc(' ', out); value_write(v, true, out); }
+    fclose(out);
+    trace_event(event, 'i', "id:o type:j why:s", object, fields, reason);
+    free(fields);
+    free(reason);
+}
+
+static void trace_changed(Object *object, const char *why, Value v)
+{
+    if (object->class->describe) trace_object(object->id ? "object.change" : "object.make", object, why, v);
+}
+
+static void trace_drop(Object *object)
+{
+    if (object->class->describe) trace_event("object.drop", 'i', "id:o", object);
+}
+
+static void describe_line(Line *line, bool *first, FILE *out)
+{
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) {
+        fprintf(out, "%s{\"task\":%u,\"as\":\"%s\"}", *first ? "" : ",", object_id((Object *)waiter->task), waiter->role);
+        *first = false;
+    }
+}
+
+static void describe_waiters(Line *line, FILE *out)
+{
+    bool first = true;
+    fputs(",\"waiters\":[", out);
+    describe_line(line, &first, out);
+    fputc(']', out);
+}
+
+static void future_describe(void *object, FILE *out)
+{
+    Future *future = object;
+    bool first = true;
+    fprintf(out, ",\"state\":\"%s\",\"waiters\":[", future->state == PENDING ? "pending" : future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "done");
+    for (int i = 0; i < future->callback_count; i++) {
+        Task *task = future_waiting(future, i)->task;
+        if (!task) continue;
+        fprintf(out, "%s{\"task\":%u,\"as\":\"waiter\"}", first ? "" : ",", object_id((Object *)task));
+        first = false;
+    }
+    fputc(']', out);
+}
+
+static void describe_children(Value children, FILE *out)
+{
+    bool first = true;
+    fputs(",\"children\":[", out);
+    for_in (child, children) {
+        fprintf(out, "%s%u", first ? "" : ",", object_id(child.object));
+        first = false;
+    }
+    fputc(']', out);
+}
+
+static void gather_describe(void *object, FILE *out)
+{
+    future_describe(object, out);
+    describe_children(((Gather *)object)->children, out);
+}
+
+static void timeout_describe(void *object, FILE *out)
+{
+    Timeout *timeout = object;
+    fprintf(out, ",\"state\":\"%s\",\"deadline\":", timeout->state == TIMEOUT_ENTERED ? "armed" : timeout_states[timeout->state]);
+    json_number(timeout->when - trace_began, out);
+}
+
+static void lock_describe(void *object, FILE *out)
+{
+    Lock *lock = object;
+    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", lock->locked ? "locked" : "unlocked", object_id((Object *)lock->holder));
+    describe_waiters(&lock->line, out);
+}
+
+static void event_describe(void *object, FILE *out)
+{
+    Event *event = object;
+    fprintf(out, ",\"state\":\"%s\"", event->set ? "set" : "clear");
+    describe_waiters(&event->line, out);
+}
+
+static void condition_describe(void *object, FILE *out)
+{
+    Condition *condition = object;
+    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", condition->lock->locked ? "locked" : "unlocked", object_id((Object *)condition->lock->holder));
+    describe_waiters(&condition->line, out);
+}
+
+static void semaphore_describe(void *object, FILE *out)
+{
+    Semaphore *semaphore = object;
+    fprintf(out, ",\"state\":\"value %d\"", semaphore->value);
+    describe_waiters(&semaphore->line, out);
+}
+
+static void barrier_describe(void *object, FILE *out)
+{
+    Barrier *barrier = object;
+    fprintf(out, ",\"state\":\"%s %d/%d\"", barrier_states[barrier->state], barrier->count, barrier->parties);
+    describe_waiters(&barrier->condition->line, out);
+}
+
+static void queue_describe(void *object, FILE *out)
+{
+    Queue *queue = object;
+    bool first = true;
+    fprintf(out, ",\"state\":\"%s%d item%s\",\"maxsize\":%d,\"unfinished\":%d,\"items\":[", queue->shut ? "shut down, " : "", queue->count, queue->count == 1 ? "" : "s",
+            queue->maxsize > 0 ? queue->maxsize : 0, queue->unfinished);
+    for (int i = 0; i < queue->count; i++) {
+        if (i) fputc(',', out);
+        json_value(*queue_slot(queue, queue->order == LIFO ? queue->count - 1 - i : i), out);
+    }
+    fputs("],\"waiters\":[", out);
+    describe_line(&queue->getters, &first, out);
+    describe_line(&queue->putters, &first, out);
+    describe_line(&queue->joiners, &first, out);
+    fputc(']', out);
+    char size[64];
+    snprintf(size, sizeof size, "\"args\":{\"items\":%d}", queue->count);
+    (void)size;
+}
+
+static void taskgroup_describe(void *object, FILE *out)
+{
+    TaskGroup *group = object;
+    fprintf(out, ",\"state\":\"%s\"", group->aborting ? "aborting" : group->exiting ? len(group->tasks) ? "waiting" : "finished" : "open");
+    describe_children(group->tasks, out);
+}
+
+/* Beginning and end. */
+
+static void json_command_line(FILE *out)
+{
+    char text[4096];
+    FILE *file = fopen("/proc/self/cmdline", "r");
+    size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) fclose(file);
+    text[size] = 0;
+    fputc('[', out);
+    for (size_t at = 0; at < size; at += strlen(text + at) + 1) {
+        if (at) fputc(',', out);
+        json_string(text + at, strlen(text + at), out);
+    }
+    fputc(']', out);
+}
+
+static void trace_finish(int status)
+{
+    if (!trace_on || trace_ended) return;
+    trace_ended = true;
+    trace_event("trace.end", 'i', "status:i", status);
+    if (trace_control < 0) fputs("{}]\n", trace_file);
+    trace_on = false;
+    if (fclose(trace_file) != 0) fprintf(stderr, "asyncio: the trace is not complete: %s\n", strerror(errno));
+}
+
+static void trace_at_exit(int status, void *unused) { (void)unused; trace_finish(status); }
+
+static _Noreturn void trace_exit_and_leave(int status) { exit(status); }
+
+static void trace_open(void)
+{
+    const char *path = getenv("ASYNCIO_TRACE"), *fd = getenv("ASYNCIO_TRACE_FD");
+    if (fd) {
+        trace_control = atoi(fd);
+        fcntl(trace_control, F_SETFD, FD_CLOEXEC);
+        trace_file = fdopen(dup(trace_control), "w");
+        signal(SIGPIPE, SIG_IGN);
+        unsetenv("ASYNCIO_TRACE_FD");
+    } else if (path && *path) {
+        trace_file = fopen(path, "we");
+        if (trace_file) fputs("[\n", trace_file);
+        unsetenv("ASYNCIO_TRACE");                      /* a child must not write into the same file */
+    }
+    if (!trace_file && (fd || path)) fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", path ? path : "to the tracer", strerror(errno));
+}
+
+static void trace_start(void)
+{
+    trace_open();
+    if (!trace_file) return;
+    trace_on = true;
+    trace_began = monotonic();
+    on_exit(trace_at_exit, NULL);
+    char *argv, cwd[PATH_MAX], program[PATH_MAX] = "";
+    size_t size;
+    const char *clock = getenv("ASYNCIO_CLOCK");
+    FILE *out = open_memory(&argv, &size);
+    json_command_line(out);
+    fclose(out);
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) *program = 0;
+    trace_event("trace.begin", 'i', "version:i program:s argv:j cwd:s clock:s started:i pid:i", 1, program, argv, getcwd(cwd, sizeof cwd) ? cwd : "",
+                clock && !strcmp(clock, "virtual") ? "virtual" : "real", (int)time(NULL), (int)getpid());
+    free(argv);
+}
+
+/* ---- Threads begin and end here ------------------------------------------------------------------------------------ */
+
+static size_t object_size(const Object *object)
+{
+    if (object->class->size) return object->class->size;
+    if (object->class == &coroutine_class) return sizeof(Coroutine) + ((const Coroutine *)object)->code->size;
+    if (object->class == &variables_class)
+        return sizeof(Variables) + ((const Variables *)object)->count * sizeof(((const Variables *)object)->entries[0]);
+    return sizeof(Text) + ((const Text *)object)->length + 1;
+}
+
+static char *copy_string(const char *text)
+{
+    char *copy = allocation_fails() ? NULL : strdup(text);
+    if (!copy) out_of_memory(strlen(text) + 1);
+    return copy;
+}
+
+static void thread_begin(void)
+{
+    here.stack = here.ground = &here.base;
+    here.variables = &here.base_variables;
+    pool_init(&here.base);
+    here.base.entered = true;
+    if (UNDER_ASAN) {                                   /* it must be told where to switch back to */
+        pthread_attr_t attributes;
+        void *low;
+        pthread_getattr_np(pthread_self(), &attributes);
+        pthread_attr_getstack(&attributes, &low, &here.base.size);
+        pthread_attr_destroy(&attributes);
+        here.base.low = low;
+    }
+}
+
+static void thread_end(void)
+{
+    value_replace(&here.kept, None);
+    asyncio_set_event_loop(NULL);
+    pool_free(&here.base);
+    release(here.base_variables);
+    here.base_variables = NULL;
+    blocks_free();
+}
+
+__attribute__((constructor)) static void process_begin(void)
+{
+    blocks_direct = UNDER_ASAN || RUNNING_ON_VALGRIND;
+    thread_begin();
+    trace_start();
+}
+
+__attribute__((destructor)) static void process_end(void) { if (!here.loop) thread_end(); }

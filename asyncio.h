@@ -1,0 +1,753 @@
+/* asyncio.h - Python's asyncio, in C.
+ *
+ * A Python line and its C line stand side by side:
+ *
+ *     asyncio.name(...)            asyncio_name(...)
+ *     obj.method(...)              class_method(obj, ...)          task_cancel(t), queue_put(q, v)
+ *     keyword argument             designated field, last          asyncio_wait(tasks, .timeout = 5)
+ *     await x                      await(x)                        x: a coroutine, a Task or a Future
+ *     async def f(a, b):           async_def(f, (double) a, (const char *) b) { ... return None; }
+ *     try / except E as e          try { } except (E, e) { } finally { } end_try
+ *     raise E("text")              throw(E, "text")
+ *     async with m as x:           async_with (x, m) { } end_with
+ *     async for v in it:           async_for (v, it) { }
+ *     yield v                      yield(v)                        in an async_gen
+ *     while True:                  forever { }
+ *
+ * Ownership, once for all: you free nothing. An object that a function here returns, or that you receive as a parameter
+ * of a coroutine, lives until that coroutine returns, and longer if something else holds it: the loop, a queue, a list,
+ * a future, the value you return. `forever`, `async_for` and `scope` drop at the end of each turn what the turn made;
+ * keep(v) saves a value from that. Outside a coroutine, in main(), objects live until the thread ends.
+ *
+ * "Suspends" below means that other tasks may run before the call returns. Times are seconds, as double.
+ * Everything here belongs to the thread that runs the loop, except what says "from any thread".
+ */
+#ifndef ASYNCIO_H
+#define ASYNCIO_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define ASYNCIO_VERSION "1.0"
+
+#ifdef __cplusplus
+#error "asyncio.h is GNU C11: it uses _Generic and statement expressions, which C++ does not have"
+#endif
+
+/* ---- Types ------------------------------------------------------------------------------------------------------ */
+
+typedef struct Class Class;
+struct ExceptionClass;
+typedef struct Object { const Class *class; uint32_t references; uint32_t id; } Object;
+
+typedef struct Coroutine Coroutine;
+typedef struct AsyncGenerator AsyncGenerator;
+typedef struct AsyncIterator AsyncIterator;
+typedef struct ContextManager ContextManager;
+typedef struct Future Future;
+typedef struct Task Task;
+typedef struct Handle Handle;               /* what call_soon returns; from call_later and call_at it has a time too */
+typedef struct Loop Loop;
+typedef struct Runner Runner;
+typedef struct Context Context;
+typedef struct ContextVar ContextVar;
+typedef struct Timeout Timeout;
+typedef struct TaskGroup TaskGroup;
+typedef struct AsCompleted AsCompleted;
+typedef struct Lock Lock;
+typedef struct Event Event;
+typedef struct Condition Condition;
+typedef struct Semaphore Semaphore;         /* BoundedSemaphore too */
+typedef struct Barrier Barrier;
+typedef struct Queue Queue;                 /* LifoQueue and PriorityQueue too */
+
+/* A place in a source file. The macros below make one for each await and throw. */
+typedef struct Site { const char *file; int line; const char *function; } Site;
+#define SITE_ (&(Site){__FILE__, __LINE__, __func__})
+#define STATIC_SITE_ ({ static const Site site_ = {__FILE__, __LINE__, __func__}; &site_; })
+
+/* ---- Values ----------------------------------------------------------------------------------------------------- */
+
+typedef enum {
+    VALUE_NONE, VALUE_BOOL, VALUE_INT, VALUE_FLOAT, VALUE_STR, VALUE_BYTES, VALUE_LIST, VALUE_TUPLE, VALUE_OBJECT, VALUE_POINTER,
+    VALUE_UNSET_                                       /* never seen by programs: an option not given */
+} ValueTag;
+
+/* Anything Python would hold in a variable: 16 bytes, passed by value. */
+typedef struct Value {
+    ValueTag tag;
+    union { bool boolean; int64_t integer; double number; Object *object; void *pointer; };
+} Value;
+
+#undef true
+#undef false
+#define true ((bool)1)                      /* <stdbool.h> makes them ints, and V(true) would print 1 */
+#define false ((bool)0)
+#define None ((Value){.tag = VALUE_NONE})
+#define True ((Value){.tag = VALUE_BOOL, .boolean = true})
+#define False ((Value){.tag = VALUE_BOOL, .boolean = false})
+
+/* V(x): a Value from a bool, integer, double, C string (copied), Value, pointer, or any object of this library.
+ * Note that C's comparisons are ints: V(a == b) is 0 or 1; write V((bool)(a == b)) for False or True. */
+#define V(x) _Generic((x), \
+    Value: value_itself_, bool: value_bool_, \
+    char: value_int_, signed char: value_int_, unsigned char: value_int_, short: value_int_, unsigned short: value_int_, \
+    int: value_int_, unsigned: value_int_, long: value_int_, unsigned long: value_int_, long long: value_int_, \
+    unsigned long long: value_int_, float: value_float_, double: value_float_, \
+    char *: value_str_, const char *: value_str_, void *: value_pointer_, const void *: value_pointer_, \
+    const struct ExceptionClass *: value_new_exception_, struct ExceptionClass *: value_new_exception_, \
+    OBJECT_TYPES_(value_object_))(x)
+
+#define OBJECT_TYPES_(f) \
+    Object *: f, Coroutine *: f, AsyncGenerator *: f, AsyncIterator *: f, ContextManager *: f, Future *: f, Task *: f, \
+    Handle *: f, Loop *: f, Runner *: f, Context *: f, ContextVar *: f, Timeout *: f, TaskGroup *: f, AsCompleted *: f, \
+    Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f
+
+/* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python writes them. */
+#define print(...)        value_print_(VALUES_(__VA_ARGS__))                 /* print(*args) */
+#define list(...)         value_list_(VALUES_(__VA_ARGS__))                  /* [a, b, ...] */
+#define tuple(...)        value_tuple_(VALUES_(__VA_ARGS__))                 /* (a, b, ...) */
+#define len(v)            value_len(V(v))                                    /* len(v); TypeError if it has none */
+#define str(v)            value_to_str(V(v))                                 /* str(v), as a str Value */
+#define repr(v)           value_repr(V(v))                                   /* repr(v), as a str Value */
+#define isinstance(v, E)  value_is_exception(V(v), E)                        /* isinstance(v, E), E an exception class */
+
+Value    format(const char *text, ...) __attribute__((format(printf, 1, 2)));  /* f"...": a str, by printf's rules */
+Value    bytes(const void *data, size_t length);        /* bytes(data): copied */
+int      value_len(Value v);                            /* characters of a str, bytes, items; TypeError */
+Value    value_to_str(Value v);
+Value    value_repr(Value v);
+bool     value_truth(Value v);                          /* bool(v) */
+bool     value_equal(Value a, Value b);                 /* a == b; never raises */
+bool     value_less(Value a, Value b);                  /* a < b; TypeError if Python has no order for the two */
+bool     value_is_exception(Value v, const struct ExceptionClass *class);
+const char *value_type(Value v);                        /* type(v).__name__ */
+
+/* What is inside. TypeError if v is of another type; the memory belongs to v. */
+bool        as_bool(Value v);
+int64_t     as_int(Value v);
+double      as_float(Value v);                          /* an int is converted */
+const char *as_str(Value v);                            /* UTF-8, ends with a zero byte */
+const char *as_bytes(Value v, size_t *length);          /* length may be NULL */
+void       *as_pointer(Value v);
+Task       *as_task(Value v);
+Future     *as_future(Value v);                         /* a Task too */
+Coroutine  *as_coroutine(Value v);
+static inline bool is_none(Value v) { return v.tag == VALUE_NONE; }
+
+/* Lists and tuples. Negative indexes count from the end; IndexError outside. */
+Value list_get(Value v, int index);                     /* v[index] of a list, tuple, str (a character) or bytes (an int) */
+void  list_set_(Value v, int index, Value item);
+void  list_append_(Value v, Value item);
+void  list_insert_(Value v, int index, Value item);
+Value list_pop(Value v, int index);                     /* v.pop(index); -1: the last */
+bool  list_contains_(Value v, Value item);              /* item in v */
+void  list_clear(Value v);
+void  list_sort(Value v);                               /* v.sort(): stable, by value_less */
+#define list_set(v, i, x)    list_set_(v, i, V(x))      /* v[i] = x */
+#define list_append(v, x)    list_append_(v, V(x))
+#define list_insert(v, i, x) list_insert_(v, i, V(x))
+#define list_contains(v, x)  list_contains_(v, V(x))
+
+/* for v in items: a list or tuple. */
+#define for_in(v, items) \
+    for (Value in_##v = (items), at_##v = value_int_(0), v = None; value_for_in_(in_##v, &at_##v, &v); )
+
+/* Lifetimes, where the rule at the top of this page is not what you want. */
+#define keep(v)  value_keep_(V(v))                      /* v lives until the coroutine returns, whatever scope it was made in */
+#define forever  for (int turn_ = scope_begin_(); ; scope_drop_(turn_))    /* while True: drops what each turn made */
+#define scope    for (int turn_ = scope_begin_(), once_ = 1; once_; once_ = 0, scope_drop_(turn_)) /* the same, once */
+
+/* ---- Exceptions ------------------------------------------------------------------------------------------------- */
+
+typedef struct ExceptionClass { const char *name; const struct ExceptionClass *parent; const char *module; } ExceptionClass;
+
+/* class Name(Parent): pass - at file level, with a semicolon. */
+#define exception_class(Name, Parent) static const ExceptionClass Name[1] __attribute__((unused)) = {{#Name, Parent, NULL}}
+
+extern const ExceptionClass BaseException[1], Exception[1], BaseExceptionGroup[1], ExceptionGroup[1], GeneratorExit[1],
+    KeyboardInterrupt[1], SystemExit[1], CancelledError[1], ArithmeticError[1], ZeroDivisionError[1], OverflowError[1],
+    AssertionError[1], AttributeError[1], BufferError[1], EOFError[1], LookupError[1], IndexError[1], KeyError[1],
+    MemoryError[1], NameError[1], RuntimeError[1], NotImplementedError[1], RecursionError[1], DeadlockError[1],
+    StopIteration[1], StopAsyncIteration[1], SyntaxError[1], TypeError[1], ValueError[1], UnicodeError[1], OSError[1],
+    BlockingIOError[1], ChildProcessError[1], ConnectionError[1], BrokenPipeError[1], ConnectionAbortedError[1],
+    ConnectionRefusedError[1], ConnectionResetError[1], FileExistsError[1], FileNotFoundError[1], InterruptedError[1],
+    IsADirectoryError[1], NotADirectoryError[1], PermissionError[1], ProcessLookupError[1], TimeoutError[1],
+    Warning[1], RuntimeWarning[1], InvalidStateError[1], BrokenBarrierError[1], QueueEmpty[1], QueueFull[1],
+    QueueShutDown[1], IncompleteReadError[1], LimitOverrunError[1], SendfileNotAvailableError[1];
+
+/* throw(E), throw(E, "text %d", n): raise E("text"). throw(e): raise the instance e, a Value. Does not return.
+ * throw_from(cause, E, ...): raise E(...) from cause. rethrow: the bare raise of an except block. */
+#define throw(...)              exception_throw_(THROWN_(__VA_ARGS__), STATIC_SITE_)
+#define throw_from(cause, ...)  exception_throw_(exception_with_cause_(THROWN_(__VA_ARGS__), V(cause)), STATIC_SITE_)
+#define rethrow                 exception_rethrow_(STATIC_SITE_)
+
+Value exception_new(const ExceptionClass *class, const char *text, ...) __attribute__((format(printf, 2, 3)));  /* E("text") */
+Value exception_new_args(const ExceptionClass *class, Value args);     /* E(*args), args a tuple */
+Value exception_group(const char *text, Value exceptions);             /* ExceptionGroup(text, [...]); Base… if one is not an Exception */
+const ExceptionClass *exception_type(Value e);                         /* type(e) */
+Value exception_args(Value e);                                         /* e.args, a tuple */
+Value exception_cause(Value e);                                        /* e.__cause__ or None */
+Value exception_context(Value e);                                      /* e.__context__ or None */
+Value exception_exceptions(Value e);                                   /* group.exceptions, a tuple; None of no group */
+Value exception_split(Value group, const ExceptionClass *class, Value *rest);  /* group.split(E): returns the match; either may be None */
+Value exception_notes(Value e);                                        /* e.__notes__, a list */
+void  exception_add_note(Value e, const char *note);                   /* e.add_note(note) */
+void  exception_print(Value e, FILE *file);                            /* traceback.print_exception(e, file=file) */
+
+/* try { ... } except (E) { ... } except (E, e) { ... } finally { ... } end_try
+ *
+ * except clauses as many as wanted, or none; finally once, last, or not. e is a Value. `return`, `break` and `continue` may leave
+ * a try, but not one with a finally: that stops the program with a message, because C would skip the finally.
+ * A local variable that is changed inside `try` and read after an exception must be `volatile`: lessons/04 says why.
+ *
+ * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and leaves the rest. */
+#define try \
+    { Handler try_ __attribute__((cleanup(handler_close_))); handler_open_(&try_, STATIC_SITE_); \
+      { __label__ probe_, begin_; goto probe_; begin_: \
+        _setjmp(try_.landing); if (try_.phase == PHASE_BODY) {
+#define except(...)       EXCEPT_PICK_(__VA_ARGS__, EXCEPT_AS_, EXCEPT_)(__VA_ARGS__)
+#define except_any(e, ...) \
+        } else if (handler_catches_any_(&try_, (const ExceptionClass *[]){__VA_ARGS__, NULL})) { Value e = try_.exception; (void)e;
+#define except_star(E, e) } else if (handler_catches_star_(&try_, E)) { Value e = try_.exception; (void)e;
+#define finally \
+        } probe_: if (handler_probe_(&try_, true)) goto begin_; } \
+      handler_finally_(&try_); { __label__ probe_, begin_; if (0) goto probe_; begin_: {
+#define end_try \
+        } probe_: if (handler_probe_(&try_, false)) goto begin_; } handler_end_(&try_); }
+
+#define EXCEPT_PICK_(a, b, pick, ...) pick
+#define EXCEPT_(E)        } else if (handler_catches_(&try_, E)) {
+#define EXCEPT_AS_(E, e)  } else if (handler_catches_(&try_, E)) { Value e = try_.exception; (void)e;
+
+typedef enum { PHASE_PROBE, PHASE_BODY, PHASE_LANDED, PHASE_HANDLING, PHASE_STAR, PHASE_FAILED, PHASE_FINALLY, PHASE_CLOSED } Phase;
+
+/* One entered try. On the C stack of who entered it; the chain of them belongs to the running stack. */
+typedef struct Handler {
+    jmp_buf landing;
+    struct Handler *outer, *outer_handling;
+    Coroutine *frame;
+    const Site *site;
+    Value exception, rest, raised;
+    Phase phase;
+    bool has_finally;
+} Handler;
+
+/* ---- Coroutines ------------------------------------------------------------------------------------------------- */
+
+/* async def name(a, b): at file level. The parameters are written (type) name, up to twelve; the body returns a Value.
+ *
+ *     async_def(say_after, (double) delay, (const char *) what) { await(asyncio_sleep(delay)); print(what); return None; }
+ *
+ * Calling say_after(1, "x") makes the coroutine object and runs nothing; arguments of wrong type do not compile.
+ * Objects and Values passed in are held; what a pointer or a C string points to stays yours and must live as long.
+ * A type with brackets or an asterisk in its middle needs a typedef. The function is static;
+ * async_decl(name, ...); declares one that comes further down. */
+#define async_def(name, ...)  ASYNC_DEFINE_(static, Coroutine, coroutine_new_, #name, name, __VA_ARGS__)
+#define async_decl(name, ...) __attribute__((unused)) static Coroutine *name(ASYNC_PARAMETERS_(__VA_ARGS__))
+
+/* async def name(...): with yield inside. name(...) makes the asynchronous generator; see "Generators" below. */
+#define async_gen(name, ...)  ASYNC_DEFINE_(static, AsyncGenerator, generator_new_, #name, name, __VA_ARGS__)
+#define async_gen_decl(name, ...) __attribute__((unused)) static AsyncGenerator *name(ASYNC_PARAMETERS_(__VA_ARGS__))
+
+/* await x. A coroutine runs here and now, in this task; a Task or Future that is not done suspends this task until it is. Returns its
+ * result or raises its exception. CancelledError when this task is cancelled meanwhile. RuntimeError: a coroutine
+ * awaited twice, a task awaiting itself, a future of another loop, or no task running. */
+#define await(x)     await_(AWAITABLE_(x), IS_CALL_(x), STATIC_SITE_)
+#define AWAITABLE_(x) _Generic((x), Value: awaitable_of_value_, Coroutine *: awaitable_itself_, Task *: awaitable_itself_, \
+                                    Future *: awaitable_itself_, Object *: awaitable_itself_)(x)
+
+bool        asyncio_iscoroutine_(Value v);
+#define     asyncio_iscoroutine(x) asyncio_iscoroutine_(V(x))         /* asyncio.iscoroutine(x) */
+void        coroutine_close(Coroutine *coro);          /* coro.close(): never run it, and no warning about that */
+const char *coroutine_name(Coroutine *coro);           /* coro.__name__ */
+
+/* ---- Running ---------------------------------------------------------------------------------------------------- */
+
+/* asyncio.run(main): a new loop, main as its first task, then the whole shutdown: other tasks cancelled and awaited, generators and threads
+ * closed, loop closed. Returns main's value. What main raises: in main(), a traceback on stderr and exit status 1
+ * (inside a try it is yours to catch). Ctrl-C cancels main and raises KeyboardInterrupt; a second one does so at once.
+ * .debug: 1, 0, or left out: as ASYNCIO_DEBUG says. .loop_factory: makes the loop. .virtual_clock: sleeping costs no time (also
+ * ASYNCIO_CLOCK=virtual). RuntimeError if a loop already runs in this thread. Does not suspend: it blocks until all is done. */
+#define asyncio_run(main, ...) asyncio_run_(AWAITABLE_(main), IS_CALL_(main), OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
+typedef struct { char start_; int debug; Loop *(*loop_factory)(void); bool virtual_clock; } RunOptions;
+
+/* asyncio.Runner(): the same in steps; one context over all runs. */
+#define asyncio_Runner(...)          asyncio_Runner_(OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
+#define runner_run(runner, coro, ...) runner_run_(runner, AWAITABLE_(coro), OPTIONS_(RunnerRunOptions, (.context = NULL), __VA_ARGS__))
+typedef struct { char start_; Context *context; } RunnerRunOptions;
+Loop *runner_get_loop(Runner *runner);                 /* runner.get_loop(): makes it at the first call */
+void  runner_close(Runner *runner);                    /* runner.close(), the shutdown; closing twice is fine */
+
+/* ---- Sleeping --------------------------------------------------------------------------------------------------- */
+
+/* asyncio.sleep(delay, result=None): suspends this task for delay seconds, <= 0 for one pass of the loop. Returns result.
+ * ValueError for NaN. */
+#define asyncio_sleep(delay, ...) asyncio_sleep_(delay, OPTIONS_(SleepOptions, (.start_ = 0), __VA_ARGS__).result)
+typedef struct { char start_; Value result; } SleepOptions;
+
+/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+
+/* asyncio.create_task(coro): its first step runs in the next pass of the loop, in order of creation. The task takes coro over. RuntimeError
+ * without a running loop. .name: copied, else "Task-N". .context: runs in it, else in a copy of the current one.
+ * .eager_start: runs at once, inside this call, until it first suspends. Does not suspend. */
+#define asyncio_create_task(coro, ...) asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+typedef struct { char start_; const char *name; Context *context; bool eager_start; Loop *loop; } TaskOptions;
+
+/* asyncio.ensure_future(aw): a Future or Task unchanged, a coroutine as a new Task. ValueError if .loop is not its loop. */
+#define asyncio_ensure_future(aw, ...) asyncio_ensure_future_(AWAITABLE_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+
+/* asyncio.current_task(loop=None): NULL in a plain callback; RuntimeError without a running loop. asyncio.all_tasks(loop=None): a list of
+ * the tasks that are not done, oldest first. */
+#define asyncio_current_task(...) asyncio_current_task_(OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
+#define asyncio_all_tasks(...)    asyncio_all_tasks_(OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
+typedef struct { char start_; Loop *loop; } LoopOptions;
+
+/* The methods of a Task. Those of Future (further down) have a task_ twin that says the same. */
+bool        task_cancel_(Task *task, Value message);
+#define     task_cancel(task, ...) task_cancel_(task, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg) /* task.cancel(msg=None): asks; false if already done */
+typedef struct { char start_; Value msg; } CancelOptions;
+int         task_cancelling(Task *task);               /* task.cancelling(): cancel() calls less uncancel() calls */
+int         task_uncancel(Task *task);                 /* task.uncancel(): takes one back, returns what is left */
+const char *task_get_name(Task *task);                 /* task.get_name(): belongs to the task */
+void        task_set_name_(Task *task, Value name);
+#define     task_set_name(task, name) task_set_name_(task, V(name))
+Coroutine  *task_get_coro(Task *task);                 /* task.get_coro(): NULL if it finished eagerly */
+Context    *task_get_context(Task *task);              /* task.get_context() */
+
+/* task.get_stack(limit=None): list of (function, file, line), the innermost place of a suspended task, the traceback of
+ * a failed one, else empty; oldest first. .limit: at most so many. print_stack writes them to .file, default stderr. */
+#define task_get_stack(task, ...)   task_get_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
+#define task_print_stack(task, ...) task_print_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
+typedef struct { char start_; int limit; FILE *file; } StackOptions;
+
+#define task_done(t)                     future_done((Future *)(t))
+#define task_cancelled(t)                future_cancelled((Future *)(t))
+#define task_result(t)                   future_result((Future *)(t))
+#define task_exception(t)                future_exception((Future *)(t))
+#define task_get_loop(t)                 future_get_loop((Future *)(t))
+#define task_add_done_callback(t, ...)   future_add_done_callback((Future *)(t), __VA_ARGS__)
+#define task_remove_done_callback(t, ...) future_remove_done_callback((Future *)(t), __VA_ARGS__)
+
+/* ---- Futures ---------------------------------------------------------------------------------------------------- */
+
+/* Every function here takes a Task as well, cast or by its task_ twin. None suspends. */
+typedef void (*DoneCallback)(Future *future, Value arg);
+
+Future *loop_create_future(Loop *loop);                /* loop.create_future(): pending */
+bool    asyncio_isfuture_(Value v);
+#define asyncio_isfuture(x) asyncio_isfuture_(V(x))    /* asyncio.isfuture(x): a Task too */
+bool    future_done(Future *future);                   /* future.done() */
+bool    future_cancelled(Future *future);              /* future.cancelled() */
+Value   future_result(Future *future);                 /* future.result(): raises what it failed with, CancelledError, InvalidStateError if pending */
+Value   future_exception(Future *future);              /* future.exception(): the exception or None; CancelledError, InvalidStateError */
+#define future_set_result(future, v) future_set_result_(future, V(v))        /* future.set_result(v); InvalidStateError if done */
+#define future_set_exception(future, e) future_set_exception_(future, V(e))  /* future.set_exception(e), e a class or instance; TypeError, InvalidStateError */
+bool    future_cancel_(Future *future, Value message);
+#define future_cancel(future, ...) future_cancel_(future, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg) /* future.cancel(msg=None): false if already done */
+Loop   *future_get_loop(Future *future);               /* future.get_loop() */
+
+/* future.add_done_callback(fn, context=None): fn(future, arg) in the loop, once the future is done, in the order of registration; if it
+ * is done already, soon. .arg is handed on. remove_done_callback takes back every registration of the same fn and .arg and returns how many. */
+#define future_add_done_callback(future, fn, ...)    future_add_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
+#define future_remove_done_callback(future, fn, ...) future_remove_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
+typedef struct { char start_; Context *context; Value arg; const char *name; } DoneOptions;
+
+/* ---- Running concurrently --------------------------------------------------------------------------------------- */
+
+/* asyncio.gather(a, b, ...): runs coroutines, Tasks and Futures concurrently. Returns a Future: the list of results in the order of the
+ * arguments. The first exception is raised at once and the others go on; with .return_exceptions = true exceptions are
+ * results. Cancelling it cancels all. asyncio_gather_list(list, ...) takes a list, of any length. TypeError for anything else. */
+#define asyncio_gather(...) asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
+#define asyncio_gather_list(aws, ...) asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
+typedef struct { char start_; void *awaitables[24]; double too_many_here_use_asyncio_gather_list; bool return_exceptions; } GatherOptions;
+typedef struct { char start_; bool return_exceptions; } GatherListOptions;
+
+/* asyncio.wait_for(aw, timeout): the result of aw, or after timeout seconds aw is cancelled, awaited to its end, and TimeoutError raised.
+ * timeout None or NO_TIMEOUT: no limit. Suspends. */
+#define asyncio_wait_for(aw, timeout) asyncio_wait_for_(AWAITABLE_(aw), TIMEOUT_(timeout))
+#define NO_TIMEOUT INFINITY
+#define TIMEOUT_(t) _Generic((t), Value: timeout_of_value_, default: timeout_of_number_)(t)
+
+/* asyncio.wait(aws): aws a list of Tasks and Futures. Returns a tuple (done, pending) of lists, in the order given. Never raises TimeoutError,
+ * cancels nothing. ValueError if empty, TypeError for coroutines. Suspends. */
+#define asyncio_wait(aws, ...) asyncio_wait_(aws, OPTIONS_(WaitOptions, (.timeout = NO_TIMEOUT, .return_when = ALL_COMPLETED), __VA_ARGS__))
+typedef struct { char start_; double timeout; int return_when; } WaitOptions;
+enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
+
+/* asyncio.shield(aw): a Future that follows aw; cancelling it leaves aw running. */
+#define asyncio_shield(aw) asyncio_shield_(AWAITABLE_(aw), STATIC_SITE_)
+
+/* asyncio.as_completed(aws, timeout=None): aws a list. Two ways through it:
+ *     for (Coroutine *next; (next = as_completed_next(it)); ) { Value v = await(next); ... }     each next finished result
+ *     async_for (task, it) { ... as_task(task) ... }                                              the tasks themselves
+ * After .timeout seconds the remaining awaits raise TimeoutError; nothing is cancelled. */
+#define asyncio_as_completed(aws, ...) asyncio_as_completed_(aws, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout, STATIC_SITE_)
+typedef struct { char start_; double timeout; } AsCompletedOptions;
+Coroutine *as_completed_next(AsCompleted *it);         /* NULL at the end */
+
+/* async with asyncio.timeout(delay) as t: async_with (t, asyncio_timeout(1.5)) { ... } end_with. TimeoutError where the block ends if the
+ * deadline passed. delay may be None. timeout_at takes loop_time() seconds. */
+#define asyncio_timeout(delay)   asyncio_timeout_(TIMEOUT_(delay))
+#define asyncio_timeout_at(when) asyncio_timeout_at_(TIMEOUT_(when))
+double  timeout_when(Timeout *timeout);                /* t.when(): NO_TIMEOUT if it has none */
+#define timeout_reschedule(t, when) timeout_reschedule_(t, TIMEOUT_(when))   /* t.reschedule(when); RuntimeError unless entered */
+bool    timeout_expired(Timeout *timeout);             /* t.expired() */
+
+/* async with asyncio.TaskGroup() as tg: async_with (tg, asyncio_TaskGroup()) { ... } end_with. The block ends when all its tasks have. If one fails the
+ * others are cancelled and an ExceptionGroup is raised: see except_star. */
+TaskGroup *asyncio_TaskGroup(void);
+#define taskgroup_create_task(tg, coro, ...) taskgroup_create_task_(tg, coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+
+/* ---- Synchronisation -------------------------------------------------------------------------------------------- */
+
+/* All are FIFO, none is for threads. async_with (x, lock) { } end_with acquires and releases. */
+
+Lock      *asyncio_Lock(void);
+Coroutine *lock_acquire(Lock *lock);                   /* await lock.acquire(): True. Suspends while locked */
+void       lock_release(Lock *lock);                   /* lock.release(); RuntimeError if not locked */
+bool       lock_locked(Lock *lock);
+
+Event     *asyncio_Event(void);
+Coroutine *event_wait(Event *event);                   /* await event.wait(): True. Suspends while clear */
+void       event_set(Event *event);                    /* event.set(): wakes all who wait now */
+void       event_clear(Event *event);
+bool       event_is_set(Event *event);
+
+#define    asyncio_Condition(...) asyncio_Condition_(OPTIONS_(ConditionOptions, (.lock = NULL), __VA_ARGS__).lock) /* Condition(lock=None) */
+typedef struct { char start_; Lock *lock; } ConditionOptions;
+Coroutine *condition_acquire(Condition *condition);
+void       condition_release(Condition *condition);
+bool       condition_locked(Condition *condition);
+Coroutine *condition_wait(Condition *condition);       /* await cond.wait(): True. Needs the lock (RuntimeError), lets go of it, waits, has it again */
+Coroutine *condition_wait_for(Condition *condition, Value (*predicate)(Value arg), Value arg);  /* until predicate(arg) is true; returns its value */
+#define    condition_notify(condition, ...) condition_notify_(condition, OPTIONS_(NotifyOptions, (.n = 1), __VA_ARGS__).n)  /* cond.notify(n=1): needs the lock (RuntimeError) */
+typedef struct { char start_; int n; } NotifyOptions;
+void       condition_notify_all(Condition *condition);
+
+#define    asyncio_Semaphore(...) asyncio_Semaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)               /* Semaphore(value=1); ValueError if < 0 */
+#define    asyncio_BoundedSemaphore(...) asyncio_BoundedSemaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)
+typedef struct { char start_; int value; } SemaphoreOptions;
+Coroutine *semaphore_acquire(Semaphore *semaphore);    /* await sem.acquire(): True. Suspends at zero */
+void       semaphore_release(Semaphore *semaphore);    /* sem.release(); a bounded one: ValueError above its initial value */
+bool       semaphore_locked(Semaphore *semaphore);     /* would acquire() suspend? */
+
+Barrier   *asyncio_Barrier(int parties);               /* ValueError if < 1 */
+Coroutine *barrier_wait(Barrier *barrier);             /* await barrier.wait(): 0 … parties-1, in order of arrival; BrokenBarrierError */
+Coroutine *barrier_reset(Barrier *barrier);            /* await barrier.reset(): those who wait get BrokenBarrierError */
+Coroutine *barrier_abort(Barrier *barrier);            /* await barrier.abort(): broken until reset */
+int        barrier_parties(Barrier *barrier);
+int        barrier_n_waiting(Barrier *barrier);
+bool       barrier_broken(Barrier *barrier);
+
+/* ---- Queues ----------------------------------------------------------------------------------------------------- */
+
+/* asyncio.Queue(maxsize=0), <= 0: unlimited. LifoQueue gives the newest first, PriorityQueue the smallest. The queue holds its items. */
+#define    asyncio_Queue(...)         asyncio_Queue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
+#define    asyncio_LifoQueue(...)     asyncio_LifoQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
+#define    asyncio_PriorityQueue(...) asyncio_PriorityQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
+typedef struct { char start_; int maxsize; } QueueOptions;
+#define    queue_put(queue, item)        queue_put_(queue, V(item))          /* await q.put(item): suspends while full; QueueShutDown */
+#define    queue_put_nowait(queue, item) queue_put_nowait_(queue, V(item))   /* q.put_nowait(item): QueueFull, QueueShutDown */
+Coroutine *queue_get(Queue *queue);                    /* await q.get(): the item. Suspends while empty; QueueShutDown */
+Value      queue_get_nowait(Queue *queue);             /* q.get_nowait(): QueueEmpty, QueueShutDown */
+Coroutine *queue_join(Queue *queue);                   /* await q.join(): suspends until every item is done */
+void       queue_task_done(Queue *queue);              /* q.task_done(); ValueError if called too often */
+int        queue_qsize(Queue *queue);                  /* q.qsize(): items in it */
+int        queue_maxsize(Queue *queue);
+bool       queue_empty(Queue *queue);
+bool       queue_full(Queue *queue);
+#define    queue_shutdown(queue, ...) queue_shutdown_(queue, OPTIONS_(ShutdownOptions, (.immediate = false), __VA_ARGS__).immediate) /* q.shutdown(immediate=False) */
+typedef struct { char start_; bool immediate; } ShutdownOptions;
+
+/* ---- Generators, iterators, context managers -------------------------------------------------------------------- */
+
+/* async for v in it: it is an AsyncGenerator, AsyncIterator, AsCompleted or a Value of one. break and continue work. Each turn
+ * suspends as the iterator does; what the turn made is dropped at its end. */
+#define async_for(v, it) for (Value for_##v = async_iter_(V(it), STATIC_SITE_), v = None; async_next_(for_##v, &v, STATIC_SITE_); )
+
+/* yield v, in an async_gen: hands v to the consumer and suspends until it asks for more. Returns what asend() sent, else None. */
+#define yield(v)      generator_yield_(V(v), STATIC_SITE_)
+
+/* [expression async for v in it if condition]: async_list(v, it, expression) or async_list(v, it, expression, condition). A list Value.
+ * [await a for a in aws] is async_list_await(aws): one after the other. */
+#define async_list(v, it, expression, ...) ({ \
+    Value list_##v = list(); \
+    async_for (v, it) { if (true __VA_OPT__(&& (__VA_ARGS__))) list_append(list_##v, expression); } list_##v; })
+#define async_list_await(aws) async_list_await_(aws, STATIC_SITE_)
+
+Coroutine *generator_anext(AsyncGenerator *gen);                /* await anext(gen): StopAsyncIteration at the end */
+Coroutine *generator_asend_(AsyncGenerator *gen, Value v);
+Coroutine *generator_athrow(AsyncGenerator *gen, Value e);      /* await gen.athrow(e): raises e at its yield; returns what it yields next */
+Coroutine *generator_aclose(AsyncGenerator *gen);               /* await gen.aclose(): GeneratorExit at its yield */
+#define    generator_asend(gen, v) generator_asend_(gen, V(v))  /* await gen.asend(v): v is what its yield returns */
+
+/* An object with __anext__: anext(self) makes a coroutine that returns the next value or raises StopAsyncIteration. */
+#define asyncio_iterator(anext, self) asyncio_iterator_(anext, V(self))
+Value   asyncio_anext_(Value iterator);
+#define asyncio_anext(it) asyncio_anext_(V(it))                 /* await(asyncio_anext(it)): await anext(it), a coroutine Value */
+
+/* An object with __aenter__ and __aexit__: aenter(self) gives the value after "as"; aexit(self, e) gets the exception or None, and if it returns
+ * a true value the exception ends there. asyncio_contextmanager(gen) makes one of a generator that yields once. */
+#define asyncio_context_manager(aenter, aexit, self) asyncio_context_manager_(aenter, aexit, V(self))
+ContextManager *asyncio_contextmanager(AsyncGenerator *gen);
+
+/* async with m as x, also async_with (m) without x: m is a Lock, Condition, Semaphore, Barrier, Timeout, TaskGroup or ContextManager. x is what __aenter__ gave if m is a ContextManager,
+ * else m itself. Leaving by return, break or continue runs the exit too; an exit may suspend. */
+#define async_with(...) ASYNC_WITH_PICK_(__VA_ARGS__, ASYNC_WITH_AS_, ASYNC_WITH_)(__VA_ARGS__)
+#define ASYNC_WITH_PICK_(a, b, pick, ...) pick
+#define ASYNC_WITH_(m) ASYNC_WITH_AS_(unnamed_, m)
+#define ASYNC_WITH_AS_(x, m) \
+    { With with_ __attribute__((cleanup(with_close_))); __auto_type manager_ = (m); with_enter_(&with_, V(manager_), STATIC_SITE_); \
+      __auto_type x = _Generic(manager_, ContextManager *: with_.value, Barrier *: with_.value, Value: with_.value, default: manager_); (void)x; \
+      _setjmp(with_.handler.landing); if (with_.handler.phase == PHASE_BODY) {
+#define end_with } with_end_(&with_); }
+typedef struct With { Handler handler; Value manager, value; int phase; const Site *site; } With;
+
+/* ---- The loop --------------------------------------------------------------------------------------------------- */
+
+typedef void (*Callback)(Value arg);
+
+Loop  *asyncio_new_event_loop(void);                   /* asyncio.new_event_loop() */
+Loop  *asyncio_get_running_loop(void);                 /* asyncio.get_running_loop(); RuntimeError if none runs in this thread */
+Loop  *asyncio_get_event_loop(void);                   /* the running one, else the one set; RuntimeError if none */
+void   asyncio_set_event_loop(Loop *loop);             /* NULL: none */
+#define loop_run_until_complete(loop, aw) loop_run_until_complete_(loop, AWAITABLE_(aw), STATIC_SITE_) /* its value, or raises */
+void   loop_run_forever(Loop *loop);                   /* until loop_stop(); RuntimeError if one runs already */
+void   loop_stop(Loop *loop);                          /* ends run_forever after this pass */
+bool   loop_is_running(Loop *loop);
+bool   loop_is_closed(Loop *loop);
+void   loop_close(Loop *loop);                         /* RuntimeError while running; twice is fine */
+double loop_time(Loop *loop);                          /* seconds of its clock */
+void   loop_set_virtual_clock(Loop *loop, bool on);    /* on: time jumps to the next timer instead of being slept */
+Coroutine *loop_shutdown_asyncgens(Loop *loop);        /* await loop.shutdown_asyncgens() */
+
+/* fn(arg) soon, in order; after delay seconds; at loop_time() when. fn is run in .context, else in a copy of the current one. RuntimeError if closed. */
+#define loop_call_soon(loop, fn, ...)            loop_call_soon_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_call_later(loop, delay, fn, ...)    loop_call_later_(loop, delay, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_call_at(loop, when, fn, ...)        loop_call_at_(loop, when, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_call_soon_threadsafe(loop, fn, ...) loop_call_soon_threadsafe_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__)) /* from any thread, or a signal's thread; arg must be no shared object */
+typedef struct { char start_; Value arg; Context *context; const char *name; } CallOptions;  /* name: the function's, for reports */
+void     handle_cancel(Handle *handle);                /* handle.cancel() */
+bool     handle_cancelled(Handle *handle);
+double   handle_when(Handle *handle);                  /* timer.when() */
+Context *handle_get_context(Handle *handle);
+
+/* fn(arg) whenever fd is readable (writable), until removed. A second add replaces the first. remove: true if there was one. */
+#define loop_add_reader(loop, fd, fn, ...) loop_add_reader_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_add_writer(loop, fd, fn, ...) loop_add_writer_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+bool loop_remove_reader(Loop *loop, int fd);
+bool loop_remove_writer(Loop *loop, int fd);
+
+/* What the exception handler is told. */
+typedef struct ExceptionReport { const char *message; Value exception; Future *future; Task *task; Handle *handle; AsyncGenerator *asyncgen; } ExceptionReport;
+typedef void (*ExceptionHandler)(Loop *loop, const ExceptionReport *report);
+void             loop_set_exception_handler(Loop *loop, ExceptionHandler handler);       /* NULL: the default one */
+ExceptionHandler loop_get_exception_handler(Loop *loop);
+void             loop_default_exception_handler(Loop *loop, const ExceptionReport *report);  /* writes it to stderr */
+void             loop_call_exception_handler(Loop *loop, const ExceptionReport *report);
+void             loop_set_debug(Loop *loop, bool on);
+bool             loop_get_debug(Loop *loop);
+void             loop_set_slow_callback_duration(Loop *loop, double seconds);   /* loop.slow_callback_duration, 0.1; debug mode reports slower ones */
+
+/* Task factories. A factory makes a Task (or NULL: the usual one). asyncio_eager_task_factory starts tasks at once. */
+typedef Task *(*TaskFactory)(Loop *loop, Coroutine *coro, TaskOptions options);
+void        loop_set_task_factory(Loop *loop, TaskFactory factory);      /* NULL: the usual one */
+TaskFactory loop_get_task_factory(Loop *loop);
+Task       *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions options);
+#define     loop_create_task(loop_, coro, ...) asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.loop = (loop_), .name = NULL), __VA_ARGS__), STATIC_SITE_)
+Task       *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site);
+#define     asyncio_Task(coro, ...) asyncio_Task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)  /* what a factory calls */
+
+/* ---- Context variables ------------------------------------------------------------------------------------------ */
+
+#define     context_var(name, ...) context_var_(name, OPTIONS_(VarOptions, (.default_value = {.tag = VALUE_UNSET_}), __VA_ARGS__).default_value) /* ContextVar(name, default=V(...)) */
+typedef struct { char start_; Value default_value; } VarOptions;
+Value       contextvar_get(ContextVar *var);           /* var.get(); LookupError if it has neither value nor default */
+Value       contextvar_get_or_(ContextVar *var, Value otherwise);
+#define     contextvar_get_or(var, otherwise) contextvar_get_or_(var, V(otherwise))  /* var.get(default) */
+Value       contextvar_set_(ContextVar *var, Value v);
+#define     contextvar_set(var, v) contextvar_set_(var, V(v))     /* var.set(v): a token for reset */
+void        contextvar_reset(ContextVar *var, Value token);       /* var.reset(token); RuntimeError if used twice, ValueError if not its own */
+Context    *asyncio_copy_context(void);                /* contextvars.copy_context() */
+Value       context_run(Context *context, Value (*fn)(Value arg), Value arg);   /* ctx.run(fn, arg); RuntimeError if entered already */
+Value       context_get(Context *context, ContextVar *var, Value otherwise);    /* ctx.get(var, default) */
+
+/* ---- Introspection ---------------------------------------------------------------------------------------------- */
+
+/* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task. .limit: frames per coroutine. */
+#define asyncio_format_call_graph(...)  asyncio_format_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+#define asyncio_print_call_graph(...)   asyncio_print_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+#define asyncio_capture_call_graph(...) asyncio_capture_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+typedef struct { char start_; void *future; int limit; FILE *file; } GraphOptions;
+void asyncio_future_add_to_awaited_by(Future *future, Future *waiter);
+void asyncio_future_discard_from_awaited_by(Future *future, Future *waiter);
+Value asyncio_describe_waiting(Loop *loop);            /* the chain of who waits for whom, as text: what a deadlock report says */
+
+size_t asyncio_live_objects(void);                     /* objects of this library that exist now, in all threads: for leak tests */
+void   asyncio_set_stack_size(size_t bytes);           /* of each task made from now on; default 64 KiB; also ASYNCIO_STACK_SIZE */
+void   asyncio_fail_allocation(long n);                /* the n-th allocation from now fails, for tests; 0: none */
+
+/* ---- How the macros above work ---------------------------------------------------------------------------------- */
+
+/* A call with keyword arguments fills a struct: first the defaults, then from its start what the caller wrote. */
+#define OPTIONS_(Type, defaults, ...) ({ \
+    _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"") \
+    _Pragma("GCC diagnostic ignored \"-Wmissing-braces\"") _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") \
+    Type options_ = {UNPACK_ defaults, .start_ = 0, __VA_ARGS__}; _Pragma("GCC diagnostic pop") options_; })
+#define UNPACK_(...) __VA_ARGS__
+#define DROP_(...)
+
+/* Is the text of x a call, as in await(f(1))? Then nobody else names what it made, and it can go as soon as it is done. */
+#define IS_CALL_(x) (sizeof(#x) > 1 && #x[sizeof(#x) - 2] == ')')
+
+/* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each EXPAND. */
+#define EACH_(m, ...)         __VA_OPT__(EXPAND_(EACH_STEP_(m, __VA_ARGS__)))
+#define EACH_STEP_(m, x, ...) m(x) __VA_OPT__(EACH_AGAIN_ PARENTHESES_ (m, __VA_ARGS__))
+#define EACH_AGAIN_()         EACH_STEP_
+#define PARENTHESES_          ()
+#define EXPAND_(...)          EXPAND3_(EXPAND3_(EXPAND3_(__VA_ARGS__)))
+#define EXPAND3_(...)         EXPAND2_(EXPAND2_(EXPAND2_(__VA_ARGS__)))
+#define EXPAND2_(...)         EXPAND1_(EXPAND1_(EXPAND1_(__VA_ARGS__)))
+#define EXPAND1_(...)         EXPAND0_(EXPAND0_(EXPAND0_(__VA_ARGS__)))
+#define EXPAND0_(...)         __VA_ARGS__
+
+/* VALUES_(a, b) is 2, (Value[]){V(a), V(b)}. */
+#define VALUES_(...)        (int)(sizeof((Value[]){None EACH_(VALUE_ITEM_, __VA_ARGS__)}) / sizeof(Value) - 1), \
+                            (Value[]){None EACH_(VALUE_ITEM_, __VA_ARGS__)} + 1
+#define VALUE_ITEM_(x)      , V(x)
+
+/* A parameter is written (type) name. UNPACK_ in front of it makes a declaration of it, DROP_ leaves the name. */
+#define ASYNC_FIELD_(p)           UNPACK_ p;
+#define ASYNC_DECLARE_(p)         , UNPACK_ p
+#define ASYNC_NAME_(p)            , DROP_ p
+#define ASYNC_ARGUMENT_(p)        , arguments_->DROP_ p
+#define ASYNC_HOLD_(p)            HOLDER_(arguments_->DROP_ p)(&arguments_->DROP_ p, retain_);
+#define ASYNC_PARAMETERS_(...)    WITHOUT_FIRST_(EACH_(ASYNC_DECLARE_, __VA_ARGS__)) SECOND_(__VA_OPT__(x,) , void)
+#define WITHOUT_FIRST_(...)       WITHOUT_FIRST_OF_(__VA_ARGS__)
+#define WITHOUT_FIRST_OF_(x, ...) __VA_ARGS__
+#define SECOND_(...)              SECOND_OF_(__VA_ARGS__, )
+#define SECOND_OF_(x, y, ...)     y
+#define HOLDER_(x)                _Generic((x), Value: hold_value_, OBJECT_TYPES_(hold_object_), default: hold_nothing_)
+
+/* A coroutine function f becomes: a struct of its arguments, its body, a function that runs the body on such a struct,
+ * one that holds or lets go of the objects in it, and f itself, which makes the coroutine object. */
+#define ASYNC_DEFINE_(linkage, Type, make, shown, name, ...) \
+    struct name##_arguments_ { EACH_(ASYNC_FIELD_, __VA_ARGS__) }; \
+    static Value name##_body_(ASYNC_PARAMETERS_(__VA_ARGS__)); \
+    static Value name##_enter_(void *memory_) { \
+        struct name##_arguments_ *arguments_ = memory_; (void)arguments_; \
+        return name##_body_(WITHOUT_FIRST_(EACH_(ASYNC_ARGUMENT_, __VA_ARGS__))); } \
+    static void name##_hold_(void *memory_, bool retain_) { \
+        struct name##_arguments_ *arguments_ = memory_; (void)arguments_; (void)retain_; \
+        EACH_(ASYNC_HOLD_, __VA_ARGS__) } \
+    __attribute__((unused)) linkage Type *name(ASYNC_PARAMETERS_(__VA_ARGS__)) { \
+        static const Code code_ = {shown, __FILE__, __LINE__, sizeof(struct name##_arguments_), name##_enter_, name##_hold_}; \
+        struct name##_arguments_ arguments_ = {WITHOUT_FIRST_(EACH_(ASYNC_NAME_, __VA_ARGS__))}; \
+        return make(&code_, &arguments_); } \
+    static Value name##_body_(ASYNC_PARAMETERS_(__VA_ARGS__))
+typedef struct Code { const char *name, *file; int line; size_t size; Value (*enter)(void *arguments); void (*hold)(void *arguments, bool retain); } Code;
+
+#define THROWN_(...) THROWN_PICK_(__VA_ARGS__, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, V, V)(__VA_ARGS__)
+#define THROWN_PICK_(a, b, c, d, e, f, g, h, i, pick, ...) pick
+#define THROWN_M_(E, ...) exception_new(E, __VA_ARGS__)
+
+static inline Value value_itself_(Value v) { return v; }
+static inline Value value_bool_(bool b) { return (Value){.tag = VALUE_BOOL, .boolean = b}; }
+static inline Value value_int_(int64_t i) { return (Value){.tag = VALUE_INT, .integer = i}; }
+static inline Value value_float_(double d) { return (Value){.tag = VALUE_FLOAT, .number = d}; }
+static inline Value value_pointer_(const void *p) { return (Value){.tag = VALUE_POINTER, .pointer = (void *)p}; }
+static inline Object *awaitable_itself_(const void *object) { return (Object *)object; }
+static inline double timeout_of_number_(double seconds) { return seconds; }
+double  timeout_of_value_(Value v);
+Object *awaitable_of_value_(Value v);
+Value   value_str_(const char *text);
+Value   value_object_(const void *object);
+Value   value_new_exception_(const ExceptionClass *class);
+void    value_print_(int count, const Value *values);
+Value   value_list_(int count, const Value *values);
+Value   value_tuple_(int count, const Value *values);
+Value   value_keep_(Value v);
+bool    value_for_in_(Value items, Value *index, Value *item);
+int     scope_begin_(void);
+void    scope_drop_(int mark);
+void    hold_value_(const void *value, bool retain);
+void    hold_object_(const void *object, bool retain);
+static inline void hold_nothing_(const void *value, bool retain) { (void)value; (void)retain; }
+
+_Noreturn void exception_throw_(Value e, const Site *site);
+_Noreturn void exception_rethrow_(const Site *site);
+Value exception_with_cause_(Value e, Value cause);
+void  handler_open_(Handler *handler, const Site *site);
+bool  handler_probe_(Handler *handler, bool has_finally);
+bool  handler_catches_(Handler *handler, const ExceptionClass *class);
+bool  handler_catches_any_(Handler *handler, const ExceptionClass **classes);
+bool  handler_catches_star_(Handler *handler, const ExceptionClass *class);
+void  handler_finally_(Handler *handler);
+void  handler_end_(Handler *handler);
+void  handler_close_(Handler *handler);
+void  with_enter_(With *with, Value manager, const Site *site);
+void  with_end_(With *with);
+void  with_close_(With *with);
+
+Coroutine      *coroutine_new_(const Code *code, const void *arguments);
+AsyncGenerator *generator_new_(const Code *code, const void *arguments);
+Value           await_(Object *awaitable, bool only_here, const Site *site);
+Value           generator_yield_(Value v, const Site *site);
+Value           async_iter_(Value iterable, const Site *site);
+bool            async_next_(Value iteration, Value *item, const Site *site);
+Value           async_list_await_(Value awaitables, const Site *site);
+AsyncIterator  *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self);
+ContextManager *asyncio_context_manager_(Coroutine *(*aenter)(Value self), Coroutine *(*aexit)(Value self, Value e), Value self);
+
+Value      asyncio_run_(Object *main, bool only_here, RunOptions options);
+Runner    *asyncio_Runner_(RunOptions options);
+Value      runner_run_(Runner *runner, Object *main, RunnerRunOptions options);
+Coroutine *asyncio_sleep_(double delay, Value result);
+Task      *asyncio_create_task_(Coroutine *coro, TaskOptions options, const Site *site);
+Future    *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Site *site);
+Task      *asyncio_current_task_(Loop *loop);
+Value      asyncio_all_tasks_(Loop *loop);
+Value      task_get_stack_(Task *task, StackOptions options);
+void       task_print_stack_(Task *task, StackOptions options);
+void       future_set_result_(Future *future, Value v);
+void       future_set_exception_(Future *future, Value e);
+void       future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options);
+int        future_remove_done_callback_(Future *future, DoneCallback fn, DoneOptions options);
+Future    *asyncio_gather_args_(GatherOptions options, const Site *site);
+Future    *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *site);
+Coroutine *asyncio_wait_for_(Object *awaitable, double timeout);
+Coroutine *asyncio_wait_(Value awaitables, WaitOptions options);
+Future    *asyncio_shield_(Object *awaitable, const Site *site);
+AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site *site);
+Timeout   *asyncio_timeout_(double delay);
+Timeout   *asyncio_timeout_at_(double when);
+void       timeout_reschedule_(Timeout *timeout, double when);
+Task      *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions options, const Site *site);
+Condition *asyncio_Condition_(Lock *lock);
+void       condition_notify_(Condition *condition, int n);
+Semaphore *asyncio_Semaphore_(int value);
+Semaphore *asyncio_BoundedSemaphore_(int value);
+Queue     *asyncio_Queue_(int maxsize);
+Queue     *asyncio_LifoQueue_(int maxsize);
+Queue     *asyncio_PriorityQueue_(int maxsize);
+Coroutine *queue_put_(Queue *queue, Value item);
+void       queue_put_nowait_(Queue *queue, Value item);
+void       queue_shutdown_(Queue *queue, bool immediate);
+Value      loop_run_until_complete_(Loop *loop, Object *awaitable, const Site *site);
+Handle    *loop_call_soon_(Loop *loop, Callback fn, CallOptions options);
+Handle    *loop_call_later_(Loop *loop, double delay, Callback fn, CallOptions options);
+Handle    *loop_call_at_(Loop *loop, double when, Callback fn, CallOptions options);
+Handle    *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options);
+void       loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options);
+void       loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options);
+ContextVar *context_var_(const char *name, Value default_value);
+Value      asyncio_format_call_graph_(GraphOptions options);
+void       asyncio_print_call_graph_(GraphOptions options);
+Value      asyncio_capture_call_graph_(GraphOptions options);
+
+#endif
