@@ -147,7 +147,7 @@ struct Class {
 
 typedef struct Text { Object object; size_t length; char data[]; } Text;
 struct List { Object object; int count, capacity; bool being_written; Value *items; };
-struct Exc {                                    /* an instance; its class is an ExceptionClass */
+struct Exc {                                            /* an instance; its class is an ExceptionClass */
     Object object;
     const ExceptionClass *type;
     Value args, cause, context, exceptions, notes;      /* exceptions: the tuple of a group */
@@ -212,6 +212,7 @@ struct Task {
     char *name;                                         /* NULL: "Task-<number>" */
     char number_name[16];
     long number;
+    long wakes;                                         /* the number of the last wake-up, for the trace */
     Context *context;                                   /* explicit, or made when asked for */
     Variables *variables;                               /* its copy, while there is no context */
     int cancel_requests;
@@ -305,6 +306,9 @@ static bool trace_heed_control(void);
 static void trace_select(Loop *loop, double patience);
 static void trace_selected(Loop *loop, bool any, bool woken);
 static void trace_task_waits(Task *task);
+static void trace_task_made(Task *task, const Site *site);
+static void trace_thread_name(Task *task);
+static void trace_wake_arrow(Task *task);
 static void trace_task_runs(Task *task, Future *future);
 static void trace_line(const Site *site, Object *awaitable);
 static void trace_output(const char *text, size_t size);
@@ -2892,7 +2896,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Si
     task->context = retain(options.context);
     if (!task->context) task->variables = retain(*here.variables);
     task_enlist(task);
-    TRACE("task.create", 'i', "task:o label:s coro:s parent:i where:S", task, task_get_name(task), coro->code->name, trace_task(), site);
+    if (trace_on) trace_task_made(task, site);
     return pooled(task);
 }
 
@@ -2957,6 +2961,7 @@ static void task_ready(Task *task, Future *cause)
 static void task_wake(Task *task, Future *future)
 {
     TRACE("task.wake", 'i', "task:o by:i via:o", task, trace_task(), future);
+    if (trace_on) trace_wake_arrow(task);
     task_ready(task, future);
 }
 
@@ -3185,6 +3190,7 @@ void task_set_name_(Task *task, Value name)
     free(task->name);
     task->name = copy_string(as_str(value_to_str(name)));
     TRACE("task.name", 'i', "task:o label:s", task, task->name);
+    trace_thread_name(task);
 }
 
 Coroutine *task_get_coro(Task *task) { return task->coro; }
@@ -5486,7 +5492,13 @@ static int trace_task(void)
     return loop && loop->current && here.stack != &loop->own ? (int)object_id((Object *)loop->current) : 0;
 }
 
-static double trace_now(void) { return (here.loop ? loop_time(here.loop) : monotonic()) - trace_began; }
+/* Since the trace began, by the loop's clock; another loop's clock may be behind, the trace's is not. */
+static double trace_now(void)
+{
+    static double latest;
+    double now = (here.loop ? loop_time(here.loop) : monotonic()) - trace_began;
+    return latest = now > latest ? now : latest;
+}
 
 static void json_string(const char *text, size_t length, FILE *out)
 {
@@ -5607,13 +5619,31 @@ static void trace_event(const char *name, char phase, const char *fields, ...)
     pthread_mutex_unlock(&trace_lock);
 }
 
-/* Lines for Perfetto alone: names of threads, arrows, counters. */
-static void trace_view(const char *name, char phase, int task, const char *rest)
+/* Lines for Perfetto alone: the names of its threads, arrows from a wake-up to the step it causes, counters. */
+static void trace_view(const char *name, char phase, int task, const char *rest, ...)
 {
     if (trace_control >= 0) return;
+    va_list args;
+    pthread_mutex_lock(&trace_lock);
     trace_begin_line(name, "view", phase, task);
-    fprintf(trace_file, "%s}", rest);
+    va_start(args, rest);
+    vfprintf(trace_file, rest, args);
+    va_end(args);
+    fputc('}', trace_file);
     trace_end_line();
+    pthread_mutex_unlock(&trace_lock);
+}
+
+static void trace_thread_name(Task *task)
+{
+    char *name;
+    size_t size;
+    if (!trace_on) return;
+    FILE *out = open_memory(&name, &size);
+    json_string(task_get_name(task), strlen(task_get_name(task)), out);
+    fclose(out);
+    trace_view("thread_name", 'M', (int)object_id((Object *)task), "\"args\":{\"name\":%s}", name);
+    free(name);
 }
 
 /* Control. */
@@ -5779,6 +5809,23 @@ static void trace_task_waits(Task *task)
     free(frames);
 }
 
+static void trace_task_made(Task *task, const Site *site)
+{
+    const Code *code = task->coro->code;
+    Site defined = {code->file, code->line, code->name};
+    if (!site || is_own_file(site->file)) site = &defined;
+    trace_event("task.create", 'i', "task:o label:s coro:s parent:i where:S", task, task_get_name(task), code->name,
+                trace_task(), site);
+    trace_thread_name(task);
+}
+
+static void trace_wake_arrow(Task *task)
+{
+    static long wakes;
+    task->wakes = ++wakes;
+    trace_view("wake", 's', trace_task(), "\"id\":%ld", task->wakes);
+}
+
 static void trace_task_runs(Task *task, Future *future)
 {
     if (!trace_on) return;
@@ -5788,7 +5835,7 @@ static void trace_task_runs(Task *task, Future *future)
     Value e = task->must_cancel ? V("CancelledError()") : None;
     if (is_none(e) && future && future->state == CANCELLED) e = future_cancelled_error(future);
     else if (is_none(e) && future && future_failed(future)) e = future->result;
-    trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":0");
+    if (future) trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":%ld", task->wakes);
     trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site, !is_none(e) ? "throw" : coro->state == CREATED ? "start" : "wake", e,
                 is_none(e) && future && future->state == FINISHED && !future->failed ? future->result : None);
 }
@@ -5953,9 +6000,9 @@ static void queue_describe(void *object, FILE *out)
     describe_line(&queue->putters, &first, out);
     describe_line(&queue->joiners, &first, out);
     fputc(']', out);
-    char size[64];
-    snprintf(size, sizeof size, "\"args\":{\"items\":%d}", queue->count);
-    (void)size;
+    char name[32];
+    snprintf(name, sizeof name, "%s #%u", queue->object.class->name, object_id(object));
+    trace_view(name, 'C', 0, "\"args\":{\"items\":%d}", queue->count);
 }
 
 static void taskgroup_describe(void *object, FILE *out)
