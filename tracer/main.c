@@ -147,7 +147,14 @@ static void progress(double part) {
 }
 
 static bool open_recording(Session *s, const Options *o) {
-    bool good = history_load(&s->history, o->rest[0], progress);
+    const char *path = o->rest[0];
+    struct stat st;
+    if (!stat(path, &st) && S_ISREG(st.st_mode) && st.st_size && access(path, R_OK) == 0 && !looks_like_recording(path)) {
+        fprintf(stderr, "tracer: %s is neither a program (it is not executable) nor a recording (it does not begin with "
+                "[). Source code has to be compiled first; a recording is made with ASYNCIO_TRACE=FILE ./program.\n", path);
+        return false;
+    }
+    bool good = history_load(&s->history, path, progress);
     progress(1);
     if (!good || s->history.log.refused)
         complain(s->history.log.refused ? s->history.log.refused : "there is nothing to show.");
@@ -286,15 +293,24 @@ static int run_dump(Session *s, const Options *o) {
 
 /* ---- with one ---- */
 
+/* Asked before SDL is: on its own it would try drivers that draw where nobody can see it. */
+static bool has_display(void) {
+    return getenv("DISPLAY") || getenv("WAYLAND_DISPLAY") || getenv("SDL_VIDEODRIVER");
+}
+
+static int no_display(const Options *o) {
+    fprintf(stderr, "tracer: there is no display to open a window on (%s).\n"
+            "Without one, `tracer --text %s` tells the steps and `tracer --png OUT.png %s` draws one.\n",
+            has_display() ? SDL_GetError() : "neither DISPLAY nor WAYLAND_DISPLAY is set", o->rest[0], o->rest[0]);
+    return 2;
+}
+
 static int run_window(View *v, const Options *o) {
     App app = {.canvas = v->c, .session = v->s, .view = *v};
     SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
     SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
     if (SDL_Init(SDL_INIT_VIDEO)) {
-        fprintf(stderr, "tracer: there is no display to open a window on (%s).\n"
-                "Without one, `tracer --text %s` tells the steps and `tracer --png OUT.png %s` draws one.\n",
-                SDL_GetError(), o->rest[0], o->rest[0]);
-        return 2;
+        return no_display(o);
     }
     session_go(v->s, v->s->program ? 0 : o->has_step ? o->step : 0);
     int status = app_run(&app, o->w, o->h);
@@ -345,7 +361,10 @@ int main(int argc, char **argv) {
     Session s;
     int status = 1;
     session_init(&s);
-    if (is_recording(&o) ? open_recording(&s, &o) : open_program(&s, &o))
+    bool drawn = !o.text && !o.dump && !o.png && !o.dir;
+    if (drawn && !has_display())
+        status = no_display(&o);
+    else if (is_recording(&o) ? open_recording(&s, &o) : open_program(&s, &o))
         status = o.text ? run_text(&s, &o) : o.dump ? run_dump(&s, &o) : run_drawn(&s, &o);
     session_free(&s);
     vec_free(o.folders);

@@ -226,26 +226,26 @@ ON(handle_ready) {
         set_state(m, t, ST_READY);
 }
 
-static bool is_queued(const Model *m, uint64_t id) {
+/* Is there a handle in the queue with this id, or of this task? Everything before it was cancelled and is skipped. */
+static bool take(Model *m, uint64_t id, uint64_t task) {
     const Handle *h;
-    for (uint64_t k = m->head; (h = pmap_from(&m->ready, &k)); k++)
-        if (h->id == id)
-            return true;
-    return false;
+    uint64_t k = m->head;
+    while ((h = pmap_from(&m->ready, &k)) && (id ? h->id != id : h->task != task || h->cancelled))
+        k++;
+    if (!h)
+        return false;
+    while (m->head <= k)
+        pop_ready(m);
+    return true;
 }
 
 ON(handle_run) {
     (void) e;
-    uint64_t id = arg_id(a, "handle");
-    if (front(m) && (front(m)->id == id || is_queued(m, id))) {
-        while (front(m) && front(m)->id != id)
-            pop_ready(m);
-        pop_ready(m);
-    }
-    m->phase = PH_RUN;
-    m->handle = id;
+    m->handle = arg_id(a, "handle");
     m->handle_task = arg_id(a, "task");
     m->handle_what = intern(arg_text(a, "what"));
+    m->phase = PH_RUN;
+    take(m, m->handle, 0);
 }
 
 ON(handle_end) {
@@ -348,6 +348,16 @@ ON(task_run) {
     t->stack = NULL;
     set_state(m, t, ST_RUNNING);
     m->running = t->id;
+    if (!m->handle)                               /* a step of a task needs no handle.run: this says the same */
+        take(m, 0, t->id);
+    m->phase = PH_RUN;
+}
+
+/* No task runs any more; the loop goes on, unless a callback's frame is still to be closed. */
+static void at_rest(Model *m) {
+    m->running = 0;
+    if (!m->handle)
+        m->phase = PH_READY;
 }
 
 static State waiting_state(const char *kind) {
@@ -370,7 +380,7 @@ ON(task_wait) {
     list_drop(t->stack);
     t->stack = list_of(arg(a, "stack"), fill_frame);
     set_state(m, t, waiting_state(arg_text(a, "kind")));
-    m->running = 0;
+    at_rest(m);
 }
 
 ON(task_wake) {
@@ -406,7 +416,7 @@ ON(task_done) {
     t->stack = NULL;
     set_state(m, t, !strcmp(state, "failed") ? ST_FAILED : !strcmp(state, "cancelled") ? ST_CANCELLED : ST_DONE);
     if (m->running == t->id)
-        m->running = 0;
+        at_rest(m);
 }
 
 ON(line_step) {

@@ -84,7 +84,7 @@ SAY(tick_begin) {
     double ready = arg_number(a, "ready", 0), timers = arg_number(a, "timers", 0);
     buf_fmt(&s->what, "Tick %llu begins: %.0f callback%s ready, %.0f timer%s armed.", (unsigned long long) m->tick,
             ready, plural(ready), timers, plural(timers));
-    buf_str(&s->why, ready > 0 ? "Because something is ready, select() will only peek and not wait."
+    buf_str(&s->why, ready > 0 ? "Because something is ready, the loop will not wait in select() this time."
                                : "Because nothing is ready, the loop can afford to sleep in select().");
 }
 
@@ -148,8 +148,10 @@ SAY(tick_run) {
         buf_str(&s->what, "Nothing is ready to run in this tick.");
         return;
     }
-    buf_fmt(&s->what, "The loop will now run the %.0f callback%s that %s ready at this moment.", n, plural(n),
-            n == 1 ? "is" : "are");
+    if (n == 1)
+        buf_str(&s->what, "The loop will now run the one callback that is ready at this moment.");
+    else
+        buf_fmt(&s->what, "The loop will now run the %.0f callbacks that are ready at this moment.", n);
     buf_str(&s->why, "What becomes ready meanwhile waits for the next tick: so nobody can starve the others.");
 }
 
@@ -199,9 +201,14 @@ SAY(handle_end) {
 }
 
 SAY(handle_cancel) {
-    (void) e, (void) m;
+    (void) e;
+    bool queued = false;
+    const Handle *h;
+    for (uint64_t k = m->head; !queued && (h = pmap_from(&m->ready, &k)); k++)
+        queued = h->id == arg_id(a, "handle");
     buf_fmt(&s->what, "The callback %s is cancelled.", arg_text(a, "what"));
-    buf_str(&s->why, "It stays in the ready queue; the loop will skip it when its turn comes.");
+    buf_str(&s->why, queued ? "It stays in the ready queue; the loop will skip it when its turn comes."
+                            : "It has run already, so that changes nothing.");
 }
 
 SAY(timer_arm) {
@@ -290,7 +297,10 @@ SAY(task_run) {
     (void) e;
     uint64_t task = arg_id(a, "task");
     const char *why = arg_text(a, "why"), *func = arg_text(a, "func"), *value = arg_text(a, "value");
-    buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
+    if (m->handle)
+        buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
+    else
+        buf_fmt(&s->what, "The loop takes Task '%s' from the ready queue: it ", ask_label(m, task));
     if (!strcmp(why, "start")) {
         buf_fmt(&s->what, "starts to run %s()", *func ? func : "its coroutine");
     } else if (!strcmp(why, "throw")) {
@@ -311,6 +321,15 @@ SAY(task_run) {
     buf_str(&s->why, "It has the loop for itself until its next await: no other task can run meanwhile.");
 }
 
+static void say_left(Buf *b, const Model *m) {
+    if (m->handle)
+        return;
+    if (m->batch)
+        buf_fmt(b, "%llu more will run in this tick.", (unsigned long long) m->batch);
+    else
+        buf_str(b, "It was the last one of this tick.");
+}
+
 SAY(task_wait) {
     (void) e;
     uint64_t task = arg_id(a, "task");
@@ -320,6 +339,7 @@ SAY(task_wait) {
         buf_str(&s->what, "yields");
         at_place(&s->what, a);
         buf_str(&s->what, ": it lets the others go first and is ready again at once.");
+        say_left(&s->why, m);
         return;
     }
     buf_fmt(&s->what, "reaches await %s", what);
@@ -329,6 +349,8 @@ SAY(task_wait) {
     if (model_ready(m))
         buf_fmt(&s->why, "The loop is free for the %zu callback%s in the ready queue.", model_ready(m),
                 plural(model_ready(m)));
+    else
+        buf_str(&s->why, "The ready queue is empty now.");
 }
 
 SAY(task_wake) {
@@ -436,7 +458,7 @@ SAY(object_change) {
     buf_fmt(&s->what, "%s: %s", *label ? label : arg_text(a, "type"), *why ? why : "changed");
     if (e->task && strncmp(why, "'", 1))
         buf_fmt(&s->what, " by Task '%s'", ask_label(m, e->task));
-    if (*arg_text(a, "state"))
+    if (*arg_text(a, "state") && !arg(a, "items"))
         buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
     buf_str(&s->what, ".");
     say_contents(&s->why, m, a);
@@ -445,16 +467,22 @@ SAY(object_change) {
 SAY(object_drop) {
     (void) e;
     (void) a;
-    buf_fmt(&s->what, "%s is no longer needed and is gone.", *m->gone ? m->gone : "An object");
+    buf_fmt(&s->what, "%s is no longer needed and is gone.", *m->gone ? m->gone : "A helper of the loop's own");
 }
 
+/* The text in quotes; of several lines, their number and the first. */
 static void quoted(Buf *out, const char *text) {
-    size_t n = strlen(text);
-    bool newline = n && text[n - 1] == '\n';
-    buf_str(out, "\"");
-    for (const char *p = text; p < text + n - newline && p < text + 160; p++)
-        buf_add(out, *p == '\n' ? " " : p, 1);
-    buf_str(out, n > 160 ? "…\"" : "\"");
+    enum { MOST = 120 };
+    size_t n = strcspn(text, "\n"), lines = 0;
+    for (const char *p = text; (p = strchr(p, '\n')); p++)
+        lines++;
+    if (lines > 1)
+        buf_fmt(out, "%zu lines, the first is ", lines);
+    size_t shown = n;
+    if (shown > MOST)
+        for (shown = MOST; (text[shown] & 0xC0) == 0x80;)
+            shown--;
+    buf_fmt(out, "\"%.*s%s\"", (int) shown, text, shown < n ? "…" : "");
 }
 
 SAY(output) {
@@ -466,6 +494,7 @@ SAY(output) {
         buf_str(&s->what, "The program prints");
     buf_str(&s->what, arg_number(a, "fd", 1) == 2 ? " to standard error: " : ": ");
     quoted(&s->what, arg_text(a, "text"));
+    buf_str(&s->what, ".");
     if (e->kind == EV_RAW_OUTPUT)
         buf_str(&s->why, "It came past the loop (a plain printf, perhaps), so the trace does not say which task wrote it.");
 }

@@ -164,7 +164,7 @@ static void draw_ticks(View *v, const Axis *a, int top, int bottom) {
         if (x - last < room / 5)
             continue;
         fill(c, (SDL_Rect) {x, top, 1, bottom - top}, mix(PANEL, EDGE, 0.8));
-        if (x - last < room || x + room > a->r.x + a->r.w)
+        if (x - last < room || x + room > axis_x(v, a, a->last + 1))
             continue;
         text_fmt(c, SMALL, x + pt(c, 3), top, room, FAINT, "+%.3f", step_ts(v, ticks[i]));
         last = x;

@@ -92,7 +92,8 @@ static int code_rows(Canvas *c, int room, const char *s) {
 /* Draws tokens, and wraps once, to a hanging indent. */
 static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
     bool comment = !strncmp(s, " *", 2), wrapped = false;
-    int x = r.x, y = r.y, right = r.x + r.w, height = r.h, hang = text_width(c, CODE, "        ", -1);
+    int x = r.x, y = r.y, right = r.x + r.w, height = r.h;
+    int hang = text_width(c, CODE, s, (int) strspn(s, " ")) + text_width(c, CODE, "    ", -1);
     while (*s) {
         SDL_Color color;
         bool bold;

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static const double QUIET = 0.15;                 /* seconds after which bytes that nobody announced are shown anyway */
+
 double now_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -210,11 +212,15 @@ static void note_told(Program *p) {
     event_close(&open);
 }
 
-static bool is_output(const char *line) {
-    return strstr(line, "\"output\"") != NULL;
+/* Before the event on this line becomes a step: bytes that nobody announced belong before it. That is only certain if
+ * the program now waits after this very event; one that has leave for more may have run ahead of what we have read. */
+static void settle_before(Program *p, const char *line, bool last) {
+    bool waits = last && p->asked <= 1, announces = strstr(line, "\"output\"") != NULL;
+    drain(p);
+    settle_all(p, !waits || announces);
 }
 
-static void take_line(Program *p, const char *line, size_t n) {
+static void take_line(Program *p, const char *line, size_t n, bool last) {
     p->spoke = true;
     if (p->record)
         fprintf(p->record, "%.*s,\n", (int) n, line);
@@ -222,8 +228,7 @@ static void take_line(Program *p, const char *line, size_t n) {
         p->asleep = strstr(line, "paused") != NULL;
         return;
     }
-    drain(p);
-    settle_all(p, is_output(line));               /* what was printed before another event belongs before it */
+    settle_before(p, line, last);
     if (!history_line(p->history, line, n))
         return;
     if (p->asked)
@@ -238,8 +243,9 @@ static void take_lines(Program *p) {
     char *newline;
     while (p->lines.len > start && (newline = memchr(p->lines.s + start, '\n', p->lines.len - start))) {
         *newline = '\0';
-        take_line(p, p->lines.s + start, newline - (p->lines.s + start));
-        start = newline + 1 - p->lines.s;
+        size_t n = newline - (p->lines.s + start);
+        take_line(p, p->lines.s + start, n, start + n + 1 == p->lines.len);
+        start += n + 1;
     }
     buf_eat(&p->lines, start);
 }
@@ -324,10 +330,9 @@ bool program_poll(Program *p, int ms) {
         read_output(p, 1);
     if (fds[2].revents)
         read_output(p, 2);
-    if (p->trace >= 0 && fds[0].revents)
-        read_trace(p);
+    bool more = p->trace >= 0 && fds[0].revents && read_trace(p);
     settle_all(p, true);
-    if (now_seconds() - p->quiet > 0.15)
+    if (!more && now_seconds() - p->quiet > QUIET)
         settle_all(p, false);
     if (gone)
         finish(p);

@@ -44,7 +44,7 @@ class Wire:
         if fd:
             import socket
             self.sock = socket.socket(fileno=int(fd))
-            self.buffer, self.leave, self.free, self.held = b"", 0, False, 0.0
+            self.buffer, self.leave, self.free, self.paused = b"", 0, False, False
         else:
             print("[")
 
@@ -60,13 +60,11 @@ class Wire:
             self.sock = Null()
 
     def wait_for_leave(self):
-        began = time.monotonic()
         self.take(block=False)
         while not self.free and self.leave == 0:
             self.take(block=True)
         if not self.free:
             self.leave -= 1
-        self.held += time.monotonic() - began
 
     def take(self, block):
         while block or select.select([self.sock], [], [], 0)[0]:
@@ -81,11 +79,12 @@ class Wire:
             block = False
 
     def command(self, words):
+        self.paused = words[0] == b"pause"
         if words[0] == b"step":
             self.free, self.leave = False, self.leave + int(words[1])
         elif words[0] == b"run":
             self.free = True
-        elif words[0] == b"pause":
+        elif self.paused:
             self.free, self.leave = False, 0
 
     def sleep(self, seconds):
@@ -95,11 +94,12 @@ class Wire:
             if not select.select([self.sock], [], [], left)[0]:
                 return
             self.take(block=True)
-            if self.sock and not self.free and self.leave == 0:
+            if self.sock and self.paused:
                 self.sock.sendall(b'{"cat":"control","name":"paused"}\n')
                 left = end - time.monotonic()
-                while self.sock and not self.free and self.leave == 0:
+                while self.sock and self.paused:
                     self.take(block=True)
+                self.leave = max(0, self.leave - 1)    # it was given for what comes after this sleep
                 end = time.monotonic() + left
 
     def close(self):

@@ -1,0 +1,119 @@
+/* The sentences: each kind of event has one, and those that matter most are checked word by word. */
+#include "helper.h"
+#include "history.h"
+#include "narrate.h"
+
+static History h;
+static Said said;
+
+static void setup(void) { history_init(&h); }
+static void teardown(void) { history_free(&h); said_free(&said); intern_free(); }
+
+static void load(const char *name) {
+    char *path = recording(name);
+    ck_assert_msg(history_load(&h, path, NULL), "%s", h.log.refused);
+    free(path);
+}
+
+static char *at(size_t k) {
+    Model m;
+    model_init(&m);
+    history_seek(&h, &m, k);
+    narrate(&said, &m, &h.log);
+    model_free(&m);
+    return xformat("%s|%s|%s", buf_text(&said.what), buf_text(&said.why), buf_text(&said.wake));
+}
+
+static bool is_kind(const Event *e, void *with) { return e->kind == *(EventKind *) with; }
+
+static void expect(EventKind kind, int which, const char *words) {
+    size_t k = 0;
+    for (int i = 0; i < which; i++)
+        ck_assert_msg(k = history_find(&h, k, +1, is_kind, &kind), "there are only %d of %s", i, event_name(kind));
+    char *text = at(k);
+    ck_assert_msg(strstr(text, words), "step %zu says:\n%s\nand lacks:\n%s", k, text, words);
+    free(text);
+}
+
+START_TEST(before_the_first_step) {
+    char *text = at(0);
+    ck_assert_ptr_nonnull(strstr(text, "Nothing has happened yet."));
+    free(text);
+} END_TEST
+
+START_TEST(a_sleep) {
+    load("speakers");
+    expect(EV_TASK_WAIT, 2, "Task 'Task-2' reaches await sleep(0.3) at speakers.c:7 and lets go of the loop.");
+    expect(EV_TASK_WAIT, 2, "Who can wake 'Task-2' now: the timer due at +0.3");
+    expect(EV_TASK_WAIT, 1, "Who can wake 'Task-1' now: the last to finish among the 3 unfinished children of gather #");
+    expect(EV_TASK_WAIT, 1, "'Task-2', 'Task-3', 'Task-4'.");
+    expect(EV_TIMER_ARM, 1, "Task 'Task-2' arms a timer for 0.300 s from now");
+    expect(EV_TIMER_DUE, 1, "Task 'Task-3' had armed it.");
+    expect(EV_TASK_DONE, 1, "finishes and returns 1.");
+} END_TEST
+
+static bool is_long_select(const Event *e, void *with) {
+    Open open = event_open(e);
+    bool good = e->kind == EV_SELECT_ENTER && arg_number(open.args, "timeout", 0) > *(double *) with;
+    event_close(&open);
+    return good;
+}
+
+START_TEST(the_loop_sleeps) {
+    load("speakers");
+    size_t k = history_find(&h, 0, +1, is_long_select, &(double) {0.05});
+    char *text = at(k);
+    ck_assert_msg(strstr(text, "The loop has nothing ready. The next timer is due in ") &&
+                  strstr(text, "(Task 'Task-3'), so it sleeps in select() for that long."), "%s", text);
+    free(text);
+} END_TEST
+
+START_TEST(a_timeout_that_hits) {
+    load("waitfor");
+    expect(EV_TASK_WAIT, 2, "Who can wake 'Task-1' now: Task 'slow', by finishing.");
+    expect(EV_TASK_CANCEL, 1, "The loop asks Task 'Task-1' to cancel.");
+    expect(EV_TASK_DONE, 1, "Task 'slow' is cancelled");
+    expect(EV_TASK_DONE, 1, "Task 'Task-1' was waiting for it.");
+} END_TEST
+
+START_TEST(a_queue) {
+    load("workers");
+    expect(EV_TASK_WAIT, 1, "Who can wake 'Task-1' now: the task whose queue_task_done() brings Queue #4 down to zero "
+                            "unfinished items (now 20).");
+    expect(EV_OBJECT_CHANGE, 1, "Queue #4: put 0.05 by Task 'Task-1'.");
+} END_TEST
+
+START_TEST(a_lock_a_full_queue_a_socket_a_failure) {
+    load("mixed");
+    expect(EV_TASK_WAIT, 4, "Task 'Task-3', which holds Lock #4 and must release it");
+    expect(EV_TASK_WAIT, 5, "must release it; 1 before it in line as waiter.");
+    expect(EV_TASK_WAIT, 6, "whichever task next takes an item out of Queue #5, because it is full");
+    expect(EV_TASK_WAIT, 8, "select(), as soon as stream.readline() can go on (descriptor 7)");
+    expect(EV_READER_ADD, 1, "The loop will watch descriptor 7 for reading");
+} END_TEST
+
+START_TEST(every_step_has_a_sentence) {
+    static const char *const names[] = {"speakers", "waitfor", "workers", "mixed"};
+    load(names[_i]);
+    for (size_t k = 1; k <= log_count(&h.log); k++) {
+        char *text = at(k);
+        size_t n = said.what.len;
+        ck_assert_msg(n > 10 && said.what.s[n - 1] == '.', "step %zu: %s", k, text);
+        ck_assert_msg(!strstr(text, "  ") && !strstr(text, "(null)") && !strstr(text, " ."), "step %zu: %s", k, text);
+        free(text);
+    }
+} END_TEST
+
+int main(void) {
+    Suite *s = suite_create("tracer: sentences");
+    TCase *c = one_case(s, "narrate");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, before_the_first_step);
+    tcase_add_test(c, a_sleep);
+    tcase_add_test(c, the_loop_sleeps);
+    tcase_add_test(c, a_timeout_that_hits);
+    tcase_add_test(c, a_queue);
+    tcase_add_test(c, a_lock_a_full_queue_a_socket_a_failure);
+    tcase_add_loop_test(c, every_step_has_a_sentence, 0, 4);
+    return run_suite(s);
+}
