@@ -117,6 +117,14 @@ typedef struct Thread {
 
 static __thread Thread here;
 
+/* A thread is set up when it first makes an object, enters a try or throws: nothing else can come before one of these. */
+static void thread_begin(void);
+static inline Stack *this_stack(void)
+{
+    if (__builtin_expect(!here.stack, 0)) thread_begin();
+    return here.stack;
+}
+
 /* Tracing costs one test of a flag where it is off. */
 static bool trace_on;
 static double trace_stood_still;
@@ -331,9 +339,9 @@ static char *copy_string(const char *text);
  * Counts are plain additions until the process starts a second thread; glibc tells, in __libc_single_threaded.
  */
 
-static void unit_add(long *counter, long n)
+static long count(long *counter, long n)
 {
-    if (__libc_single_threaded) *counter += n; else __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
+    return __libc_single_threaded ? (*counter += n) : __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
 }
 
 /* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. */
@@ -379,7 +387,7 @@ static void *object_new(const Class *class, size_t size)
     Object *object = allocate(size);
     object->class = class;
     object->references = 1;
-    unit_add(&live_objects, 1);
+    count(&live_objects, 1);
     return object;
 }
 
@@ -410,7 +418,7 @@ static void release(const void *pointer)
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
     if (trace_on && object->id) trace_drop(object);
-    unit_add(&live_objects, -1);
+    count(&live_objects, -1);
     deallocate(object, object_size(object));
 }
 
@@ -429,7 +437,7 @@ static void value_replace(Value *place, Value v)
 /* The pool takes over the caller's hold on an object and gives the object back, for a return statement. */
 static void *pooled(void *pointer)
 {
-    Stack *stack = here.stack;
+    Stack *stack = this_stack();
     if (stack->pool_size == stack->pool_capacity) pool_grow(stack);
     stack->pool[stack->pool_size++] = pointer;
     return pointer;
@@ -475,14 +483,14 @@ static void pool_free(Stack *stack)
     pool_init(stack);
 }
 
-int scope_begin_(void) { return here.stack->pool_size; }
+int scope_begin_(void) { return this_stack()->pool_size; }
 void scope_drop_(int mark) { pool_drop(here.stack, mark); }
 
 /* What is kept is in a list that belongs to the coroutine, not to the pool. */
 Value value_keep_(Value v)
 {
     if (!is_counted(v)) return v;
-    Coroutine *frame = here.stack->frame;
+    Coroutine *frame = this_stack()->frame;
     Value *kept = frame ? &frame->kept : &here.kept;
     if (is_none(*kept)) *kept = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
     list_append_(*kept, v);
@@ -1195,7 +1203,7 @@ static _Noreturn void exception_fly(Exc *x)
 _Noreturn void exception_throw_(Value e, const Site *site)
 {
     Exc *x = as_exc(e);
-    Stack *stack = here.stack;
+    Stack *stack = this_stack();
     Value handled = stack->handling ? stack->handling->exception : None;
     if (is_none(x->context) && !in_context_of(x, handled)) x->context = value_retain(handled);
     traceback_add(x, stack->frame, site);
@@ -1273,7 +1281,7 @@ static void exc_repr(void *object, FILE *out)
 
 void handler_open_(Handler *handler, const Site *site)
 {
-    Stack *stack = here.stack;
+    Stack *stack = this_stack();
     handler->outer = stack->handlers;
     handler->outer_handling = stack->handling;
     handler->frame = stack->frame;
@@ -1564,6 +1572,7 @@ static const Class loop_class = {.name = "EventLoop", .size = sizeof(Loop), .des
 
 static Handle *handle_new(Loop *loop, const char *name, Context *context)
 {
+    this_stack();
     Handle *handle = object_new(&handle_class, sizeof *handle);
     handle->loop = loop;
     handle->name = name;
@@ -1920,20 +1929,23 @@ static void loop_wake(Loop *loop)
 
 Handle *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options)
 {
-    if (loop->closed) throw(RuntimeError, "Event loop is closed");
     if (here.loop == loop) return loop_call_soon_(loop, fn, options);
     Handle *handle = pooled(handle_new(loop, options.name, options.context));
     handle->callback = fn;
     handle->arg = value_retain(options.arg);
     pthread_mutex_lock(&loop->inbox_lock);
+    if (loop->closed) {
+        pthread_mutex_unlock(&loop->inbox_lock);
+        throw(RuntimeError, "Event loop is closed");
+    }
     if (loop->inbox_count == loop->inbox_capacity) {
         loop->inbox_capacity = loop->inbox_capacity ? loop->inbox_capacity * 2 : 16;
         loop->inbox = realloc(loop->inbox, loop->inbox_capacity * sizeof *loop->inbox);
         if (!loop->inbox) out_of_memory(loop->inbox_capacity * sizeof *loop->inbox);
     }
     loop->inbox[loop->inbox_count++] = retain(handle);
-    pthread_mutex_unlock(&loop->inbox_lock);
     loop_wake(loop);
+    pthread_mutex_unlock(&loop->inbox_lock);
     return handle;
 }
 
@@ -2210,7 +2222,9 @@ void loop_close(Loop *loop)
     if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
     if (loop->closed) return;
     loop_abandon_tasks(loop);
+    pthread_mutex_lock(&loop->inbox_lock);
     loop->closed = true;
+    pthread_mutex_unlock(&loop->inbox_lock);
     while (loop->ready_count) release(ready_take(loop));
     while (loop->timer_count) release(timers_pop(loop));
     for (int fd = 0; fd <= loop->highest; fd++) { unwatch(loop, fd, FOR_READING); unwatch(loop, fd, FOR_WRITING); }
@@ -2891,7 +2905,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Si
     task->coro = retain(coro);
     coro->task = task;
     if (!options.eager_start && unpool_newest(coro)) release(coro);  /* it came here straight from where it was made */
-    task->number = ++task_numbers;
+    task->number = count(&task_numbers, 1);
     if (options.name) task->name = copy_string(options.name);
     task->context = retain(options.context);
     if (!task->context) task->variables = retain(*here.variables);
@@ -6097,8 +6111,11 @@ static char *copy_string(const char *text)
     return copy;
 }
 
+static pthread_key_t thread_key;                        /* its destructor runs where a thread ends */
+
 static void thread_begin(void)
 {
+    pthread_setspecific(thread_key, &here);
     here.stack = here.ground = &here.base;
     here.variables = &here.base_variables;
     pool_init(&here.base);
@@ -6113,8 +6130,9 @@ static void thread_begin(void)
     }
 }
 
-static void thread_end(void)
+static void thread_end(void *unused)
 {
+    (void)unused;
     value_replace(&here.kept, None);
     asyncio_set_event_loop(NULL);
     pool_free(&here.base);
@@ -6126,8 +6144,9 @@ static void thread_end(void)
 __attribute__((constructor)) static void process_begin(void)
 {
     blocks_direct = UNDER_ASAN || RUNNING_ON_VALGRIND;
+    pthread_key_create(&thread_key, thread_end);
     thread_begin();
     trace_start();
 }
 
-__attribute__((destructor)) static void process_end(void) { if (!here.loop) thread_end(); }
+__attribute__((destructor)) static void process_end(void) { if (!here.loop) thread_end(NULL); }

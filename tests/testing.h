@@ -53,10 +53,11 @@ static RegisteredTest *first_test_, **next_test_ = &first_test_;
         Value said_ = None; \
         try { __VA_ARGS__; } except (E, raised_) { said_ = str(raised_); } end_try \
         ck_assert_msg(!is_none(said_), "%s was not raised by: %s", (E)->name, #__VA_ARGS__); \
-        ck_assert_str_eq(as_str(said_), text); \
+        const char *text_ = as_str(said_), *wanted_ = text; \
+        ck_assert_str_eq(text_, wanted_); \
     } while (0)
 
-#define ck_repr(v, text) ck_assert_str_eq(as_str(repr(v)), text)
+#define ck_repr(v, text) do { const char *repr_ = as_str(repr(v)), *wanted_ = text; ck_assert_str_eq(repr_, wanted_); } while (0)
 
 /* Notes: what the test's coroutines did, in order, joined by bars. */
 static char notes_[16384];
