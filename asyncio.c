@@ -678,11 +678,30 @@ bool value_truth(Value v)
 
 static bool is_number(Value v) { return v.tag == VALUE_BOOL || v.tag == VALUE_INT || v.tag == VALUE_FLOAT; }
 
+enum { UNORDERED = 2 };                                 /* a NaN is neither less nor equal */
+
+/* Exactly, as in Python: not every int is a double. */
+static int compare_int_float(int64_t i, double d)
+{
+    if (isnan(d)) return UNORDERED;
+    if (d >= 0x1p63) return -1;
+    if (d < -0x1p63) return 1;
+    int64_t whole = (int64_t)d;
+    if (i != whole) return i < whole ? -1 : 1;
+    double rest = d - (double)whole;
+    return (rest < 0) - (rest > 0);
+}
+
 static int compare_numbers(Value a, Value b)
 {
-    if (a.tag == VALUE_FLOAT || b.tag == VALUE_FLOAT) {
-        double x = as_float(a), y = as_float(b);
-        return x < y ? -1 : x == y ? 0 : x > y ? 1 : 2;  /* 2: a NaN, which is neither less nor equal */
+    if (a.tag == VALUE_FLOAT && b.tag == VALUE_FLOAT) {
+        double x = a.number, y = b.number;
+        return x < y ? -1 : x == y ? 0 : x > y ? 1 : UNORDERED;
+    }
+    if (b.tag == VALUE_FLOAT) return compare_int_float(as_int(a), b.number);
+    if (a.tag == VALUE_FLOAT) {
+        int order = compare_int_float(as_int(b), a.number);
+        return order == UNORDERED ? UNORDERED : -order;
     }
     int64_t x = as_int(a), y = as_int(b);
     return (x > y) - (x < y);
@@ -729,14 +748,14 @@ bool value_less(Value a, Value b)
 static int list_index(int count, int index, const char *what)
 {
     int i = index < 0 ? index + count : index;
-    if (i < 0 || i >= count) throw(IndexError, "%s index out of range", what);
+    if (i < 0 || i >= count) throw(IndexError, "%sindex out of range", what);
     return i;
 }
 
 static Value character_at(const Text *text, int index)
 {
     const char *p = text->data;
-    for (int i = list_index((int)utf8_length(text), index, "string"); i > 0; i--)
+    for (int i = list_index((int)utf8_length(text), index, "string "); i > 0; i--)
         for (p++; ((unsigned char)*p & 0xC0) == 0x80; p++) {}
     const char *end = p + 1;
     while (((unsigned char)*end & 0xC0) == 0x80) end++;
@@ -746,15 +765,15 @@ static Value character_at(const Text *text, int index)
 Value list_get(Value v, int index)
 {
     if (v.tag == VALUE_STR) return character_at((Text *)v.object, index);
-    if (v.tag == VALUE_BYTES) return V((unsigned char)((Text *)v.object)->data[list_index(value_len(v), index, "index")]);
+    if (v.tag == VALUE_BYTES) return V((unsigned char)((Text *)v.object)->data[list_index(value_len(v), index, "")]);
     List *l = as_sequence(v);
-    return l->items[list_index(l->count, index, value_type(v))];
+    return l->items[list_index(l->count, index, v.tag == VALUE_LIST ? "list " : "tuple ")];
 }
 
 void list_set_(Value v, int index, Value item)
 {
     List *l = as_list(v);
-    value_replace(&l->items[list_index(l->count, index, "list assignment")], item);
+    value_replace(&l->items[list_index(l->count, index, "list assignment ")], item);
 }
 
 void list_insert_(Value v, int index, Value item)
@@ -778,7 +797,7 @@ Value list_pop(Value v, int index)
 {
     List *l = as_list(v);
     if (!l->count) throw(IndexError, "pop from empty list");
-    int i = list_index(l->count, index, "pop");
+    int i = list_index(l->count, index, "pop ");
     Value item = l->items[i];
     memmove(l->items + i, l->items + i + 1, (l->count - i - 1) * sizeof *l->items);
     l->count--;
@@ -828,6 +847,18 @@ bool value_for_in_(Value items, Value *index, Value *item)
 
 /* Writing. */
 
+/* Does d, in this many digits, read back as itself? Below a power of two doubles lie closer than above it: there the nearest digits
+ * may not do while the next ones up do. */
+static bool digits_suffice(double d, int precision, char digits[32])
+{
+    snprintf(digits, 32, "%.*e", precision, d);
+    if (strtod(digits, NULL) == d) return true;
+    char *last = strchr(digits, 'e') - 1;
+    for (; last > digits && (*last == '9' || *last == '.'); last--) if (*last == '9') *last = '0';
+    if (*last >= '0' && *last < '9') ++*last;
+    return strtod(digits, NULL) == d;
+}
+
 /* The shortest digits that read back as the same double, laid out as Python does: an exponent below 1e-4 and from 1e16 on. */
 static void write_float(double d, FILE *out)
 {
@@ -835,7 +866,7 @@ static void write_float(double d, FILE *out)
     if (isnan(d)) { fputs("nan", out); return; }
     if (isinf(d)) { fputs(d < 0 ? "-inf" : "inf", out); return; }
     int precision = 0;
-    do snprintf(digits, sizeof digits, "%.*e", precision, d); while (strtod(digits, NULL) != d && ++precision < 17);
+    while (!digits_suffice(d, precision, digits)) precision++;
     int exponent = atoi(strchr(digits, 'e') + 1);
     if (exponent < -4 || exponent >= 16) {
         *strchr(digits, 'e') = 0;
@@ -846,20 +877,29 @@ static void write_float(double d, FILE *out)
     }
 }
 
+/* All but control and format characters, spaces other than ' ', surrogates and private ones. (Python also escapes what its version of
+ * Unicode has not assigned yet.) */
 static bool is_printable(uint32_t c)
 {
-    return c >= 0x20 && c != 0x7F && !(c >= 0x80 && c <= 0xA0) && c != 0xAD && !(c >= 0x200B && c <= 0x200F)
-        && !(c >= 0x2028 && c <= 0x202F) && !(c >= 0xD800 && c <= 0xF8FF) && c != 0xFEFF && c <= 0x10FFFF;
+    static const uint32_t hidden[][2] = {
+        {0x00, 0x1F}, {0x7F, 0xA0}, {0xAD, 0xAD}, {0x600, 0x605}, {0x61C, 0x61C}, {0x6DD, 0x6DD}, {0x70F, 0x70F}, {0x890, 0x891},
+        {0x8E2, 0x8E2}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},
+        {0xD800, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0xFFFE, 0xFFFF}, {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
+        {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xE01F0, 0x10FFFF}};
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) if (c >= hidden[i][0] && c <= hidden[i][1]) return false;
+    return true;
 }
 
 /* Decodes one character; a byte that begins none comes out as the lone surrogate that Python's surrogateescape makes of it. */
 static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
 {
+    static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
     const unsigned char *p = *at;
     int more = *p >= 0xF0 && *p < 0xF5 ? 3 : *p >= 0xE0 ? 2 : *p >= 0xC2 ? 1 : 0;
     uint32_t c = more == 3 ? *p & 7 : more == 2 ? *p & 15 : more == 1 ? *p & 31 : *p;
     bool good = (*p < 0x80 || more > 0) && *p < 0xF5 && p + more < end;
     for (int i = 1; good && i <= more; i++) { good = (p[i] & 0xC0) == 0x80; c = c << 6 | (p[i] & 0x3F); }
+    if (c < smallest[more] || (c >= 0xD800 && c < 0xE000) || c > 0x10FFFF) good = false;   /* written longer than need be, or no character */
     *at = good ? p + more + 1 : p + 1;
     return good ? c : 0xDC00u + *p;
 }
@@ -2961,6 +3001,7 @@ Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Sit
     }
     if (!awaitable || awaitable->class != &coroutine_class)
         throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
+    if (!options.loop) options.loop = asyncio_get_event_loop();
     return &asyncio_create_task_((Coroutine *)awaitable, options, site)->future;
 }
 
@@ -3260,7 +3301,7 @@ static void task_repr(void *object, FILE *out)
 {
     static const char *const states[] = {"pending", "finished", "cancelled"};
     Task *task = object;
-    fprintf(out, "<Task %s name='%s'", task->must_cancel && task->future.state == PENDING ? "cancelling" : states[task->future.state], task_get_name(task));
+    fprintf(out, "<Task %s name='%s'", task->cancel_requests && task->future.state == PENDING ? "cancelling" : states[task->future.state], task_get_name(task));
     coroutine_repr_state(task->coro, out);
     if (task->waiting_on) {
         fputs(" wait_for=", out);
@@ -3778,11 +3819,18 @@ static Value as_completed_step(void *iterator, bool *end)
 typedef struct Waiter { Future *future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
 typedef struct Line { Waiter *first, *last; Loop *loop; } Line;       /* loop: of the first who waited */
 
-static void line_join(Line *line, Waiter *waiter, const char *role, const char *purpose, void *owner)
+/* The task that is about to wait in this line, which belongs to one loop for good. */
+static Task *line_task(Line *line, void *owner)
 {
     Task *task = task_to_suspend();
     if (line->loop && line->loop != task->future.loop) throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
     line->loop = task->future.loop;
+    return task;
+}
+
+static void line_join(Line *line, Waiter *waiter, const char *role, const char *purpose, void *owner)
+{
+    Task *task = line_task(line, owner);
     *waiter = (Waiter){.future = future_inner(task->future.loop, purpose, owner), .task = task, .role = role, .previous = line->last, .in_line = true};
     *(line->last ? &line->last->next : &line->first) = waiter;
     line->last = waiter;
@@ -3873,6 +3921,14 @@ static void lock_take(Lock *lock)
     TRACE_CHANGED(lock, "acquired");
 }
 
+/* Wakes the head of the line and nobody else: if he is awake already, or cancelled and still in line, it is his turn to take
+ * the lock or to wake the next. Two may never be awake at once: both would take it. */
+static void lock_wake_head(Lock *lock)
+{
+    Waiter *head = lock->line.first;
+    if (head && head->future->state == PENDING) future_finish(head->future, True);
+}
+
 /* Returns the exception to raise, or None when the lock is taken. */
 static Value lock_wait(Lock *lock)
 {
@@ -3880,7 +3936,7 @@ static Value lock_wait(Lock *lock)
     bool woken;
     Value interruption = line_wait(&lock->line, "waiter", "lock.acquire()", lock, &woken);
     if (is_none(interruption)) lock_take(lock);
-    else if (!lock->locked) line_wake_first(&lock->line);
+    else if (!lock->locked) lock_wake_head(lock);
     return interruption;
 }
 
@@ -3900,7 +3956,7 @@ void lock_release(Lock *lock)
     lock->locked = false;
     release(lock->holder);
     lock->holder = NULL;
-    line_wake_first(&lock->line);
+    lock_wake_head(lock);
     TRACE_CHANGED(lock, "released");
 }
 
@@ -4012,7 +4068,7 @@ static void condition_sleep(Condition *condition)
 {
     bool woken;
     if (!condition->lock->locked) throw(RuntimeError, "cannot wait on un-acquired lock");
-    task_running();
+    line_task(&condition->line, condition);             /* while the lock is still held: it may raise */
     lock_release(condition->lock);
     Value interruption = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), again;
     while (!is_none(again = lock_wait(condition->lock))) {

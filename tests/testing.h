@@ -44,7 +44,7 @@ static RegisteredTest *first_test_, **next_test_ = &first_test_;
     async_def(name)
 
 #define ck_raises(E, ...) do { \
-        bool raised_ = false; \
+        volatile bool raised_ = false; \
         try { __VA_ARGS__; } except (E) { raised_ = true; } end_try \
         ck_assert_msg(raised_, "%s was not raised by: %s", (E)->name, #__VA_ARGS__); \
     } while (0)
