@@ -1,0 +1,144 @@
+# asyncio in C. `make help` says what there is to do here.
+#
+# A file that lies in the right place is found by itself: a test is tests/NAME.c, a lesson is lessons/NN-name/lesson.c,
+# an example is examples/NAME.c. Everything that is made lies under build/.
+
+CC       ?= cc
+AR       ?= ar
+CFLAGS   ?= -O2 -g -std=gnu11 -Wall -Wextra
+PREFIX   ?= /usr/local
+PKG_CONFIG ?= pkg-config
+
+VERSION  := $(shell sed -n 's/^\#define ASYNCIO_VERSION "\(.*\)"/\1/p' asyncio.h)
+LESSONS  := $(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*/*.c))
+EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
+TESTS    := $(patsubst tests/%.c,build/tests/%,$(wildcard tests/*.c tests/cpython/*.c))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all demo test lesson exercise bench differential sanitize valgrind matrix install uninstall packages clean help \
+        build-all build-tests suite always
+
+# ---- for everybody ----
+
+demo:  ## a lesson in the tracer: in its window, or without a display as pictures in build/demo/ and as text
+	@tools/install-packages build
+	@$(MAKE) $(QUIET) build/tracer $(LESSONS)
+	@tools/show-lesson --demo $(N)
+
+lesson:  ## make lesson N=05: that lesson in the tracer, or without a display as text
+	@tools/install-packages build
+	@$(MAKE) $(QUIET) build/tracer $(call of_lesson,$(N))
+	@tools/show-lesson "$(N)"
+
+exercise:  ## make exercise N=05: builds and runs your exercise.c, and says whether it does what is asked
+	@tools/install-packages build
+	@$(MAKE) $(QUIET) $(call of_lesson,$(N))
+	@tools/check-exercise "$(N)"
+
+all:  ## the library, the tracer, the lessons, the examples (plain `make`)
+	@tools/install-packages --check build
+	@$(MAKE) --no-print-directory build-all
+
+test:  ## installs what is missing, builds, passes all tests
+	@tools/install-packages test
+	@$(MAKE) --no-print-directory suite
+
+install: build/libasyncio.a build/asyncio.pc build/tracer  ## header, library, pkg-config file, tracer, manuals (PREFIX=/usr/local, DESTDIR=)
+	@$(foreach file,$(INSTALLED),install -D -m $(call mode_of,$(file)) $(call source_of,$(file)) $(DESTDIR)$(PREFIX)/$(call place_of,$(file)) &&) true
+	@echo "Installed under $(DESTDIR)$(PREFIX)"
+
+uninstall:  ## takes away what install put there
+	@rm -f $(foreach file,$(INSTALLED),$(DESTDIR)$(PREFIX)/$(call place_of,$(file)))
+	@echo "Removed from $(DESTDIR)$(PREFIX)"
+
+packages:  ## installs the packages that are needed to build and test, if they are missing
+	@tools/install-packages build test
+
+clean:  ## removes build/
+	rm -rf build
+
+help:  ## this text
+	@echo "asyncio in C $(VERSION). What make can do:"
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+# ---- for those who work on it ----
+
+bench:  ## measures it beside CPython and other libraries
+	@tools/install-packages build bench
+	@bench/run
+
+differential:  ## the same random scenarios here and in Python, compared
+	@tools/install-packages test
+	@$(MAKE) $(QUIET) build/asyncio.o
+	@tests/differential/run
+
+sanitize:  ## the whole suite with AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/install-packages test
+	@tools/mirror build/sanitize
+	@$(MAKE) --no-print-directory -C build/sanitize suite \
+	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+
+valgrind:  ## the tests and the lessons under valgrind
+	@tools/install-packages test valgrind
+	@tools/mirror build/valgrind
+	@$(MAKE) --no-print-directory -C build/valgrind suite CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra" \
+	    UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --num-callers=20"
+
+matrix:  ## the whole suite with gcc and clang at -O0, -O2, -O3 and -O2 -flto; a warning is an error
+	@tools/install-packages test clang
+	@tools/matrix
+
+# ---- how things are built ----
+
+# Called by the targets above, with the packages in place. The suite goes on where a file does not compile, and says so.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+QUIET = -s --no-print-directory $(JOBS)
+of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS))
+
+build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES)
+build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) $(TRACER_TEST_BIN)
+
+suite:
+	@$(MAKE) $(QUIET) -k build-tests || true
+	@UNDER="$(UNDER)" tests/run
+
+PROGRAM = $(CC) $(CPPFLAGS) $(CFLAGS) -I. -MMD -MP -MF $@.d -o $@ $< build/asyncio.o $(LDFLAGS)
+
+# _FORTIFY_SOURCE, which some systems switch on by themselves, takes a longjmp from one stack to another for an attack.
+build/asyncio.o: asyncio.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -U_FORTIFY_SOURCE -MMD -MP -c -o $@ $<
+
+build/libasyncio.a: build/asyncio.o
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+build/asyncio.pc: packaging/asyncio.pc.in always
+	@mkdir -p $(@D)
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< > $@
+
+$(LESSONS): build/lessons/%: lessons/%.c build/asyncio.o
+	@mkdir -p $(@D)
+	$(PROGRAM) -lm -lpthread
+
+$(EXAMPLES): build/examples/%: examples/%.c build/asyncio.o
+	@mkdir -p $(@D)
+	$(PROGRAM) -lm -lpthread
+
+$(TESTS): build/tests/%: tests/%.c build/asyncio.o
+	@mkdir -p $(@D)
+	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check` -lm -lpthread
+
+include tracer/tracer.mk
+
+-include build/asyncio.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d)
+
+# ---- what is installed: source=place=mode ----
+
+INSTALLED := asyncio.h=include/asyncio.h=644 build/libasyncio.a=lib/libasyncio.a=644 \
+             build/asyncio.pc=lib/pkgconfig/asyncio.pc=644 build/tracer=bin/tracer=755 \
+             $(foreach page,$(wildcard packaging/*.[137] tracer/*.1),$(page)=share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page))=644)
+source_of = $(word 1,$(subst =, ,$(1)))
+place_of = $(word 2,$(subst =, ,$(1)))
+mode_of = $(word 3,$(subst =, ,$(1)))
