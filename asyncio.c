@@ -45,6 +45,7 @@
 #include "asyncio.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -261,6 +262,9 @@ struct Loop {
     Handle **inbox;                                     /* what other threads have called soon */
     int inbox_count, inbox_capacity;
     int outside;                                        /* how many threads, signals, children may still wake this loop */
+    Executor *executor;                                 /* the default one, made when first needed */
+    Handle *signal_handlers[65];                        /* by number */
+    volatile sig_atomic_t signalled;                    /* a signal came that has a handler, not looked at yet */
     volatile sig_atomic_t interrupted;                  /* Ctrl-C, not looked at yet */
     bool woken;                                         /* something is in the inbox; atomic */
     pthread_t thread;
@@ -276,7 +280,7 @@ struct Loop {
     double slow_callback_duration, step_began;
     double virtual_now;
     long tick;
-    bool running, stopping, closed, debug, virtual, generators_shut;
+    bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
 
 /* What earlier chapters use of later ones. */
@@ -307,6 +311,12 @@ static void release_waiter(Future *future, Value waiter);
 static Stack *generator_run(AsyncGenerator *gen);
 static Context *context_of(Variables *variables);
 static void loop_interrupt(Loop *loop);
+static void loop_take_signals(Loop *loop);
+static void loop_remove_signal_handlers(Loop *loop);
+static bool program_has_threads(void);
+static bool is_main_thread(void);
+static void on_interrupt(int number);
+static Loop *volatile interruptible, *volatile signal_loop;   /* whose loop Ctrl-C is for, and other signals */
 static int trace_task(void);
 static void trace_event(const char *name, char phase, const char *fields, ...);
 static int trace_control_fd(void);
@@ -1256,6 +1266,7 @@ _Noreturn void exception_rethrow_(const Site *site)
 {
     Handler *handling = here.stack->handling;
     if (!handling) exception_throw_(exception_new(RuntimeError, "No active exception to reraise"), site);
+    handling->reraises = true;
     exception_fly(retain(handling->exception.object));
 }
 
@@ -1326,9 +1337,9 @@ void handler_open_(Handler *handler, const Site *site)
     handler->outer_handling = stack->handling;
     handler->frame = stack->frame;
     handler->site = site;
-    handler->exception = handler->rest = handler->raised = None;
+    handler->exception = handler->rest = handler->raised = handler->kept = None;
     handler->phase = PHASE_PROBE;
-    handler->has_finally = false;
+    handler->has_finally = handler->reraises = false;
     stack->handlers = handler;
 }
 
@@ -1369,6 +1380,7 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
     if (handler->phase != PHASE_LANDED) return false;
     Value rest, match = exception_split(handler->exception, class, &rest);
     if (is_none(match)) return false;
+    if (is_none(handler->kept)) handler->kept = value_retain(list(handler->exception));
     handler->rest = value_retain(rest);
     if (is_group(match)) value_retain(match);
     else match = value_retain(exception_group("", list(match)));
@@ -1384,27 +1396,50 @@ static bool handler_next_star(Handler *handler)
     here.stack->handling = handler->outer_handling;
     handler->exception = handler->rest;
     handler->rest = None;
+    handler->reraises = false;
     handler->phase = is_none(handler->exception) ? PHASE_HANDLING : PHASE_LANDED;
     return handler->phase == PHASE_LANDED;
 }
 
-/* An except_star block raised: the other clauses still get their part, then all that was raised goes on together. */
+/* An except_star block raised: the other clauses still get their part, then all that was raised goes on together. What a block
+ * raises again joins what no clause wanted, in `kept`, which began as the whole group alone. */
 static void handler_collect(Handler *handler, Exc *x)
 {
+    bool again = handler->reraises && handler->exception.object == &x->object;
     if (is_none(handler->raised)) handler->raised = value_retain(list());
-    list_append(handler->raised, V(&x->object));
+    list_append(again ? handler->kept : handler->raised, V(&x->object));
     release(x);
     handler_next_star(handler);
+}
+
+static bool holds_exception(Value groups, Value e)
+{
+    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
+    return false;
+}
+
+/* The group, without what is in none of `kept`. */
+static Value group_project(Value group, Value kept)
+{
+    Value members = list();
+    for_in (e, as_exc(group)->exceptions) {
+        Value part = is_group(e) ? group_project(e, kept) : holds_exception(kept, e) ? e : None;
+        if (!is_none(part)) list_append(members, part);
+    }
+    return group_derive(group, members);
 }
 
 static void handler_merge_raised(Handler *handler)
 {
     if (handler->phase == PHASE_LANDED) {
-        list_append(handler->raised, handler->exception);
+        list_append(handler->kept, handler->exception);
         value_release(handler->exception);
     }
-    handler->exception = value_retain(exception_group("", handler->raised));
-    value_release(handler->raised);
+    Value whole = list_pop(handler->kept, 0), raised = handler->raised;
+    Value left = is_group(whole) ? group_project(whole, handler->kept) : len(handler->kept) ? list_get(handler->kept, 0) : None;
+    if (len(raised) && !is_none(left)) list_append(raised, left);
+    handler->exception = value_retain(!len(raised) ? left : is_group(whole) ? exception_group("", raised) : list_get(raised, 0));
+    value_release(raised);
     handler->raised = None;
     handler->phase = PHASE_FAILED;
 }
@@ -1415,6 +1450,7 @@ void handler_finally_(Handler *handler)
     assert(stack->handlers == handler && "a try must be left where it was entered");
     stack->handlers = handler->outer;
     if (!is_none(handler->raised)) handler_merge_raised(handler);
+    if (!is_none(handler->kept)) value_replace(&handler->kept, None);
     bool unhandled = handler->phase == PHASE_LANDED || handler->phase == PHASE_FAILED;
     if (!unhandled) handler->exception = None;
     handler->phase = PHASE_FINALLY;
@@ -1441,6 +1477,7 @@ void handler_close_(Handler *handler)
     } else value_release(handler->exception);           /* as in Python, return in a finally drops what was raised */
     if (handler->phase == PHASE_STAR) value_release(handler->rest);
     value_release(handler->raised);
+    value_release(handler->kept);
     stack->handling = handler->outer_handling;
     handler->phase = PHASE_CLOSED;
 }
@@ -2019,7 +2056,7 @@ static void loop_deadlock(Loop *loop);
 /* Can anything outside this thread still wake the loop? A second thread of the program's own may. */
 static bool loop_expects_outside(Loop *loop)
 {
-    return loop->watch_count || loop->outside || !__libc_single_threaded;
+    return loop->watch_count || loop->outside || program_has_threads();
 }
 
 static void fd_ready(Loop *loop, int fd, int direction)
@@ -2093,6 +2130,7 @@ static void loop_begin_round(Loop *loop)
 {
     TRACE("tick.begin", 'i', "tick:i ready:i timers:i", ++loop->tick, loop->ready_count, loop->timer_count);
     if (loop->interrupted) loop_interrupt(loop);
+    if (loop->signalled) loop_take_signals(loop);
     timers_drop_cancelled(loop);
     loop_wait(loop);
     timers_due(loop);
@@ -2191,6 +2229,7 @@ static void loop_destroy(void *object)
     for (int i = 0; i < 2; i++) { free(loop->interest[i]); free(loop->happened[i]); }
     free(loop->inbox);
     pool_free(&loop->own);
+    release(loop->executor);
     pthread_mutex_destroy(&loop->inbox_lock);
 }
 
@@ -2262,6 +2301,8 @@ void loop_close(Loop *loop)
     if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
     if (loop->closed) return;
     loop_abandon_tasks(loop);
+    loop_remove_signal_handlers(loop);
+    if (loop->executor) executor_shutdown(loop->executor, .wait = false);
     pthread_mutex_lock(&loop->inbox_lock);
     loop->closed = true;
     pthread_mutex_unlock(&loop->inbox_lock);
@@ -3879,10 +3920,16 @@ static bool line_has_uncancelled(Line *line)
     return false;
 }
 
-static void write_waiter_count(Line *line, FILE *out)
+static int line_length(Line *line)
 {
     int n = 0;
     for (Waiter *waiter = line->first; waiter; waiter = waiter->next) n++;
+    return n;
+}
+
+static void write_waiter_count(Line *line, FILE *out)
+{
+    int n = line_length(line);
     if (n) fprintf(out, ", waiters:%d", n);
     fputs("]>", out);
 }
@@ -4340,8 +4387,10 @@ static void queue_repr(void *object, FILE *out)
         value_write(*queue_slot(queue, i), true, out);
     }
     if (queue->count) fputc(']', out);
+    if (queue->getters.first) fprintf(out, " _getters[%d]", line_length(&queue->getters));
+    if (queue->putters.first) fprintf(out, " _putters[%d]", line_length(&queue->putters));
     if (queue->unfinished) fprintf(out, " tasks=%d", queue->unfinished);
-    fputc('>', out);
+    fputs(queue->shut ? " shutdown>" : ">", out);
 }
 
 int queue_qsize(Queue *queue) { return queue->count; }
@@ -5179,6 +5228,553 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
     return result;
 }
 
+/* ---- [threads] Threads ---------------------------------------------------------------------------------------------
+ *
+ * The loop belongs to one thread. Work that blocks goes to another: an Executor runs functions in its threads, one after the other. A
+ * ThreadFuture is a result that a thread may wait for, with a lock and a condition of the system, where a Future is one that a task waits
+ * for. The bridge between the two, either way, is call_soon_threadsafe(): whatever touches a Future does so in its loop.
+ */
+
+typedef enum { THREAD_PENDING, THREAD_RUNNING, THREAD_CANCELLED, THREAD_FINISHED } ThreadState;
+
+struct ThreadFuture {
+    Object object;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    ThreadState state;
+    bool failed;
+    Value result;                                       /* or the exception */
+    ThreadFunction fn;                                  /* work for an executor */
+    Value arg;
+    Variables *variables;                               /* the context that it runs in */
+    ThreadFuture *next;                                 /* in the executor's queue */
+    Loop *loop;                                         /* the other side of the bridge; only that loop's thread touches `future` */
+    Future *future;
+    Coroutine *coro;                                    /* of run_coroutine_threadsafe(), until the loop has made a task of it */
+};
+
+struct Executor {
+    Object object;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    ThreadFuture *first, *last;
+    int max_workers, workers, idle;
+    bool shut;
+    pthread_t *threads;
+};
+
+static void threadfuture_destroy(void *object);
+static void threadfuture_write(void *object, FILE *out);
+static void executor_destroy(void *object);
+static const Class threadfuture_class = {.name = "ThreadFuture", .size = sizeof(ThreadFuture), .destroy = threadfuture_destroy,
+                                         .write = threadfuture_write};
+static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
+
+/* Threads of this file that may be about, working or idle. */
+static long library_threads;
+
+/* Has the program threads of its own? They may call call_soon_threadsafe() at any time. */
+static bool program_has_threads(void)
+{
+    if (__libc_single_threaded) return false;
+    long threads = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    if (!tasks) return true;
+    for (struct dirent *entry; (entry = readdir(tasks)); ) threads += entry->d_name[0] != '.';
+    closedir(tasks);
+    return threads - count(&library_threads, 0) > 1;
+}
+
+static ThreadFuture *threadfuture_new(void)
+{
+    ThreadFuture *tf = object_new(&threadfuture_class, sizeof *tf);
+    pthread_condattr_t monotonic_clock;
+    pthread_condattr_init(&monotonic_clock);
+    pthread_condattr_setclock(&monotonic_clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&tf->lock, NULL);
+    pthread_cond_init(&tf->changed, &monotonic_clock);
+    pthread_condattr_destroy(&monotonic_clock);
+    return tf;
+}
+
+static void threadfuture_destroy(void *object)
+{
+    ThreadFuture *tf = object;
+    value_release(tf->result);
+    value_release(tf->arg);
+    release(tf->variables);
+    release(tf->future);
+    release(tf->coro);
+    release(tf->loop);
+    pthread_cond_destroy(&tf->changed);
+    pthread_mutex_destroy(&tf->lock);
+}
+
+static void threadfuture_write(void *object, FILE *out)
+{
+    static const char *const states[] = {"pending", "running", "cancelled", "finished"};
+    fprintf(out, "<ThreadFuture %s>", states[((ThreadFuture *)object)->state]);
+}
+
+static ThreadState threadfuture_state(ThreadFuture *tf)
+{
+    pthread_mutex_lock(&tf->lock);
+    ThreadState state = tf->state;
+    pthread_mutex_unlock(&tf->lock);
+    return state;
+}
+
+bool threadfuture_done(ThreadFuture *tf) { return threadfuture_state(tf) >= THREAD_CANCELLED; }
+bool threadfuture_cancelled(ThreadFuture *tf) { return threadfuture_state(tf) == THREAD_CANCELLED; }
+
+/* Into a state, unless it is over already. True if so. */
+static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value result, bool failed)
+{
+    pthread_mutex_lock(&tf->lock);
+    bool changes = tf->state < THREAD_CANCELLED && !(state == THREAD_CANCELLED && tf->state == THREAD_RUNNING);
+    if (changes) {
+        tf->state = state;
+        tf->result = value_retain(result);
+        tf->failed = failed;
+        pthread_cond_broadcast(&tf->changed);
+    }
+    pthread_mutex_unlock(&tf->lock);
+    return changes;
+}
+
+/* Waits as long as it may. False: too late. */
+static bool threadfuture_wait(ThreadFuture *tf, double timeout)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    double whole = floor(fmin(timeout, 1e9));
+    until.tv_sec += (time_t)whole;
+    until.tv_nsec += (long)((fmin(timeout, 1e9) - whole) * 1e9);
+    if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
+    int problem = 0;
+    pthread_mutex_lock(&tf->lock);
+    while (tf->state < THREAD_CANCELLED && problem != ETIMEDOUT)
+        problem = isinf(timeout) ? pthread_cond_wait(&tf->changed, &tf->lock) : pthread_cond_timedwait(&tf->changed, &tf->lock, &until);
+    bool done = tf->state >= THREAD_CANCELLED;
+    pthread_mutex_unlock(&tf->lock);
+    return done;
+}
+
+Value threadfuture_exception_(ThreadFuture *tf, double timeout)
+{
+    if (here.loop && here.loop == tf->loop && !threadfuture_done(tf))
+        throw(RuntimeError, "waiting here would block the very loop that is to complete it");
+    if (!threadfuture_wait(tf, timeout)) throw(TimeoutError);
+    if (tf->state == THREAD_CANCELLED) throw(CancelledError);
+    return tf->failed ? value_pooled(value_retain(tf->result)) : None;
+}
+
+Value threadfuture_result_(ThreadFuture *tf, double timeout)
+{
+    Value e = threadfuture_exception_(tf, timeout);
+    if (!is_none(e)) throw(e);
+    return value_pooled(value_retain(tf->result));
+}
+
+/* The executor. */
+
+static int default_workers(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    return processors + 4 < 32 ? (int)processors + 4 : 32;
+}
+
+Executor *asyncio_ThreadPoolExecutor_(int max_workers)
+{
+    if (max_workers < 0) throw(ValueError, "max_workers must be greater than 0");
+    Executor *executor = pooled(object_new(&executor_class, sizeof *executor));
+    executor->max_workers = max_workers ? max_workers : default_workers();
+    executor->threads = allocate_or_raise(NULL, (size_t)executor->max_workers * sizeof *executor->threads);
+    pthread_mutex_init(&executor->lock, NULL);
+    pthread_cond_init(&executor->work, NULL);
+    return executor;
+}
+
+static void executor_destroy(void *object)
+{
+    Executor *executor = object;
+    executor_shutdown_(executor, true);
+    free(executor->threads);
+    pthread_cond_destroy(&executor->work);
+    pthread_mutex_destroy(&executor->lock);
+}
+
+static void threadfuture_deliver(ThreadFuture *tf);
+
+/* Runs the work, in a worker's thread. What it makes is dropped after it. */
+static void threadfuture_work(ThreadFuture *tf)
+{
+    pthread_mutex_lock(&tf->lock);
+    bool cancelled = tf->state != THREAD_PENDING;
+    if (!cancelled) tf->state = THREAD_RUNNING;
+    pthread_mutex_unlock(&tf->lock);
+    if (cancelled) return;
+    int mark = scope_begin_();
+    Variables **outer = here.variables;
+    here.variables = &tf->variables;
+    try {
+        threadfuture_become(tf, THREAD_FINISHED, tf->fn(tf->arg), false);
+    } except (BaseException, e) {
+        threadfuture_become(tf, THREAD_FINISHED, e, true);
+    } end_try
+    here.variables = outer;
+    scope_drop_(mark);
+    threadfuture_deliver(tf);
+}
+
+static void *worker_main(void *arg)
+{
+    Executor *executor = arg;
+    this_stack();
+    pthread_mutex_lock(&executor->lock);
+    for (;;) {
+        executor->idle++;
+        while (!executor->first && !executor->shut) pthread_cond_wait(&executor->work, &executor->lock);
+        executor->idle--;
+        ThreadFuture *tf = executor->first;
+        if (!tf) break;
+        executor->first = tf->next;
+        if (!executor->first) executor->last = NULL;
+        pthread_mutex_unlock(&executor->lock);
+        threadfuture_work(tf);
+        release(tf);
+        pthread_mutex_lock(&executor->lock);
+    }
+    pthread_mutex_unlock(&executor->lock);
+    count(&library_threads, -1);
+    return NULL;
+}
+
+/* Workers leave signals to the main thread. */
+static int start_thread(pthread_t *thread, void *(*main)(void *), void *arg)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    count(&library_threads, 1);
+    int problem = pthread_create(thread, NULL, main, arg);
+    if (problem) count(&library_threads, -1);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return problem;
+}
+
+/* Queues the work; a thread more if all are busy and there may be more. The executor's lock is held. */
+static int executor_enqueue(Executor *executor, ThreadFuture *tf)
+{
+    int queued = 1;
+    for (ThreadFuture *each = executor->first; each; each = each->next) queued++;
+    if (executor->idle < queued && executor->workers < executor->max_workers) {
+        int problem = start_thread(&executor->threads[executor->workers], worker_main, executor);
+        if (problem && !executor->workers) return problem;
+        if (!problem) executor->workers++;
+    }
+    *(executor->last ? &executor->last->next : &executor->first) = retain(tf);
+    executor->last = tf;
+    pthread_cond_signal(&executor->work);
+    return 0;
+}
+
+/* Hands the work to the executor. Returns what is wrong, or NULL. */
+static const char *executor_add(Executor *executor, ThreadFuture *tf)
+{
+    pthread_mutex_lock(&executor->lock);
+    const char *problem = executor->shut ? "cannot schedule new futures after shutdown" : NULL;
+    if (!problem && executor_enqueue(executor, tf) != 0) problem = "can't start new thread";
+    pthread_mutex_unlock(&executor->lock);
+    return problem;
+}
+
+static ThreadFuture *threadfuture_for(ThreadFunction fn, Value arg, Variables *variables)
+{
+    if (!fn) throw(TypeError, "a thread needs a function, got NULL");
+    ThreadFuture *tf = pooled(threadfuture_new());
+    tf->fn = fn;
+    tf->arg = value_retain(arg);
+    tf->variables = retain(variables);
+    return tf;
+}
+
+ThreadFuture *executor_submit_(Executor *executor, ThreadFunction fn, Value arg)
+{
+    ThreadFuture *tf = threadfuture_for(fn, arg, NULL);
+    const char *problem = executor_add(executor, tf);
+    if (problem) throw(RuntimeError, "%s", problem);
+    return tf;
+}
+
+void executor_shutdown_(Executor *executor, bool wait)
+{
+    pthread_mutex_lock(&executor->lock);
+    executor->shut = true;
+    pthread_cond_broadcast(&executor->work);
+    int workers = executor->workers;
+    if (wait) executor->workers = 0;
+    pthread_mutex_unlock(&executor->lock);
+    for (int i = 0; wait && i < workers; i++) pthread_join(executor->threads[i], NULL);
+}
+
+/* From a thread to a task: the loop is told, and completes the Future. */
+
+static void threadfuture_arrived(Value v)
+{
+    ThreadFuture *tf = (ThreadFuture *)v.object;
+    Future *future = tf->future;
+    if (!future) return;
+    tf->loop->outside--;
+    tf->future = NULL;
+    if (future->state == PENDING) {
+        if (tf->state == THREAD_CANCELLED) future_cancel(future);
+        else if (tf->failed) future_fail(future, tf->result);
+        else future_finish(future, tf->result);
+    }
+    release(future);
+}
+
+/* Calls back into the loop, if it is still there. */
+static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn)
+{
+    if (!tf->loop) return;
+    try {
+        loop_call_soon_threadsafe(tf->loop, fn, V(tf));
+    } except (RuntimeError) {
+        /* it has closed: nobody is left to be told */
+    } end_try
+}
+
+static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived); }
+
+static void wrapped_future_done(Future *future, Value arg)
+{
+    ThreadFuture *tf = (ThreadFuture *)arg.object;
+    if (future->state == CANCELLED && threadfuture_become(tf, THREAD_CANCELLED, None, false)) threadfuture_arrived(arg);
+}
+
+/* The bridge must stand before the work may begin. */
+static Future *threadfuture_bridge(ThreadFuture *tf, Loop *loop)
+{
+    Future *future = pooled(future_inner(loop, "a thread", NULL));
+    tf->loop = retain(loop);
+    tf->future = retain(future);
+    loop->outside++;
+    future_on_done(future, wrapped_future_done, tf, "wrapped_future_done");
+    return future;
+}
+
+static Executor *loop_default_executor(Loop *loop)
+{
+    if (loop->executor_shut) throw(RuntimeError, "Executor shutdown has been called");
+    if (!loop->executor) loop->executor = retain(asyncio_ThreadPoolExecutor());
+    return loop->executor;
+}
+
+static Future *run_in_executor(Loop *loop, Executor *executor, ThreadFunction fn, Value arg, Variables *variables)
+{
+    if (loop->closed) throw(RuntimeError, "Event loop is closed");
+    if (!executor) executor = loop_default_executor(loop);
+    ThreadFuture *tf = threadfuture_for(fn, arg, variables);
+    Future *future = threadfuture_bridge(tf, loop);
+    const char *problem = executor_add(executor, tf);
+    if (!problem) return future;
+    future_cancel(future);
+    throw(RuntimeError, "%s", problem);
+}
+
+Future *loop_run_in_executor_(Loop *loop, Executor *executor, ThreadFunction fn, Value arg)
+{
+    return run_in_executor(loop, executor, fn, arg, NULL);
+}
+
+ASYNC(asyncio_to_thread, asyncio_to_thread_, (ThreadFunction) fn, (Value) arg)
+{
+    return await(run_in_executor(asyncio_get_running_loop(), NULL, fn, arg, *here.variables));
+}
+
+void loop_set_default_executor(Loop *loop, Executor *executor)
+{
+    if (!executor) throw(TypeError, "executor must be ThreadPoolExecutor instance");
+    retain(executor);
+    release(loop->executor);
+    loop->executor = executor;
+}
+
+/* Joining threads blocks, so a thread does it. */
+typedef struct Joining { Executor *executor; Loop *loop; Future *done; } Joining;
+
+static void joined(Value done)
+{
+    future_finish_unless_done((Future *)done.object, None);
+}
+
+static void *join_workers(void *arg)
+{
+    Joining *joining = arg;
+    executor_shutdown_(joining->executor, true);
+    try {
+        loop_call_soon_threadsafe(joining->loop, joined, V(joining->done));
+    } except (RuntimeError) {
+        /* the loop did not wait for it */
+    } end_try
+    release(joining->executor);
+    release(joining->done);
+    release(joining->loop);
+    free(joining);
+    count(&library_threads, -1);
+    return NULL;
+}
+
+ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *) loop, (double) timeout)
+{
+    pthread_t thread;
+    loop->executor_shut = true;
+    if (!loop->executor) return None;
+    Joining *joining = allocate_or_raise(NULL, sizeof *joining);
+    Future *done = pooled(future_inner(loop, "the executor's threads", NULL));
+    *joining = (Joining){retain(loop->executor), retain(loop), retain(done)};
+    int problem = start_thread(&thread, join_workers, joining);
+    if (problem) { executor_shutdown_(loop->executor, true); return None; }
+    loop->outside++;
+    try {
+        async_with (asyncio_timeout(timeout)) { await(done); } end_with
+        pthread_join(thread, NULL);
+    } except (TimeoutError) {
+        fprintf(stderr, "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n", timeout);
+        pthread_detach(thread);
+    } finally {
+        loop->outside--;
+    } end_try
+    return None;
+}
+
+/* From a task to a thread: run_coroutine_threadsafe(). */
+
+static void threadsafe_done(Future *task, Value arg)
+{
+    ThreadFuture *tf = (ThreadFuture *)arg.object;
+    if (task->state == CANCELLED) threadfuture_become(tf, THREAD_CANCELLED, None, false);
+    else threadfuture_become(tf, THREAD_FINISHED, task->result, task->failed);
+    task->unretrieved = false;
+    release(tf->future);
+    tf->future = NULL;
+}
+
+static void threadsafe_begin(Value arg)
+{
+    ThreadFuture *tf = (ThreadFuture *)arg.object;
+    try {
+        Task *task = loop_create_task(tf->loop, tf->coro);
+        tf->future = retain(task);
+        future_on_done(tf->future, threadsafe_done, tf, "threadsafe_done");
+        if (threadfuture_cancelled(tf)) task_cancel(task);
+    } except (BaseException, e) {
+        threadfuture_become(tf, THREAD_FINISHED, e, true);
+        rethrow;
+    } end_try
+}
+
+static void threadsafe_cancel(Value arg)
+{
+    Future *future = ((ThreadFuture *)arg.object)->future;
+    if (future) future_cancel(future);
+}
+
+ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop)
+{
+    if (!coro || coro->object.class != &coroutine_class) throw(TypeError, "A coroutine object is required");
+    ThreadFuture *tf = pooled(threadfuture_new());
+    tf->coro = retain(coro);
+    tf->loop = retain(loop);
+    loop_call_soon_threadsafe(loop, threadsafe_begin, V(tf));
+    return tf;
+}
+
+bool threadfuture_cancel(ThreadFuture *tf)
+{
+    if (!threadfuture_become(tf, THREAD_CANCELLED, None, false)) return threadfuture_cancelled(tf);
+    threadfuture_tell_loop(tf, tf->coro ? threadsafe_cancel : threadfuture_arrived);
+    return true;
+}
+
+/* ---- [signals] Signals ---------------------------------------------------------------------------------------------
+ *
+ * A signal interrupts whatever runs, so its handler may do next to nothing: it notes the number and wakes the loop through the self-pipe. The
+ * loop then schedules the program's callback, which runs like any other.
+ */
+
+enum { SIGNALS = 65 };
+static volatile sig_atomic_t signal_came[SIGNALS];
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    Loop *loop = signal_loop;
+    signal_came[number] = 1;
+    if (loop) {
+        loop->signalled = 1;
+        loop_wake(loop);
+    }
+    errno = saved;
+}
+
+static void loop_take_signals(Loop *loop)
+{
+    loop->signalled = 0;
+    for (int number = 1; number < SIGNALS; number++) {
+        Handle *handle = loop->signal_handlers[number];
+        if (!signal_came[number] || !handle) continue;
+        signal_came[number] = 0;
+        if (handle->cancelled) loop_remove_signal_handler(loop, number); else handle_ready(loop, handle, NULL);
+    }
+}
+
+static void check_signal(int number)
+{
+    if (number < 1 || number >= SIGNALS) throw(ValueError, "invalid signal number %d", number);
+}
+
+void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions options)
+{
+    check_signal(number);
+    if (loop->closed) throw(RuntimeError, "Event loop is closed");
+    if (!fn) throw(TypeError, "a callable object was expected by add_signal_handler(), got NULL");
+    if (!is_main_thread()) throw(RuntimeError, "add_signal_handler() only works in the main thread");
+    if (signal_loop && signal_loop != loop) throw(RuntimeError, "another loop has signal handlers already");
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    Handle *handle = handle_new(loop, options.name, options.context);
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    if (sigaction(number, &action, NULL) < 0) {
+        release(handle);
+        throw(RuntimeError, "sig %d cannot be caught", number);
+    }
+    if (loop->signal_handlers[number]) { handle_cancel(loop->signal_handlers[number]); release(loop->signal_handlers[number]); }
+    else loop->outside++;
+    loop->signal_handlers[number] = handle;
+    signal_loop = loop;
+}
+
+bool loop_remove_signal_handler(Loop *loop, int number)
+{
+    check_signal(number);
+    Handle *handle = loop->signal_handlers[number];
+    if (!handle) return false;
+    loop->signal_handlers[number] = NULL;
+    loop->outside--;
+    if (number == SIGINT && interruptible == loop) signal(SIGINT, on_interrupt); else signal(number, SIG_DFL);
+    release(handle);
+    return true;
+}
+
+static void loop_remove_signal_handlers(Loop *loop)
+{
+    for (int number = 1; number < SIGNALS; number++) if (loop->signal_handlers[number]) loop_remove_signal_handler(loop, number);
+    if (signal_loop == loop) signal_loop = NULL;
+}
+
 /* ---- [run] run() and shutdown ---------------------------------------------------------------------------------------
  *
  * A Runner makes a loop, runs coroutines on it, and shuts it down: the other tasks are cancelled and awaited, what they raise
@@ -5190,11 +5786,12 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
 
 typedef enum { RUNNER_CREATED, RUNNER_INITIALIZED, RUNNER_CLOSED } RunnerState;
 
+enum { EXECUTOR_PATIENCE = 300 };                       /* seconds for its threads to end at shutdown */
+
 struct Runner { Object object; RunOptions options; RunnerState state; Loop *loop; Context *context; Task *main; int interrupts; };
 
 static void runner_destroy(void *object);
 static const Class runner_class = {.name = "Runner", .size = sizeof(Runner), .destroy = runner_destroy};
-static Loop *volatile interruptible;                    /* whose loop Ctrl-C is for */
 
 static void on_interrupt(int number)
 {
@@ -5320,6 +5917,7 @@ void runner_close(Runner *runner)
     try {
         loop_cancel_all_tasks(runner->loop);
         loop_run_until_complete(runner->loop, loop_shutdown_asyncgens(runner->loop));
+        loop_run_until_complete(runner->loop, loop_shutdown_default_executor(runner->loop, EXECUTOR_PATIENCE));
     } finally {
         if (!runner->options.loop_factory) asyncio_set_event_loop(NULL);
         loop_close(runner->loop);

@@ -63,6 +63,8 @@ typedef struct Event Event;
 typedef struct Condition Condition;
 typedef struct Semaphore Semaphore;         /* BoundedSemaphore too */
 typedef struct Barrier Barrier;
+typedef struct Executor Executor;
+typedef struct ThreadFuture ThreadFuture;   /* what concurrent.futures.Future is */
 typedef struct Queue Queue;                 /* LifoQueue and PriorityQueue too */
 
 /* A place in a source file. The macros below make one for each await and throw. */
@@ -105,7 +107,8 @@ typedef struct Value {
 #define OBJECT_TYPES_(f) \
     Object *: f, Coroutine *: f, AsyncGenerator *: f, AsyncIterator *: f, ContextManager *: f, Future *: f, Task *: f, \
     Handle *: f, Loop *: f, Runner *: f, Context *: f, ContextVar *: f, Timeout *: f, TaskGroup *: f, AsCompleted *: f, \
-    Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f
+    Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f, \
+    Executor *: f, ThreadFuture *: f
 
 /* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python writes them. */
 #define print(...)        value_print_(VALUES_(__VA_ARGS__))                 /* print(*args) */
@@ -232,9 +235,9 @@ typedef struct Handler {
     struct Handler *outer, *outer_handling;
     Coroutine *frame;
     const Site *site;
-    Value exception, rest, raised;
+    Value exception, rest, raised, kept;
     Phase phase;
-    bool has_finally;
+    bool has_finally, reraises;
 } Handler;
 
 /* ---- Coroutines ------------------------------------------------------------------------------------------------- */
@@ -577,6 +580,41 @@ Context    *asyncio_copy_context(void);                /* contextvars.copy_conte
 Value       context_run(Context *context, Value (*fn)(Value arg), Value arg);   /* ctx.run(fn, arg); RuntimeError if entered already */
 Value       context_get(Context *context, ContextVar *var, Value otherwise);    /* ctx.get(var, default) */
 
+/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+
+/* await asyncio.to_thread(fn, arg): fn(arg) runs in a thread of the default executor, in a copy of this task's context. Returns its value or raises
+ * its exception. Cancelling the await does not stop the thread. Suspends. */
+typedef Value (*ThreadFunction)(Value arg);
+#define asyncio_to_thread(fn, ...) asyncio_to_thread_(fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+typedef struct { char start_; Value arg; } ThreadOptions;
+
+/* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions. loop.run_in_executor(executor, fn, arg): a Future;
+ * executor NULL: the loop's default one. executor_submit() is for threads: a ThreadFuture. RuntimeError after shutdown. */
+#define   asyncio_ThreadPoolExecutor(...) asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
+typedef struct { char start_; int max_workers; } ExecutorOptions;
+#define   loop_run_in_executor(loop, executor, fn, ...) loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+#define   executor_submit(executor, fn, ...) executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+#define   executor_shutdown(executor, ...) executor_shutdown_(executor, OPTIONS_(ExecutorShutdownOptions, (.wait = true), __VA_ARGS__).wait)
+typedef struct { char start_; bool wait; } ExecutorShutdownOptions;
+void      loop_set_default_executor(Loop *loop, Executor *executor);
+#define   loop_shutdown_default_executor(loop, ...) loop_shutdown_default_executor_(loop, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)  /* await; joins the threads */
+
+/* asyncio.run_coroutine_threadsafe(coro, loop), from any thread but the loop's own: runs coro as a task of that loop. The ThreadFuture's result(timeout)
+ * blocks the calling thread: TimeoutError leaves the task running, threadfuture_cancel() cancels it. TypeError for no coroutine. */
+ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
+#define   threadfuture_result(tf, ...)    threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
+#define   threadfuture_exception(tf, ...) threadfuture_exception_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
+bool      threadfuture_cancel(ThreadFuture *tf);
+bool      threadfuture_cancelled(ThreadFuture *tf);
+bool      threadfuture_done(ThreadFuture *tf);
+
+/* ---- Signals ---------------------------------------------------------------------------------------------------- */
+
+/* loop.add_signal_handler(sig, fn): fn(arg) runs in the loop whenever the signal comes; a second one replaces the first. Only in the main thread.
+ * ValueError for no signal, RuntimeError for one that cannot be caught. remove: true if there was one. */
+#define loop_add_signal_handler(loop, number, fn, ...) loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+bool    loop_remove_signal_handler(Loop *loop, int number);
+
 /* ---- Introspection ---------------------------------------------------------------------------------------------- */
 
 /* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task. .limit: frames per coroutine. */
@@ -746,6 +784,15 @@ Handle    *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions optio
 void       loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options);
 void       loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options);
 ContextVar *context_var_(const char *name, Value default_value);
+Coroutine *asyncio_to_thread_(ThreadFunction fn, Value arg);
+Executor  *asyncio_ThreadPoolExecutor_(int max_workers);
+Future    *loop_run_in_executor_(Loop *loop, Executor *executor, ThreadFunction fn, Value arg);
+ThreadFuture *executor_submit_(Executor *executor, ThreadFunction fn, Value arg);
+void       executor_shutdown_(Executor *executor, bool wait);
+Coroutine *loop_shutdown_default_executor_(Loop *loop, double timeout);
+Value      threadfuture_result_(ThreadFuture *tf, double timeout);
+Value      threadfuture_exception_(ThreadFuture *tf, double timeout);
+void       loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions options);
 Value      asyncio_format_call_graph_(GraphOptions options);
 void       asyncio_print_call_graph_(GraphOptions options);
 Value      asyncio_capture_call_graph_(GraphOptions options);
