@@ -41,7 +41,7 @@ all:  ## the library, the tracer, the lessons, the examples (plain `make`)
 	@$(MAKE) --no-print-directory build-all
 
 test:  ## installs what is missing, builds, passes all tests
-	@tools/install-packages test
+	@tools/install-packages build test
 	@$(MAKE) --no-print-directory suite
 
 install: build/libasyncio.a build/asyncio.pc build/tracer  ## header, library, pkg-config file, tracer, manuals (PREFIX=/usr/local, DESTDIR=)
@@ -69,24 +69,24 @@ bench:  ## measures it beside CPython and other libraries
 	@bench/run
 
 differential:  ## the same random scenarios here and in Python, compared
-	@tools/install-packages test
+	@tools/install-packages build test
 	@$(MAKE) $(QUIET) build/asyncio.o
 	@tests/differential/run
 
 sanitize:  ## the whole suite with AddressSanitizer and UndefinedBehaviorSanitizer
-	@tools/install-packages test
+	@tools/install-packages build test
 	@tools/mirror build/sanitize
 	@$(MAKE) --no-print-directory -C build/sanitize suite \
 	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 valgrind:  ## the tests and the lessons under valgrind
-	@tools/install-packages test valgrind
+	@tools/install-packages build test valgrind
 	@tools/mirror build/valgrind
 	@$(MAKE) --no-print-directory -C build/valgrind suite CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra" \
 	    UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --num-callers=20"
 
 matrix:  ## the whole suite with gcc and clang at -O0, -O2, -O3 and -O2 -flto; a warning is an error
-	@tools/install-packages test clang
+	@tools/install-packages build test clang
 	@tools/matrix
 
 # ---- how things are built ----
