@@ -248,7 +248,7 @@ static void draw_doing(View *v, const Axis *a, int y, int h, size_t from, size_t
 }
 
 static void draw_loop_lane(View *v, const Axis *a, SDL_Rect in, int y, int h) {
-    enum { FAR = 2000, BACK_AT_MOST = 200 };
+    enum { FAR = 2000, BACK_AT_MOST = 20000 };
     const Log *log = &v->s->history.log;
     Canvas *c = v->c;
     int size = h * 6 / 10;

@@ -42,7 +42,8 @@ static void draw_cells(View *v, SDL_Rect r, const Object *o) {
 }
 
 /* A column of those who wait in one role, in the order in which they will be served. Returns its rows. */
-static int draw_line_of(View *v, SDL_Rect r, const Object *o, const char *role, int most, int height) {
+static int draw_line_of(View *v, SDL_Rect r, const Object *o, const char *role, const char *verb,
+                        int most, int height) {
     Canvas *c = v->c;
     int row = 0;
     size_t n = count_role(o, role), place = 0;
@@ -56,7 +57,7 @@ static int draw_line_of(View *v, SDL_Rect r, const Object *o, const char *role, 
             text_fmt(c, SMALL, r.x, y, r.w, DIM, "… %zu more", n - place + 1);
             break;
         }
-        int w = text_fmt(c, SMALL, r.x, y + pt(c, 2), r.w, FAINT, "%zu", place) + pt(c, 5);
+        int w = text_fmt(c, SMALL, r.x, y + pt(c, 2), r.w, FAINT, "%s %zu", verb, place) + pt(c, 5);
         chip(c, r.x + w, y, height - pt(c, 4), r.w - w, t ? t->state : ST_WAITING, t ? t->label : "?");
     }
     return row;
@@ -78,35 +79,61 @@ static int waiter_rows(const Object *o, int most) {
     int a = rows_of(count_role(o, "putter"), most), b = rows_of(count_role(o, "getter"), most);
     if (!is_queue(o))
         return rows_of(o->waiters ? o->waiters->n : 0, most);
-    return (a > b ? a : b) + (a || b ? 1 : 0) + (count_role(o, "joiner") ? 1 : 0);
+    return (a > b ? a : b) + (count_role(o, "joiner") ? 1 : 0);
 }
 
-static int card_height(Canvas *c, const Object *o) {
-    Look l = look(c);
-    int rows = waiter_rows(o, l.most) + (o->items ? 1 : 0) + (o->children && o->children->n ? 1 : 0) +
-               (o->holder ? 1 : 0);
-    return pt(c, 41) + rows * l.row + (o->items ? pt(c, 6) : 0) + pt(c, 8);
+static void describe(const View *v, const Object *o, Buf *b) {
+    size_t left = 0, n = o->children ? o->children->n : 0;
+    buf_str(b, o->state);
+    if (o->maxsize > 0)
+        buf_fmt(b, ", room for %.0f", o->maxsize);
+    if (o->unfinished >= 0)
+        buf_fmt(b, ", %.0f unfinished", o->unfinished);
+    if (o->deadline >= 0)
+        buf_fmt(b, " until +%.3f", o->deadline);
+    for (size_t i = 0; i < n; i++) {
+        const Task *t = model_task(&v->s->now, o->children->at[i].number);
+        left += !t || !state_over(t->state);
+    }
+    if (n)
+        buf_fmt(b, ", %zu of %zu unfinished", left, n);
 }
 
-static int queue_rows(View *v, SDL_Rect r, const Object *o, Look l) {
+/* Its name and, beside it or below, what there is to say about it. Returns the height; draws only if asked to. */
+static int header(View *v, SDL_Rect r, const Object *o, bool draw) {
     Canvas *c = v->c;
-    int y = r.y, half = (r.w - pt(c, 10)) / 2;
-    size_t putters = count_role(o, "putter"), getters = count_role(o, "getter"), joiners = count_role(o, "joiner");
-    SDL_Rect left = {r.x, y, half, 0}, right = {r.x + r.w - half, y, half, 0};
-    if (putters || getters) {
-        if (putters)
-            text_fit(c, SMALL, left.x, y, half, FAINT, "putters ↑");
-        if (getters)
-            text_fit(c, SMALL, right.x, y, half, FAINT, "↑ getters");
-        left.y = right.y = y += l.row;
-        int a = draw_line_of(v, left, o, "putter", l.most, l.row), b = draw_line_of(v, right, o, "getter", l.most, l.row);
-        y += (a > b ? a : b) * l.row;
+    bool fresh = o->changed == v->s->now.k;
+    const char *label = *o->label ? o->label : o->type;
+    Buf note = {0};
+    describe(v, o, &note);
+    int w = text_width(c, STRONG, label, -1) + pt(c, 8);
+    bool beside = w + text_width(c, SMALL, buf_text(&note), -1) <= r.w;
+    if (draw) {
+        text_fit(c, STRONG, r.x, r.y, r.w, fresh ? ACCENT : TEXT, label);
+        text_fit(c, SMALL, beside ? r.x + w : r.x, r.y + pt(c, beside ? 2 : 20), beside ? r.w - w : r.w,
+                 fresh ? TEXT : DIM, buf_text(&note));
     }
-    if (joiners) {
-        int w = text_fit(c, SMALL, r.x, y + pt(c, 2), half, FAINT, "join()") + pt(c, 6);
-        draw_line_of(v, (SDL_Rect) {r.x + w, y, r.w - w, 0}, o, "joiner", 1, l.row);
-    }
-    return y;
+    buf_free(&note);
+    return pt(c, beside ? 24 : 42);
+}
+
+static int card_height(View *v, SDL_Rect r, const Object *o) {
+    Canvas *c = v->c;
+    Look l = look(c);
+    int rows = waiter_rows(o, l.most) + (o->items ? 1 : 0) + (o->holder ? 1 : 0);
+    return header(v, r, o, false) + rows * l.row + (o->items ? pt(c, 6) : 0) + pt(c, 9);
+}
+
+static void queue_rows(View *v, SDL_Rect r, const Object *o, Look l) {
+    Canvas *c = v->c;
+    bool both = count_role(o, "putter") && count_role(o, "getter");
+    int w = both ? (r.w - pt(c, 10)) / 2 : r.w * 2 / 3;
+    SDL_Rect left = {r.x, r.y, w, 0}, right = {r.x + r.w - w, r.y, w, 0};
+    int a = draw_line_of(v, left, o, "putter", "put", l.most, l.row);
+    int b = draw_line_of(v, right, o, "getter", "get", l.most, l.row);
+    r.y += (a > b ? a : b) * l.row;
+    if (count_role(o, "joiner"))
+        draw_line_of(v, r, o, "joiner", "join", 1, l.row);
 }
 
 static int other_rows(View *v, SDL_Rect r, const Object *o, Look l) {
@@ -124,36 +151,10 @@ static int other_rows(View *v, SDL_Rect r, const Object *o, Look l) {
     return r.y;
 }
 
-static void header(View *v, SDL_Rect r, const Object *o, bool fresh) {
-    Canvas *c = v->c;
-    Buf note = {0};
-    buf_str(&note, o->state);
-    if (o->maxsize > 0)
-        buf_fmt(&note, ", room for %.0f", o->maxsize);
-    if (o->unfinished >= 0)
-        buf_fmt(&note, ", %.0f unfinished", o->unfinished);
-    if (o->deadline >= 0)
-        buf_fmt(&note, " until +%.3f", o->deadline);
-    text_fit(c, STRONG, r.x, r.y, r.w, fresh ? ACCENT : TEXT, *o->label ? o->label : o->type);
-    text_fit(c, SMALL, r.x, r.y + pt(c, 20), r.w, fresh ? TEXT : DIM, buf_text(&note));
-    buf_free(&note);
-}
-
-static void family(View *v, SDL_Rect r, const Object *o) {
-    size_t left = 0;
-    for (size_t i = 0; i < o->children->n; i++) {
-        const Task *t = model_task(&v->s->now, o->children->at[i].number);
-        left += !t || !state_over(t->state);
-    }
-    text_fmt(v->c, SMALL, r.x, r.y + pt(v->c, 2), r.w, DIM, "%zu of %zu children unfinished", left, o->children->n);
-}
-
 static void card(View *v, SDL_Rect r, const Object *o) {
     Canvas *c = v->c;
     Look l = look(c);
-    bool fresh = o->changed == v->s->now.k;
-    header(v, r, o, fresh);
-    r.y += pt(c, 41);
+    r.y += header(v, r, o, true);
     if (o->items) {
         draw_cells(v, (SDL_Rect) {r.x, r.y, r.w, l.row + pt(c, 2)}, o);
         r.y += l.row + pt(c, 6);
@@ -164,43 +165,63 @@ static void card(View *v, SDL_Rect r, const Object *o) {
         chip(c, r.x + w, r.y, l.row - pt(c, 4), r.w - w, t ? t->state : ST_NONE, ask_label(&v->s->now, o->holder));
         r.y += l.row;
     }
-    if (o->children && o->children->n) {
-        family(v, r, o);
-        r.y += l.row;
-    }
     if (is_queue(o))
         queue_rows(v, r, o, l);
     else
         other_rows(v, r, o, l);
 }
 
-void draw_objects(View *v, SDL_Rect r) {
+/* What holds something comes first; gathers and timeouts, which only watch over tasks, after that. */
+static bool is_keeper(const Object *o) {
+    return !o->children && strcmp(o->type, "Timeout") && strcmp(o->type, "Future") && strcmp(o->type, "shield");
+}
+
+typedef struct Stack {
+    SDL_Rect in;
+    int y, skip;
+    size_t done;
+    bool full;
+} Stack;
+
+static void stack_cards(View *v, Stack *s, bool keepers) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
     const Object *o;
+    int bottom = s->in.y + s->in.h;
+    for (uint64_t k = 0; !s->full && (o = pmap_from(&m->objects, &k)); k++) {
+        if (is_keeper(o) != keepers)
+            continue;
+        if (s->skip > 0) {
+            s->skip--;
+            s->done++;
+            continue;
+        }
+        int h = card_height(v, s->in, o), rest = m->objects.count > s->done + 1 ? pt(c, 18) : 0;
+        if (s->y + h > bottom - rest + pt(c, 9) && s->y > s->in.y) {
+            more_row(v, s->in.x, bottom - pt(c, 18), s->in.w, m->objects.count - s->done, "(wheel)");
+            s->full = true;
+            return;
+        }
+        if (s->y > s->in.y)
+            fill(c, (SDL_Rect) {s->in.x, s->y - pt(c, 5), s->in.w, 1}, EDGE);
+        card(v, (SDL_Rect) {s->in.x, s->y, s->in.w, h}, o);
+        s->y += h;
+        s->done++;
+    }
+}
+
+void draw_objects(View *v, SDL_Rect r) {
+    const Model *m = &v->s->now;
     char note[40] = "";
     if (m->objects.count)
         snprintf(note, sizeof note, "%zu", m->objects.count);
     SDL_Rect in = pane_box(v, P_OBJECTS, r, "Primitives", note);
     pane_scroll(v, P_OBJECTS, (int) m->objects.count, 1);
-    int y = in.y, skip = v->scroll[P_OBJECTS], bottom = in.y + in.h;
-    size_t shown = skip;
     if (!m->objects.count)
-        text_wrap(c, NORMAL, in, 3, FAINT, "No queue, lock, event or group of tasks exists.");
-    clip_push(c, in);
-    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++) {
-        if (skip-- > 0)
-            continue;
-        int h = card_height(c, o), rest = m->objects.count > shown + 1 ? pt(c, 18) : 0;
-        if (y + h > bottom - rest && y > in.y) {
-            more_row(v, in.x, bottom - pt(c, 18), in.w, m->objects.count - shown, "(wheel)");
-            break;
-        }
-        card(v, (SDL_Rect) {in.x, y, in.w, h}, o);
-        y += h;
-        shown++;
-        if (y < bottom - pt(c, 10))
-            fill(c, (SDL_Rect) {in.x, y - pt(c, 5), in.w, 1}, EDGE);
-    }
-    clip_pop(c);
+        text_wrap(v->c, NORMAL, in, 3, FAINT, "No queue, lock, event or group of tasks exists.");
+    Stack s = {.in = in, .y = in.y, .skip = v->scroll[P_OBJECTS]};
+    clip_push(v->c, in);
+    stack_cards(v, &s, true);
+    stack_cards(v, &s, false);
+    clip_pop(v->c);
 }

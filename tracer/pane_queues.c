@@ -87,13 +87,13 @@ void draw_queues(View *v, SDL_Rect r) {
     SDL_Rect upper = {r.x, r.y, r.w, r.h - gap - timers}, lower = {r.x, r.y + r.h - timers, r.w, timers};
     char note[40] = "";
     if (model_ready(m))
-        snprintf(note, sizeof note, "%zu, next one first", model_ready(m));
+        snprintf(note, sizeof note, "%zu", model_ready(m));
     SDL_Rect in = pane_box(v, P_QUEUES, upper, "Ready queue", note);
     pane_scroll(v, P_QUEUES, (int) (model_ready(m) > m->timers.count ? model_ready(m) : m->timers.count), in.h / height);
     clip_push(c, in);
     draw_ready(v, in, in.h / height, height);
     clip_pop(c);
-    snprintf(note, sizeof note, m->timers.count ? "%zu, next one first" : "%.0zu", m->timers.count);
+    snprintf(note, sizeof note, m->timers.count ? "%zu" : "%.0zu", m->timers.count);
     in = pane_box(v, P_QUEUES, lower, "Timer heap", note);
     clip_push(c, in);
     draw_timers(v, in, in.h / height, height);

@@ -113,9 +113,16 @@ static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
 
 /* ---- rows ---- */
 
+/* Room for the count of those that are not shown. */
+static int tail_width(Canvas *c, size_t n) {
+    char count[24];
+    snprintf(count, sizeof count, "+%zu", n);
+    return text_width(c, STRONG, count, -1) + pt(c, 4);
+}
+
 /* How many chips fit, and how wide they are together. */
 static int fit_chips(Canvas *c, const Standing *at, int h, int room, size_t *shown) {
-    int used = 0, gap = pt(c, 5), most = pt(c, at->n > 1 ? 120 : 200), tail = pt(c, 46);
+    int used = 0, gap = pt(c, 5), most = pt(c, at->n > 1 ? 120 : 200), tail = tail_width(c, at->n);
     size_t n = at->n < SHOWN ? at->n : SHOWN;
     for (*shown = 0; *shown < n; ++*shown) {
         int w = chip_width(c, h, most, at->task[*shown]->label) + gap;
@@ -132,7 +139,7 @@ static void draw_chips(View *v, const Standing *at, int x, int y, int h, size_t 
     for (size_t i = 0; i < shown; i++)
         x += chip(c, x, y, h, most, at->task[i]->state, at->task[i]->label) + pt(c, 5);
     if (shown < at->n)
-        text_fmt(c, STRONG, x, y, pt(c, 46), WARN, "+%zu", at->n - shown);
+        text_fmt(c, STRONG, x, y, tail_width(c, at->n), WARN, "+%zu", at->n - shown);
 }
 
 /* A line of source as it will be drawn: the code may need two rows, and chips that do not fit beside it one more. */

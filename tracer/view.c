@@ -88,15 +88,15 @@ static void draw_panes(View *v, SDL_Rect r) {
     int gap = pt(c, 8);
     int left = (r.w - gap) * 44 / 100, right = r.w - gap - left, x = r.x + left + gap;
     int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap, lanes = rest * 50 / 100;
-    int low = rest - lanes, y = r.y + tick + gap, third = (right - 2 * gap) / 3;
+    int low = rest - lanes, y = r.y + tick + gap, first = right * 28 / 100, second = right * 37 / 100;
     draw_source(v, (SDL_Rect) {r.x, r.y, left, r.h - output - gap});
     draw_output(v, (SDL_Rect) {r.x, r.y + r.h - output, left, output});
     draw_tick(v, (SDL_Rect) {x, r.y, right, tick});
     draw_lanes(v, (SDL_Rect) {x, y, right, lanes});
     y += lanes + gap;
-    draw_queues(v, (SDL_Rect) {x, y, third, low});
-    draw_objects(v, (SDL_Rect) {x + third + gap, y, third, low});
-    draw_graph(v, (SDL_Rect) {x + 2 * (third + gap), y, right - 2 * (third + gap), low});
+    draw_queues(v, (SDL_Rect) {x, y, first, low});
+    draw_objects(v, (SDL_Rect) {x + first + gap, y, second, low});
+    draw_graph(v, (SDL_Rect) {x + first + second + 2 * gap, y, right - first - second - 2 * gap, low});
 }
 
 void view_draw(View *v) {
