@@ -364,20 +364,23 @@ static _Noreturn void out_of_memory(size_t size);
 
 static bool allocation_fails(void) { return fail_allocation_at > 0 && --fail_allocation_at == 0; }
 
-static void *allocate(size_t size)
+static void *block_new(size_t units)
 {
-    size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
-    if (units < BLOCK_SIZES && here.blocks[units] && !fail_allocation_at) {
-        Block *block = here.blocks[units];
-        here.blocks[units] = block->next;
-        return memset(block, 0, size);
-    }
-    void *memory = allocation_fails() ? NULL : calloc(units, BLOCK_UNIT);
-    if (!memory) out_of_memory(size);
+    void *memory = allocation_fails() ? NULL : malloc(units * BLOCK_UNIT);
+    if (!memory) out_of_memory(units * BLOCK_UNIT);
     return memory;
 }
 
-static void deallocate(void *memory, size_t size)
+/* Only the first `cleared` bytes are zero: a coroutine's arguments follow its fields, and are written at once. */
+static inline void *allocate(size_t size, size_t cleared)
+{
+    size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
+    Block *block = units < BLOCK_SIZES && !fail_allocation_at ? here.blocks[units] : NULL;
+    if (block) here.blocks[units] = block->next; else block = block_new(units);
+    return memset(block, 0, cleared);
+}
+
+static inline void deallocate(void *memory, size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
     if (units >= BLOCK_SIZES || blocks_direct) { free(memory); return; }
@@ -392,16 +395,18 @@ static void blocks_free(void)
         for (Block *block; (block = here.blocks[units]); free(block)) here.blocks[units] = block->next;
 }
 
-static void *object_new(const Class *class, size_t size)
+static inline void *object_begin(const Class *class, size_t size, size_t cleared)
 {
-    Object *object = allocate(size);
+    Object *object = allocate(size, cleared);
     object->class = class;
     object->references = 1;
     count(&live_objects, 1);
     return object;
 }
 
-static void *retain(const void *pointer)
+static void *object_new(const Class *class, size_t size) { return object_begin(class, size, size); }
+
+static inline void *retain(const void *pointer)
 {
     Object *object = (Object *)pointer;
     if (object) {
@@ -411,7 +416,7 @@ static void *retain(const void *pointer)
     return object;
 }
 
-static bool last_reference(Object *object)
+static inline bool last_reference(Object *object)
 {
     if (__libc_single_threaded) return --object->references == 0;
     return __atomic_sub_fetch(&object->references, 1, __ATOMIC_ACQ_REL) == 0;
@@ -420,10 +425,8 @@ static bool last_reference(Object *object)
 static size_t object_size(const Object *object);
 static void trace_drop(Object *object);
 
-static void release(const void *pointer)
+static void object_drop(Object *object)
 {
-    Object *object = (Object *)pointer;
-    if (!object || !last_reference(object)) return;
     object->references = 1;                             /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
@@ -432,9 +435,14 @@ static void release(const void *pointer)
     deallocate(object, object_size(object));
 }
 
-static bool is_counted(Value v) { return v.tag >= VALUE_STR && v.tag <= VALUE_OBJECT; }
-static Value value_retain(Value v) { if (is_counted(v)) retain(v.object); return v; }
-static void value_release(Value v) { if (is_counted(v)) release(v.object); }
+static inline void release(const void *pointer)
+{
+    if (pointer && last_reference((Object *)pointer)) object_drop((Object *)pointer);
+}
+
+static inline bool is_counted(Value v) { return v.tag >= VALUE_STR && v.tag <= VALUE_OBJECT; }
+static inline Value value_retain(Value v) { if (is_counted(v)) retain(v.object); return v; }
+static inline void value_release(Value v) { if (is_counted(v)) release(v.object); }
 
 /* Puts v in the place of what was there. */
 static void value_replace(Value *place, Value v)
@@ -445,7 +453,7 @@ static void value_replace(Value *place, Value v)
 }
 
 /* The pool takes over the caller's hold on an object and gives the object back, for a return statement. */
-static void *pooled(void *pointer)
+static inline void *pooled(void *pointer)
 {
     Stack *stack = this_stack();
     if (stack->pool_size == stack->pool_capacity) pool_grow(stack);
@@ -453,15 +461,15 @@ static void *pooled(void *pointer)
     return pointer;
 }
 
-static Value value_pooled(Value v) { if (is_counted(v)) pooled(v.object); return v; }
+static inline Value value_pooled(Value v) { if (is_counted(v)) pooled(v.object); return v; }
 
-static void pool_drop(Stack *stack, int mark)
+static inline void pool_drop(Stack *stack, int mark)
 {
     while (stack->pool_size > mark) release(stack->pool[--stack->pool_size]);
 }
 
 /* Takes the newest object out of the pool, if it is this one: what was made only to be handed on at once leaves no trace. */
-static bool unpool_newest(void *pointer)
+static inline bool unpool_newest(void *pointer)
 {
     Stack *stack = here.stack;
     if (!stack->pool_size || stack->pool[stack->pool_size - 1] != pointer) return false;
@@ -1759,14 +1767,14 @@ static void ready_grow(Loop *loop)
 }
 
 /* The queue holds the entry from here on. */
-static void ready_append(Loop *loop, void *entry)
+static inline void ready_append(Loop *loop, void *entry)
 {
     if (loop->ready_count == loop->ready_capacity) ready_grow(loop);
     loop->ready[(loop->ready_first + loop->ready_count++) & (loop->ready_capacity - 1)] = retain(entry);
 }
 
 /* The caller holds the entry from here on. */
-static Object *ready_take(Loop *loop)
+static inline Object *ready_take(Loop *loop)
 {
     Object *entry = loop->ready[loop->ready_first];
     loop->ready_first = (loop->ready_first + 1) & (loop->ready_capacity - 1);
@@ -2683,7 +2691,7 @@ void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions opti
     if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
     Variables *variables = options.context ? NULL : *here.variables;
     if (future->state != PENDING) { call_soon_done(future, fn, options.arg, options.name, options.context, variables); return; }
-    DoneEntry *entry = allocate(sizeof *entry);
+    DoneEntry *entry = allocate(sizeof *entry, 0);
     *entry = (DoneEntry){fn, value_retain(options.arg), options.name, retain(options.context), retain(variables)};
     future_append(future, (Waiting){.entry = entry});
 }
@@ -2863,7 +2871,7 @@ static const Class coroutine_class = {.name = "coroutine", .destroy = coroutine_
 
 Coroutine *coroutine_new_(const Code *code, const void *arguments)
 {
-    Coroutine *coro = object_new(&coroutine_class, sizeof *coro + code->size);
+    Coroutine *coro = object_begin(&coroutine_class, sizeof *coro + code->size, sizeof *coro);
     coro->code = code;
     memcpy(coro->arguments, arguments, code->size);
     code->hold(coro->arguments, true);
@@ -3545,8 +3553,11 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
         Future *future = asyncio_ensure_future_(awaitable, (TaskOptions){0}, STATIC_SITE_);
         if (future_done(future)) return future_result(future);
         cancel_and_wait(future);
-        if (future_cancelled(future)) throw_from(future_cancelled_error(future), TimeoutError);
-        return future_result(future);
+        try {
+            return future_result(future);
+        } except (CancelledError, e) {
+            throw_from(e, TimeoutError);
+        } end_try
     }
     async_with (asyncio_timeout(timeout)) {
         return await(awaitable);
@@ -5039,7 +5050,6 @@ void with_enter_(With *with, Value manager, const Site *site)
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
         throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
     mark_site(site);
-    task_running();
     if (trace_on) trace_line(site, manager.object);
     pooled(retain(manager.object));
     with->manager = manager;
