@@ -26,11 +26,16 @@ __attribute__((unused)) static Loop *new_test_loop(void)
         scope { Loop *loop_ = new_test_loop(); name##_on_(loop_); loop_close(loop_); reports_end(loop_); } \
         notes_forget_(); \
         ck_assert_msg(asyncio_live_objects() == before_, "%ld objects left over", (long)(asyncio_live_objects() - before_)); } \
-    static void name##_on_(Loop *loop)
+    static void name##_on_(__attribute__((unused)) Loop *loop)
 
 /* test_utils.run_briefly(loop): what is ready runs, and what that makes ready. */
 async_def(once_) { return None; }
-__attribute__((unused)) static void run_briefly(Loop *loop) { loop_run_until_complete(loop, once_()); }
+
+__attribute__((unused)) static void run_briefly(Loop *loop)
+{
+    Coroutine *once = once_();
+    try { loop_run_until_complete(loop, once); } finally { coroutine_close(once); } end_try
+}
 
 /* assertAlmostEqual(seconds, loop.time()): since `began`. */
 #define ck_elapsed(loop, began, seconds) ck_assert_double_eq_tol(loop_time(loop) - (began), seconds, 1e-6)
