@@ -1225,11 +1225,13 @@ static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
     x->last_frame = of;
 }
 
-/* Would `x` come up again in its own context? */
-static bool in_context_of(const Exc *x, Value v)
+/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it: no cycles. */
+static void exception_set_context(Exc *x, Value handled)
 {
-    for (; is_exception(v); v = ((Exc *)v.object)->context) if ((Exc *)v.object == x) return true;
-    return false;
+    if (!is_exception(handled) || (Exc *)handled.object == x) return;
+    for (Exc *each = as_exc(handled); is_exception(each->context); each = as_exc(each->context))
+        if (as_exc(each->context) == x) { value_replace(&each->context, None); break; }
+    value_replace(&x->context, handled);
 }
 
 static _Noreturn void uncaught(Exc *x);
@@ -1262,11 +1264,10 @@ _Noreturn void exception_throw_(Value e, const Site *site)
 {
     Exc *x = as_exc(e);
     Stack *stack = this_stack();
-    Value handled = stack->handling ? stack->handling->exception : None;
-    if (is_none(x->context) && !in_context_of(x, handled)) x->context = value_retain(handled);
+    retain(x);
+    exception_set_context(x, stack->handling ? stack->handling->exception : None);
     traceback_add(x, stack->frame, site);
     if (stack->frame && !is_own_file(site->file)) stack->frame->site = site;
-    retain(x);
     exception_fly(x);
 }
 
@@ -1559,7 +1560,7 @@ static void exception_write(Exc *x, const char *prefix, FILE *out)
         fprintf(out, "%s\n%sDuring handling of the above exception, another exception occurred:\n%s\n", prefix, prefix, prefix);
     }
     if (top) prefix = "  | ";
-    if (x->depth || group) {
+    if (x->depth) {
         if (top) fputs("  + Exception Group Traceback (most recent call last):\n", out);
         else fprintf(out, "%s%sTraceback (most recent call last):\n", prefix, group ? "Exception Group " : "");
     }
@@ -2269,7 +2270,7 @@ void loop_run_forever(Loop *loop)
 static void run_until_complete_done(Future *future, Value arg)
 {
     (void)arg;
-    if (!future_cancelled(future) && future_failed(future) && leaves_loop(future->result)) return;   /* run_forever ends by it */
+    if (!future_cancelled(future) && leaves_loop(future_exception(future))) return;   /* run_forever ends by it */
     loop_stop(future_get_loop(future));
 }
 
@@ -2492,6 +2493,18 @@ __attribute__((no_sanitize_address)) static _Noreturn void stack_enter_first(Sta
     abort();
 }
 
+/* On x86-64 these are the compiler's own setjmp and longjmp, on other machines the library's. The difference is not so much that they write
+ * three words instead of eight encrypted ones, but that they are no calls. A processor predicts each return from the calls that it
+ * remembers; a call of longjmp() never returns, so from then on every return is predicted wrongly: five of them after each switch, 7 ns
+ * each, and a switch takes 70 ns instead of 32. */
+#ifdef __x86_64__
+#define REGISTERS_SAVE(registers) __builtin_setjmp((void **)(registers))
+#define REGISTERS_LOAD(registers) __builtin_longjmp((void **)(registers), 1)
+#else
+#define REGISTERS_SAVE(registers) _setjmp(registers)
+#define REGISTERS_LOAD(registers) _longjmp(registers, 1)
+#endif
+
 /* Leaves `from`, goes on with `to`; returns when somebody switches back to `from`. Kept by itself: a compiler that sees a setjmp and a
  * loop around it in one function may move the loop's counter across it. */
 __attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
@@ -2501,9 +2514,9 @@ __attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
     from->size = ground->size;
     here.stack = here.ground = to;
     __sanitizer_start_switch_fiber(&from->sanitizer, to->low, to->size);
-    if (!_setjmp(from->registers)) {
+    if (!REGISTERS_SAVE(from->registers)) {
         if (!to->entered) { to->entered = true; stack_enter_first(to); }
-        _longjmp(to->registers, 1);
+        REGISTERS_LOAD(to->registers);
     }
     here.ground = ground;
     __sanitizer_finish_switch_fiber(from->sanitizer, NULL, NULL);
@@ -2756,21 +2769,21 @@ static void future_fail(Future *future, Value e)
     future_schedule_callbacks(future);
 }
 
-static void check_pending(Future *future)
+static void check_pending(Future *future, const char *operation)
 {
-    if (future->object.class == &task_class) throw(RuntimeError, "Task does not support set_result and set_exception operations");
+    if (future->object.class == &task_class) throw(RuntimeError, "Task does not support %s operation", operation);
     if (future->state != PENDING) throw(InvalidStateError, "invalid state");
 }
 
 void future_set_result_(Future *future, Value v)
 {
-    check_pending(future);
+    check_pending(future, "set_result");
     future_finish(future, v);
 }
 
 void future_set_exception_(Future *future, Value e)
 {
-    check_pending(future);
+    check_pending(future, "set_exception");
     if (!is_exception(e)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(e));
     if (value_is_exception(e, StopIteration)) {
         Value wrapped = exception_with_cause_(exception_new(RuntimeError, "StopIteration interacts badly with generators and cannot be raised into a Future"), e);
@@ -3820,6 +3833,8 @@ static void as_completed_over(Value arg)
     AsCompleted *it = (AsCompleted *)arg.object;
     for_in (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
     for (; it->unfinished; it->unfinished--) queue_put_nowait(it->done, None);
+    release(it->timer);                                 /* which holds `it` in turn */
+    it->timer = NULL;
 }
 
 AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site *site)
