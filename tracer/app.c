@@ -7,6 +7,8 @@
 
 #include "picture.h"
 
+enum { IDLE = 10 };                               /* milliseconds between looks, when there is nothing to do */
+
 static bool resize(App *app) {
     SDL_Surface *surface = SDL_GetWindowSurface(app->window);
     app->dirty = true;
@@ -66,6 +68,8 @@ static void handle(App *app, const SDL_Event *e) {
     }
 }
 
+/* Asks for events rather than waiting for them: SDL_WaitEvent() wakes itself through a second connection to the X
+ * server, and a wake-up that arrives after the window has been closed ends the program with an X error. */
 int app_run(App *app, int w, int h) {
     app->window = SDL_CreateWindow("tracer", SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, w, h, SDL_WINDOW_RESIZABLE);
     if (!app->window || !resize(app)) {
@@ -81,11 +85,11 @@ int app_run(App *app, int w, int h) {
             app->dirty = true;
         if (app->dirty)
             draw(app);
-        if (!SDL_WaitEventTimeout(&e, wait))
-            continue;
-        do
+        bool idle = true;
+        for (; SDL_PollEvent(&e); idle = false)
             handle(app, &e);
-        while (SDL_PollEvent(&e));
+        if (idle)
+            SDL_Delay(wait < IDLE ? wait : IDLE);
     }
     return 0;
 }
