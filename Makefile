@@ -14,6 +14,8 @@ LESSONS  := $(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*/*.c
 EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,build/tests/%,$(wildcard tests/*.c tests/cpython/*.c))
 
+include tracer/tracer.mk
+
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all demo test lesson exercise bench differential sanitize valgrind matrix install uninstall packages clean help \
@@ -76,8 +78,8 @@ differential:  ## the same random scenarios here and in Python, compared
 sanitize:  ## the whole suite with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install-packages build test
 	@tools/mirror build/sanitize
-	@$(MAKE) --no-print-directory -C build/sanitize suite \
-	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 $(MAKE) --no-print-directory -C build/sanitize suite \
+	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -Wno-clobbered -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 valgrind:  ## the tests and the lessons under valgrind
 	@tools/install-packages build test valgrind
@@ -129,8 +131,6 @@ $(EXAMPLES): build/examples/%: examples/%.c build/asyncio.o
 $(TESTS): build/tests/%: tests/%.c build/asyncio.o
 	@mkdir -p $(@D)
 	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check` -lm -lpthread
-
-include tracer/tracer.mk
 
 -include build/asyncio.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d)
 
