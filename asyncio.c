@@ -1392,7 +1392,7 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
     if (is_none(handler->kept)) handler->kept = value_retain(list(handler->exception));
     handler->rest = value_retain(rest);
     if (is_group(match)) value_retain(match);
-    else match = value_retain(exception_group("", list(match)));
+    else match = value_retain(exception_group("", tuple(match)));
     value_release(handler->exception);
     handler->exception = value_pooled(match);
     handler_catch(handler, PHASE_STAR);
@@ -3195,13 +3195,22 @@ static void task_yield(Task *task)
     if (!is_none(interruption)) throw(interruption);
 }
 
+/* What a task may not wait for: it is told a round of the loop later, as in CPython, and a cancellation goes first. */
+static void future_refuse(Future *future, Task *task)
+{
+    Value e = future == &task->future
+        ? exception_new(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)))
+        : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", as_str(repr(task)), as_str(repr(future)));
+    task_yield(task);
+    throw(e);
+}
+
 /* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so whoever waits
- * inside this file can tidy up first, without a try. Misuse is raised at once. */
+ * inside this file can tidy up first, without a try. Misuse is raised. */
 static Value future_wait(Future *future)
 {
     Task *task = task_to_suspend();
-    if (future == &task->future) throw(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)));
-    if (future->loop != task->future.loop) throw(RuntimeError, "Task %s got Future %s attached to a different loop", as_str(repr(task)), as_str(repr(future)));
+    if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
     if (future->state == PENDING) {
         future_append(future, (Waiting){.task = retain(task)});
         task->waiting_on = retain(future);
