@@ -371,14 +371,17 @@ static void *block_new(size_t units)
     return memory;
 }
 
-/* Only the first `cleared` bytes are zero: a coroutine's arguments follow its fields, and are written at once. */
-static inline void *allocate(size_t size, size_t cleared)
+static inline void *block_take(size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
     Block *block = units < BLOCK_SIZES && !fail_allocation_at ? here.blocks[units] : NULL;
-    if (block) here.blocks[units] = block->next; else block = block_new(units);
-    return memset(block, 0, cleared);
+    if (!block) return block_new(units);
+    here.blocks[units] = block->next;
+    return block;
 }
+
+/* Kept by itself: where gcc knows the size, it clears by an instruction that takes ten times as long as memset(). */
+__attribute__((noinline)) static void *allocate(size_t size) { return memset(block_take(size), 0, size); }
 
 static inline void deallocate(void *memory, size_t size)
 {
@@ -395,16 +398,18 @@ static void blocks_free(void)
         for (Block *block; (block = here.blocks[units]); free(block)) here.blocks[units] = block->next;
 }
 
-static inline void *object_begin(const Class *class, size_t size, size_t cleared)
+static inline Object object_begin(const Class *class)
 {
-    Object *object = allocate(size, cleared);
-    object->class = class;
-    object->references = 1;
     count(&live_objects, 1);
-    return object;
+    return (Object){.class = class, .references = 1};
 }
 
-static void *object_new(const Class *class, size_t size) { return object_begin(class, size, size); }
+static inline void *object_new(const Class *class, size_t size)
+{
+    Object *object = allocate(size);
+    *object = object_begin(class);
+    return object;
+}
 
 static inline void *retain(const void *pointer)
 {
@@ -2704,7 +2709,7 @@ void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions opti
     if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
     Variables *variables = options.context ? NULL : *here.variables;
     if (future->state != PENDING) { call_soon_done(future, fn, options.arg, options.name, options.context, variables); return; }
-    DoneEntry *entry = allocate(sizeof *entry, 0);
+    DoneEntry *entry = block_take(sizeof *entry);
     *entry = (DoneEntry){fn, value_retain(options.arg), options.name, retain(options.context), retain(variables)};
     future_append(future, (Waiting){.entry = entry});
 }
@@ -2884,8 +2889,8 @@ static const Class coroutine_class = {.name = "coroutine", .destroy = coroutine_
 
 Coroutine *coroutine_new_(const Code *code, const void *arguments)
 {
-    Coroutine *coro = object_begin(&coroutine_class, sizeof *coro + code->size, sizeof *coro);
-    coro->code = code;
+    Coroutine *coro = block_take(sizeof *coro + code->size);
+    *coro = (Coroutine){.object = object_begin(&coroutine_class), .code = code};
     memcpy(coro->arguments, arguments, code->size);
     code->hold(coro->arguments, true);
     return pooled(coro);
