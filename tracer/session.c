@@ -49,8 +49,19 @@ static void ask(Session *s) {
         program_leave(s->program, 1);
 }
 
+/* A key pressed twice must count twice: what was asked for before comes first, if it comes soon. */
+static void settle(Session *s) {
+    double end = now_seconds() + 0.06;
+    bool followed = at_tail(s);
+    while (session_alive(s) && s->program->asked == 1 && now_seconds() < end)
+        program_poll(s->program, 5);
+    if (followed)
+        session_go(s, session_count(s));
+}
+
 void session_step(Session *s, int direction) {
     stop(s);
+    settle(s);
     if (direction < 0)
         session_go(s, s->now.k ? s->now.k - 1 : 0);
     else if (!at_tail(s))
