@@ -1990,6 +1990,7 @@ static void watch(Loop *loop, int fd, int direction, Callback fn, CallOptions op
 {
     loop_check_usable(loop);
     if (fd < 0) throw(ValueError, "Invalid file descriptor: %d", fd);
+    if (!fn) throw(TypeError, "a callable object was expected by add_%s(), got NULL", direction == FOR_READING ? "reader" : "writer");
     if (fcntl(fd, F_GETFD) < 0) throw_errno("descriptor %d", fd);
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
     unwatch(loop, fd, direction);
@@ -2020,6 +2021,7 @@ static void loop_wake(Loop *loop)
 
 Handle *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options)
 {
+    if (!fn) throw(TypeError, "a callable object was expected by call_soon_threadsafe(), got NULL");
     if (here.loop == loop) return loop_call_soon_(loop, fn, options);
     Handle *handle = pooled(handle_new(loop, options.name, options.context));
     handle->callback = fn;

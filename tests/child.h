@@ -39,6 +39,9 @@ __attribute__((unused)) static Child child_with(void (*body)(void *), void *argu
         dup2(fileno(out), 1);
         dup2(fileno(err), 2);
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        signal(SIGINT, SIG_DFL);                        /* Check has handlers for these */
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGALRM, SIG_DFL);
         alarm(60);
         body(argument);
         exit(0);
