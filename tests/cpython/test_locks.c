@@ -2,6 +2,7 @@
  *
  * What the originals see in lock._waiters and sem._value is seen here through repr(), which tells both. The nested functions
  * of the originals, with their nonlocal variables, are coroutines beside the test, with those variables as file-level ones.
+ * Of repr() the part in brackets is compared; "object at 0x..." is Python's own.
  */
 #include "../testing.h"
 
@@ -15,6 +16,24 @@ static int waiters(Value primitive)
 }
 
 /* ---- LockTests -------------------------------------------------------------------------------------------------- */
+
+ASYNC_TEST(LockTests__test_repr)
+{
+    Lock *lock = asyncio_Lock();
+    ck_repr(lock, "<Lock [unlocked]>");
+    await(lock_acquire(lock));
+    ck_repr(lock, "<Lock [locked]>");
+    return None;
+}
+
+/* In C await(lock) does not even compile; a Value that holds a lock is found out when it runs. */
+ASYNC_TEST(LockTests__test_lock)
+{
+    Lock *lock = asyncio_Lock();
+    ck_raises_text(TypeError, "object Lock can't be used in 'await' expression", await(V(lock)));
+    ck_assert(!lock_locked(lock));
+    return None;
+}
 
 async_def(lock_and_note, (Lock *) lock, (int) n)
 {
@@ -183,6 +202,20 @@ ASYNC_TEST(LockTests__test_context_manager)
 
 /* ---- EventTests ------------------------------------------------------------------------------------------------- */
 
+ASYNC_TEST(EventTests__test_repr)
+{
+    Event *event = asyncio_Event();
+    ck_repr(event, "<Event [unset]>");
+    Task *waiter = asyncio_create_task(event_wait(event));
+    await(asyncio_sleep(0));
+    ck_repr(event, "<Event [unset, waiters:1]>");
+    event_set(event);
+    ck_repr(event, "<Event [set, waiters:1]>");
+    await(waiter);
+    ck_repr(event, "<Event [set]>");
+    return None;
+}
+
 async_def(wait_and_note, (Event *) event, (int) n)
 {
     if (as_bool(await(event_wait(event)))) note(n);
@@ -256,6 +289,28 @@ ASYNC_TEST(EventTests__test_clear_with_waiters)
 }
 
 /* ---- ConditionTests --------------------------------------------------------------------------------------------- */
+
+ASYNC_TEST(ConditionTests__test_repr)
+{
+    Condition *cond = asyncio_Condition();
+    ck_repr(cond, "<Condition [unlocked]>");
+    await(condition_acquire(cond));
+    ck_repr(cond, "<Condition [locked]>");
+    Task *t1 = asyncio_create_task(condition_wait(cond));
+    await(asyncio_sleep(0));
+    ck_repr(cond, "<Condition [unlocked, waiters:1]>");
+    await(condition_acquire(cond));
+    Task *t2 = asyncio_create_task(condition_wait(cond));
+    await(asyncio_sleep(0));
+    ck_repr(cond, "<Condition [unlocked, waiters:2]>");
+    await(condition_acquire(cond));
+    condition_notify_all(cond);
+    condition_release(cond);
+    await(t1);
+    condition_release(cond);
+    await(t2);
+    return None;
+}
 
 async_def(condition_note, (Condition *) cond, (int) n, (bool) release)
 {
@@ -686,6 +741,30 @@ TEST(SemaphoreTests__test_initial_value_zero)
     ck_assert(semaphore_locked(asyncio_Semaphore(0)));
 }
 
+ASYNC_TEST(SemaphoreTests__test_repr)
+{
+    Semaphore *sem = asyncio_Semaphore();
+    ck_repr(sem, "<Semaphore [unlocked, value:1]>");
+    await(semaphore_acquire(sem));
+    ck_repr(sem, "<Semaphore [locked]>");
+    Task *t1 = asyncio_create_task(semaphore_acquire(sem)), *t2 = asyncio_create_task(semaphore_acquire(sem));
+    await(asyncio_sleep(0));
+    ck_repr(sem, "<Semaphore [locked, waiters:2]>");
+    task_cancel(t1);
+    task_cancel(t2);
+    return None;
+}
+
+ASYNC_TEST(SemaphoreTests__test_semaphore)
+{
+    Semaphore *sem = asyncio_Semaphore();
+    ck_repr(sem, "<Semaphore [unlocked, value:1]>");
+    ck_raises_text(TypeError, "object Semaphore can't be used in 'await' expression", await(V(sem)));
+    ck_assert(!semaphore_locked(sem));
+    ck_repr(sem, "<Semaphore [unlocked, value:1]>");
+    return None;
+}
+
 TEST(SemaphoreTests__test_semaphore_value)
 {
     ck_raises_text(ValueError, "Semaphore initial value must be >= 0", asyncio_Semaphore(-1));
@@ -972,6 +1051,30 @@ TEST(BarrierTests__test_barrier_parties)
     ck_raises_text(ValueError, "parties must be >= 1", asyncio_Barrier(0));
     ck_raises(ValueError, asyncio_Barrier(-4));
     ck_assert_int_eq(barrier_parties(asyncio_Barrier(N)), N);
+}
+
+ASYNC_TEST(BarrierTests__test_repr)
+{
+    Barrier *barrier = asyncio_Barrier(N);
+    Value waiters = list();
+    ck_repr(barrier, "<Barrier [filling, waiters:0/5]>");
+    for (int i = 0; i < 2; i++) list_append(waiters, asyncio_create_task(barrier_wait(barrier)));
+    await(asyncio_sleep(0));
+    ck_repr(barrier, "<Barrier [filling, waiters:2/5]>");
+    for (int i = 0; i < 3; i++) list_append(waiters, asyncio_create_task(barrier_wait(barrier)));
+    await(asyncio_sleep(0));
+    ck_repr(barrier, "<Barrier [draining, waiters:0/5]>");
+    for (int i = 0; i < 2; i++) list_append(waiters, asyncio_create_task(barrier_wait(barrier)));
+    await(asyncio_sleep(0));
+    await(barrier_reset(barrier));
+    ck_repr(barrier, "<Barrier [resetting, waiters:0/5]>");
+    for (int i = 0; i < 2; i++) list_append(waiters, asyncio_create_task(barrier_wait(barrier)));
+    await(asyncio_sleep(0));
+    await(barrier_abort(barrier));
+    ck_repr(barrier, "<Barrier [broken]>");
+    ck_assert(barrier_broken(barrier));
+    await(asyncio_gather_list(waiters, .return_exceptions = true));
+    return None;
 }
 
 async_def(index_inside, (Barrier *) barrier, (Value) results)

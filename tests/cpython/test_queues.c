@@ -9,6 +9,30 @@ static bool shows(Queue *q, const char *text) { return strstr(as_str(repr(q)), t
 
 /* ---- QueueBasicTests -------------------------------------------------------------------------------------------- */
 
+ASYNC_TEST(QueueBasicTests__test_repr)
+{
+    Queue *q = asyncio_Queue();
+    ck_repr(q, "<Queue maxsize=0>");
+    Task *getter = asyncio_create_task(queue_get(q));
+    await(asyncio_sleep(0));
+    ck_repr(q, "<Queue maxsize=0 _getters[1]>");
+    queue_put_nowait(q, 0);
+    ck_repr(await(getter), "0");
+
+    q = asyncio_Queue(.maxsize = 1);
+    queue_put_nowait(q, 1);
+    Task *putter = asyncio_create_task(queue_put(q, 2));
+    await(asyncio_sleep(0));
+    ck_repr(q, "<Queue maxsize=1 _queue=[1] _putters[1] tasks=1>");
+    queue_get_nowait(q);
+    await(putter);
+
+    q = asyncio_Queue();
+    queue_put_nowait(q, 1);
+    ck_assert(shows(q, "_queue=[1]"));
+    return None;
+}
+
 ASYNC_TEST(QueueBasicTests__test_empty)
 {
     Queue *q = asyncio_Queue();
@@ -453,6 +477,18 @@ async_def(join_empty_queue, (Queue *) q)
 }
 FOR_EACH_QUEUE(JoinTests, test_join_empty_queue, join_empty_queue)
 
+async_def(join_format, (Queue *) q)
+{
+    ck_assert(shows(q, "Queue maxsize=0>"));
+    queue_put_nowait(q, 1);
+    queue_put_nowait(q, 2);
+    await(queue_get(q));
+    await(queue_get(q));
+    ck_assert(shows(q, "Queue maxsize=0 tasks=2>"));
+    return None;
+}
+FOR_EACH_QUEUE(JoinTests, test_format, join_format)
+
 async_def(ck_shut_down, (Queue *) q)
 {
     ck_raises(QueueShutDown, await(queue_put(q, "data")));
@@ -461,6 +497,14 @@ async_def(ck_shut_down, (Queue *) q)
     ck_raises(QueueShutDown, queue_get_nowait(q));
     return None;
 }
+
+async_def(shutdown_format, (Queue *) q)
+{
+    queue_shutdown(q);
+    ck_assert(shows(q, "Queue maxsize=0 shutdown>"));
+    return None;
+}
+FOR_EACH_QUEUE(ShutdownTests, test_format, shutdown_format)
 
 async_def(shutdown_empty, (Queue *) q)
 {

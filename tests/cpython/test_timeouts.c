@@ -276,6 +276,45 @@ async_def(nested_loop_busy)
 
 TEST(TimeoutTests__test_nested_timeouts_loop_busy) { asyncio_run(nested_loop_busy()); }
 
+ASYNC_TEST(TimeoutTests__test_repr_active)
+{
+    double when;
+    int end = 0;
+    async_with (cm, asyncio_timeout(10)) {
+        const char *text = as_str(repr(cm));
+        ck_assert_int_eq(sscanf(text, "<Timeout [active] when=%lf>%n", &when, &end), 1);
+        ck_assert_int_eq(end, (int)strlen(text));
+        ck_assert_double_eq_tol(when, timeout_when(cm), 0.001);
+    } end_with
+    return None;
+}
+
+ASYNC_TEST(TimeoutTests__test_repr_expired)
+{
+    Timeout *cm = asyncio_timeout(0.01);
+    ck_raises(TimeoutError, async_with (cm) { await(asyncio_sleep(10)); } end_with);
+    ck_repr(cm, "<Timeout [expired]>");
+    return None;
+}
+
+ASYNC_TEST(TimeoutTests__test_repr_finished)
+{
+    Timeout *cm = asyncio_timeout(10);
+    async_with (cm) {
+        await(asyncio_sleep(0));
+    } end_with
+    ck_repr(cm, "<Timeout [finished]>");
+    return None;
+}
+
+ASYNC_TEST(TimeoutTests__test_repr_disabled)
+{
+    async_with (cm, asyncio_timeout(None)) {
+        ck_repr(cm, "<Timeout [active] when=None>");
+    } end_with
+    return None;
+}
+
 async_def(hand_out_timeout, (double) deadline, (Future *) future)
 {
     async_with (cm, asyncio_timeout_at(deadline)) {
