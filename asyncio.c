@@ -279,7 +279,7 @@ struct Loop {
     ExceptionHandler exception_handler;
     double slow_callback_duration, step_began;
     double virtual_now;
-    long tick;
+    long tick, number;                                  /* number: of all loops that were ever made; an address may come again */
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
 
@@ -2207,7 +2207,9 @@ static Stack *loop_next(Loop *loop, Stack *idle)
 
 Loop *asyncio_new_event_loop(void)
 {
+    static long loop_numbers;
     Loop *loop = object_new(&loop_class, sizeof *loop);
+    loop->number = __atomic_add_fetch(&loop_numbers, 1, __ATOMIC_RELAXED);
     if (pipe2(loop->wake_pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
         loop->closed = true;
         release(loop);
@@ -3900,14 +3902,14 @@ static Value as_completed_step(void *iterator, bool *end)
  */
 
 typedef struct Waiter { Future *future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
-typedef struct Line { Waiter *first, *last; Loop *loop; } Line;       /* loop: of the first who waited */
+typedef struct Line { Waiter *first, *last; long loop; } Line;         /* loop: the number of the first waiter's; it may be gone by now */
 
 /* The task that is about to wait in this line, which belongs to one loop for good. */
 static Task *line_task(Line *line, void *owner)
 {
     Task *task = task_to_suspend();
-    if (line->loop && line->loop != task->future.loop) throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
-    line->loop = task->future.loop;
+    if (line->loop && line->loop != task->future.loop->number) throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
+    line->loop = task->future.loop->number;
     return task;
 }
 
