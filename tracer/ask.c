@@ -166,6 +166,17 @@ static void waker_timer(Buf *out, const Model *m, const Timer *timer) {
     }
 }
 
+/* A timeout around it may cut the wait short. */
+static void add_timeout(Buf *out, const Model *m, const Task *t) {
+    enum { MANY = 2000 };
+    const Timer *timer, *first = NULL;
+    for (uint64_t k = 0; m->timers.count < MANY && (timer = pmap_from(&m->timers, &k)); k++)
+        if (timer->task == t->id && strstr(timer->what, "timeout") && (!first || timer->when < first->when))
+            first = timer;
+    if (first)
+        buf_fmt(out, "; or its timeout, at +%.3f s", first->when);
+}
+
 static void waker_wait(Buf *out, const Model *m, const Task *t) {
     const char *role = "";
     size_t place = 0;
@@ -211,6 +222,8 @@ void say_waker(Buf *out, const Model *m, const Task *t) {
         waker_io(out, m, t);
     else
         waker_wait(out, m, t);
+    if (t->state != ST_RUNNING && t->state != ST_READY)
+        add_timeout(out, m, t);
     if (t->cancel_asked && t->state != ST_RUNNING)
         buf_str(out, "; a cancellation is on its way to it");
 }

@@ -144,8 +144,10 @@ static void set_place(Task *t, const cJSON *args) {
         t->func = intern(func);
 }
 
-static void here(Model *m, const Event *e, const cJSON *args) {
-    if (!e->place)
+/* The line that the source pane shows: never one inside the library, whose readers are elsewhere. */
+static void here(Model *m, const Log *log, const Event *e, const cJSON *args) {
+    const char *file = log->places.at[e->place].file, *slash = strrchr(file, '/');
+    if (!e->place || !strcmp(slash ? slash + 1 : file, "asyncio.c"))
         return;
     m->place = e->place;
     m->func = intern(arg_text(args, "func"));
@@ -163,8 +165,8 @@ static const Handle *front(const Model *m) {
     return m->head < m->tail ? pmap_get(&m->ready, m->head) : NULL;
 }
 
-#define ON(name) static void on_##name(Model *m, const Event *e, const cJSON *a)
-#define UNUSED (void) m, (void) e, (void) a
+#define ON(name) static void on_##name(Model *m, const Log *log, const Event *e, const cJSON *a)
+#define UNUSED (void) m, (void) log, (void) e, (void) a
 
 /* ---- the loop ---- */
 
@@ -184,7 +186,7 @@ ON(loop_stop) {
 
 /* Cancelled handles are skipped without an event; the number that the loop gives here says how many went. */
 ON(tick_begin) {
-    (void) e;
+    (void) log, (void) e;
     m->tick = arg_id(a, "tick");
     m->phase = PH_BEGIN;
     m->batch = m->handle = 0;
@@ -194,7 +196,7 @@ ON(tick_begin) {
 }
 
 ON(select_enter) {
-    (void) e;
+    (void) log, (void) e;
     m->phase = PH_SELECT;
     m->in_select = true;
     m->select_timeout = arg_number(a, "timeout", -1);
@@ -207,7 +209,7 @@ ON(select_leave) {
 }
 
 ON(tick_run) {
-    (void) e;
+    (void) log, (void) e;
     m->phase = PH_READY;
     m->batch = arg_id(a, "count");
 }
@@ -215,7 +217,7 @@ ON(tick_run) {
 /* A handle that is ready makes its task ready, unless the task is the one that runs (a bare yield comes to rest a
  * moment later, with task.wait). */
 ON(handle_ready) {
-    (void) e;
+    (void) log, (void) e;
     Handle *h = pmap_make(&m->ready, m->tail++);
     h->id = arg_id(a, "handle");
     h->task = arg_id(a, "task");
@@ -240,7 +242,7 @@ static bool take(Model *m, uint64_t id, uint64_t task) {
 }
 
 ON(handle_run) {
-    (void) e;
+    (void) log, (void) e;
     m->handle = arg_id(a, "handle");
     m->handle_task = arg_id(a, "task");
     m->handle_what = intern(arg_text(a, "what"));
@@ -255,7 +257,7 @@ ON(handle_end) {
 }
 
 ON(handle_cancel) {
-    (void) e;
+    (void) log, (void) e;
     uint64_t id = arg_id(a, "handle");
     const Handle *h;
     for (uint64_t k = m->head; (h = pmap_from(&m->ready, &k)); k++)
@@ -264,7 +266,7 @@ ON(handle_cancel) {
 }
 
 ON(timer_arm) {
-    (void) e;
+    (void) log, (void) e;
     uint64_t id = arg_id(a, "timer");
     Timer *timer = pmap_make(&m->timers, id);
     timer->id = id;
@@ -278,7 +280,7 @@ ON(timer_arm) {
 }
 
 ON(timer_gone) {
-    (void) e;
+    (void) log, (void) e;
     uint64_t id = arg_id(a, "timer");
     const Timer *timer = pmap_get(&m->timers, id);
     const Task *t = timer ? model_task(m, timer->task) : NULL;
@@ -307,7 +309,7 @@ static void watch(Model *m, EventKind kind, const cJSON *a) {
         pmap_remove(&m->watches, fd);
 }
 
-ON(watch) { watch(m, e->kind, a); }
+ON(watch) { (void) log, watch(m, e->kind, a); }
 
 /* ---- tasks ---- */
 
@@ -323,11 +325,11 @@ ON(task_create) {
     t->file = intern(arg_text(a, "file"));
     t->line = (int) arg_number(a, "line", 0);
     set_state(m, t, ST_READY);
-    here(m, e, a);
+    here(m, log, e, a);
 }
 
 ON(task_name) {
-    (void) e;
+    (void) log, (void) e;
     Task *t = task_for(m, arg_id(a, "task"));
     if (t)
         t->label = intern(arg_text(a, "label"));
@@ -338,7 +340,7 @@ ON(task_run) {
     if (!t)
         return;
     set_place(t, a);
-    here(m, e, a);
+    here(m, log, e, a);
     t->why = intern(arg_text(a, "why"));
     t->started = true;
     t->cancel_asked = t->cancel_asked && strcmp(t->why, "throw");
@@ -373,7 +375,7 @@ ON(task_wait) {
     if (!t)
         return;
     set_place(t, a);
-    here(m, e, a);
+    here(m, log, e, a);
     t->on = arg_id(a, "on");
     t->what = intern(arg_text(a, "what"));
     t->woken_by = t->woken_via = 0;
@@ -384,7 +386,7 @@ ON(task_wait) {
 }
 
 ON(task_wake) {
-    (void) e;
+    (void) log, (void) e;
     Task *t = task_for(m, arg_id(a, "task"));
     if (!t || state_over(t->state))
         return;
@@ -395,7 +397,7 @@ ON(task_wake) {
 }
 
 ON(task_cancel) {
-    (void) e;
+    (void) log, (void) e;
     Task *t = task_for(m, arg_id(a, "task"));
     if (t && !state_over(t->state))
         t->cancel_asked = true;
@@ -407,7 +409,7 @@ ON(task_done) {
         return;
     const char *state = arg_text(a, "state");
     set_place(t, a);
-    here(m, e, a);
+    here(m, log, e, a);
     t->result = intern(arg_text(a, *arg_text(a, "exception") ? "exception" : "result"));
     t->cancel_asked = false;
     t->what = "";
@@ -421,7 +423,7 @@ ON(task_done) {
 
 ON(line_step) {
     Task *t = task_for(m, arg_id(a, "task"));
-    here(m, e, a);
+    here(m, log, e, a);
     if (t)
         set_place(t, a);
 }
@@ -434,6 +436,7 @@ static void replace(List **slot, List *list) {
 }
 
 ON(object) {
+    (void) log;
     uint64_t id = arg_id(a, "id");
     if (!id)
         return;
@@ -455,7 +458,7 @@ ON(object) {
 }
 
 ON(object_drop) {
-    (void) e;
+    (void) log, (void) e;
     const Object *o = model_object(m, arg_id(a, "id"));
     m->gone = o ? *o->label ? o->label : o->type : "";
     pmap_remove(&m->objects, arg_id(a, "id"));
@@ -464,21 +467,21 @@ ON(object_drop) {
 /* ---- the end ---- */
 
 ON(trace_end) {
-    (void) e;
+    (void) log, (void) e;
     m->ended = true;
     m->status = (int) arg_number(a, "status", 0);
     m->running = m->handle = 0;
 }
 
 ON(program_end) {
-    on_trace_end(m, e, a);
+    on_trace_end(m, log, e, a);
     m->ending = intern(arg_text(a, "text"));
     m->in_select = false;
 }
 
 /* ---- which function for which event ---- */
 
-typedef void Apply(Model *, const Event *, const cJSON *);
+typedef void Apply(Model *, const Log *, const Event *, const cJSON *);
 
 static Apply *const applies[EV_KINDS] = {
     [EV_TRACE_END] = on_trace_end, [EV_LOOP_START] = on_loop_start, [EV_LOOP_STOP] = on_loop_stop,
@@ -504,6 +507,6 @@ void model_apply(Model *m, const Log *log, size_t k) {
     if (apply == on_nothing)
         return;
     Open open = event_open(e);
-    apply(m, e, open.args);
+    apply(m, log, e, open.args);
     event_close(&open);
 }

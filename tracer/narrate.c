@@ -81,7 +81,7 @@ SAY(loop_stop) {
 
 SAY(tick_begin) {
     (void) e;
-    double ready = arg_number(a, "ready", 0), timers = arg_number(a, "timers", 0);
+    double ready = arg_number(a, "ready", 0), timers = (double) m->timers.count;
     buf_fmt(&s->what, "Tick %llu begins: %.0f callback%s ready, %.0f timer%s armed.", (unsigned long long) m->tick,
             ready, plural(ready), timers, plural(timers));
     buf_str(&s->why, ready > 0 ? "Because something is ready, the loop will not wait in select() this time."

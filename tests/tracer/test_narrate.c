@@ -70,7 +70,7 @@ START_TEST(the_loop_sleeps) {
 
 START_TEST(a_timeout_that_hits) {
     load("waitfor");
-    expect(EV_TASK_WAIT, 2, "Who can wake 'Task-1' now: Task 'slow', by finishing.");
+    expect(EV_TASK_WAIT, 2, "Who can wake 'Task-1' now: Task 'slow', by finishing; or its timeout, at +0.700 s.");
     expect(EV_TASK_CANCEL, 1, "The loop asks Task 'Task-1' to cancel.");
     expect(EV_TASK_DONE, 1, "Task 'slow' is cancelled");
     expect(EV_TASK_DONE, 1, "Task 'Task-1' was waiting for it.");
