@@ -2646,17 +2646,19 @@ bool future_cancelled(Future *future) { return future->state == CANCELLED; }
 Loop *future_get_loop(Future *future) { return future->loop; }
 static bool future_failed(Future *future) { return future->state == FINISHED && future->failed; }
 
-/* The CancelledError of a cancelled future: kept, as CPython does, so that its traceback grows from task to task. */
 static Value cancelled_error(Value message)
 {
     return exception_new_args(CancelledError, is_none(message) ? tuple() : tuple(message));
 }
 
+/* The CancelledError that ended a task goes to the first who asks, so that its traceback grows from task to task; whoever
+ * asks later, or asks a plain future, gets a new one. */
 static Value future_cancelled_error(Future *future)
 {
-    if (future->state != CANCELLED) return cancelled_error(future->message);
-    if (is_none(future->result)) value_replace(&future->result, cancelled_error(future->message));
-    return future->result;
+    if (future->state != CANCELLED || is_none(future->result)) return cancelled_error(future->message);
+    Value e = value_pooled(future->result);
+    future->result = None;
+    return e;
 }
 
 static void check_done(Future *future, const char *what)
@@ -3128,7 +3130,8 @@ static void task_failed(Task *task, Value e)
     if (value_is_exception(e, CancelledError) || task->abandoned) {
         TRACE("task.done", 'E', "task:o state:s exception:v", task, "cancelled", e);
         task->future.state = CANCELLED;
-        task->future.result = value_retain(e);          /* this very exception is what its awaiters get */
+        task->future.result = value_retain(e);          /* future_cancelled_error() hands it on */
+        value_replace(&task->future.message, None);
         future_schedule_callbacks(&task->future);
         return;
     }
@@ -4873,7 +4876,13 @@ static Value generator_resume(AsyncGenerator *gen, Value sent, Value thrown)
 }
 
 ASYNC(generator_anext, generator_anext, (AsyncGenerator *) gen) { return generator_resume(gen, None, None); }
-ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *) gen, (Value) e) { return generator_resume(gen, None, V(&as_exc(e)->object)); }
+
+ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *) gen, (Value) e)
+{
+    if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "athrow(): asynchronous generator is already running");
+    if (gen->state == GENERATOR_CLOSED) return None;    /* as CPython has it */
+    return generator_resume(gen, None, V(&as_exc(e)->object));
+}
 
 ASYNC(generator_asend, generator_asend_, (AsyncGenerator *) gen, (Value) v)
 {
@@ -6009,7 +6018,13 @@ static Coroutine *frame_outer(Stack **stack, Coroutine *frame)
     return (*stack)->frame;
 }
 
-static bool frame_shows(const Coroutine *frame) { return !is_own_file(frame->code->file) && frame->site; }
+static bool frame_shows(const Coroutine *frame) { return !is_own_file(frame->code->file); }
+
+/* Where it is: at its last await, or if there was none yet, somewhere in its function. */
+static Site frame_site(const Coroutine *frame)
+{
+    return frame->site ? *frame->site : (Site){frame->code->file, frame->code->line, frame->code->name};
+}
 
 /* The frames of a task that runs or is suspended: (function, file, line), innermost first. */
 static Value task_frames(Task *task)
@@ -6018,8 +6033,10 @@ static Value task_frames(Task *task)
     bool running = here.loop && here.loop->current == task;
     Stack *stack = running ? here.stack : task->stack;
     if (!stack) return frames;
-    for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
-        if (frame_shows(frame)) list_append(frames, tuple(frame->code->name, frame->site->file, frame->site->line));
+    for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame)) {
+        Site site = frame_site(frame);
+        if (frame_shows(frame)) list_append(frames, tuple(frame->code->name, site.file, site.line));
+    }
     return frames;
 }
 
@@ -6132,7 +6149,7 @@ static const Site *task_site(Task *task)
     Stack *stack = here.loop && here.loop->current == task && here.stack != &here.loop->own ? here.stack : task->stack;
     if (!stack) return NULL;
     for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
-        if (frame_shows(frame)) return frame->site;
+        if (frame_shows(frame) && frame->site) return frame->site;
     return NULL;
 }
 
@@ -6495,7 +6512,7 @@ static char *frames_text(Task *task)
     Coroutine *shown[64];
     int count = 0;
     Stack *stack = here.stack;
-    for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame)) if (frame_shows(frame)) shown[count++] = frame;
+    for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame)) if (frame_shows(frame) && frame->site) shown[count++] = frame;
     (void)task;
     fputc('[', out);
     while (count--) {
