@@ -1,7 +1,7 @@
 /* What the tests carried over from CPython 3.13's test suite share.
  *
  * Each bears the name of CPython's class and method, and checks what that method checks; where CPython looks inside by mocks, the
- * same behaviour is observed from outside. LOOP_TEST is a method of a class whose setUp makes self.loop: it gets a loop
+ * same behaviour is observed from outside. A LOOP_TEST is a method of a class whose setUp makes self.loop: it gets a loop
  * of its own, on the virtual clock, not running. LEFT-OUT.md lists the methods that have no test here, and why.
  */
 #ifndef CPYTHON_H
@@ -18,14 +18,19 @@ __attribute__((unused)) static Loop *new_test_loop(void)
     return loop;
 }
 
-/* Nothing may be left over when the loop is closed and the test's own names are gone. */
-#define LOOP_TEST(name) \
-    static void name##_on_(Loop *loop); \
+/* A method that makes its own loops. Nothing may be left over when they are closed and the test's own names are gone. */
+#define SYNC_TEST(name) \
+    static void name##_body_(void); \
     TEST(name) { \
         size_t before_ = asyncio_live_objects(); \
-        scope { Loop *loop_ = new_test_loop(); name##_on_(loop_); loop_close(loop_); reports_end(loop_); } \
+        scope name##_body_(); \
         notes_forget_(); \
         ck_assert_msg(asyncio_live_objects() == before_, "%ld objects left over", (long)(asyncio_live_objects() - before_)); } \
+    static void name##_body_(void)
+
+#define LOOP_TEST(name) \
+    static void name##_on_(Loop *loop); \
+    SYNC_TEST(name) { Loop *loop_ = new_test_loop(); name##_on_(loop_); loop_close(loop_); reports_end(loop_); } \
     static void name##_on_(__attribute__((unused)) Loop *loop)
 
 /* test_utils.run_briefly(loop): what is ready runs, and what that makes ready. */

@@ -1741,8 +1741,7 @@ LOOP_TEST(SetMethodsTest__test_set_exception_causes_invalid_state)
 
 static Task *plain_factory(Loop *loop, Coroutine *coro, TaskOptions options)
 {
-    options.loop = loop;
-    return asyncio_Task_(coro, options, STATIC_SITE_);
+    return asyncio_Task(coro, .loop = loop, .name = options.name, .context = options.context);
 }
 
 static void check_registered(Loop *loop)
@@ -1854,7 +1853,7 @@ LOOP_TEST(BaseTaskIntrospectionTests__test__unregister_task_not_registered)
 
 LOOP_TEST(BaseCurrentLoopTests__test_current_task_no_running_loop) { ck_assert_ptr_null(asyncio_current_task(.loop = loop)); }
 
-TEST(BaseCurrentLoopTests__test_current_task_no_running_loop_implicit)
+SYNC_TEST(BaseCurrentLoopTests__test_current_task_no_running_loop_implicit)
 {
     ck_raises_text(RuntimeError, "no running event loop", asyncio_current_task());
 }
@@ -1980,7 +1979,7 @@ static void check_empty_gather(Loop *loop, Future *fut)
     ck_repr(future_result(fut), "[]");
 }
 
-TEST(FutureGatherTests__test_constructor_empty_sequence_without_loop)
+SYNC_TEST(FutureGatherTests__test_constructor_empty_sequence_without_loop)
 {
     ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_gather());
 }
@@ -2058,14 +2057,12 @@ LOOP_TEST(FutureGatherTests__test_result_exception_one_cancellation)
     ck_notes("done True");
 }
 
-TEST(CoroutineGatherTests__test_constructor_without_loop)
+SYNC_TEST(CoroutineGatherTests__test_constructor_without_loop)
 {
-    scope {
-        Coroutine *a = answer(), *b = answer();
-        ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_gather(a, b));
-        coroutine_close(a);
-        coroutine_close(b);
-    }
+    Coroutine *a = answer(), *b = answer();
+    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_gather(a, b));
+    coroutine_close(a);
+    coroutine_close(b);
 }
 
 async_def(gathers_two) { return V(asyncio_gather(answer(), answer())); }
