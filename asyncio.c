@@ -188,17 +188,12 @@ struct Coroutine {
 /* A future goes once from PENDING to FINISHED or CANCELLED. Invariant: its list of callbacks is empty once it has. */
 typedef enum { PENDING, FINISHED, CANCELLED } FutureState;
 
-typedef struct DoneEntry { DoneCallback fn; Value arg; const char *name; Context *context; Variables *variables; } DoneEntry;
-
-/* Who wants to know. A task is its own entry; the usual case is one of either kind. */
-typedef struct Waiting { Task *task; DoneEntry *entry; } Waiting;
-
 struct Future {
     Object object;
     Loop *loop;
     Value result;                                       /* or the exception, if `failed` */
     Value message;                                      /* of cancel() */
-    Waiting first, *more;                               /* callbacks in order: the first one here, the others allocated */
+    Object *first, **more;                              /* callbacks in order, Handles and Tasks: the first here, the others allocated */
     int callback_count, more_capacity;
     FutureState state;
     bool failed, unretrieved, quiet;                    /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
@@ -1473,6 +1468,8 @@ void handler_finally_(Handler *handler)
 
 void handler_end_(Handler *handler)
 {
+    assert((handler->phase != PHASE_BODY || here.stack->handlers == handler) && "a try must be left where it was entered");
+    if (handler->phase == PHASE_BODY) { handler_close_(handler); return; }     /* nothing was raised */
     if (handler->phase != PHASE_FINALLY) handler_finally_(handler);
     handler->phase = PHASE_CLOSED;
     here.stack->handling = handler->outer_handling;
@@ -1810,17 +1807,6 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
     handle->arg = value_retain(options.arg);
     handle_ready(loop, handle, NULL);
     return handle;
-}
-
-/* A done callback of a future: like call_soon, but nothing goes to the pool. */
-static void call_soon_done(Future *future, DoneCallback fn, Value arg, const char *name, Context *context, Variables *variables)
-{
-    Loop *loop = future_get_loop(future);
-    Handle *handle = object_new(&handle_class, sizeof *handle);
-    *handle = (Handle){.object = handle->object, .loop = loop, .done = fn, .future = retain(future), .arg = value_retain(arg),
-                       .name = name, .context = retain(context), .variables = retain(variables)};
-    handle_ready(loop, handle, future);
-    release(handle);
 }
 
 /* Timers: a binary heap by time, moved through exactly as Python's heapq does, so that equal times come out in the same order.
@@ -2684,40 +2670,47 @@ Value future_exception(Future *future)
 
 /* Callbacks. */
 
-static Waiting *future_waiting(Future *future, int i) { return i ? &future->more[i - 1] : &future->first; }
+static Object **future_waiting(Future *future, int i) { return i ? &future->more[i - 1] : &future->first; }
 
-static void future_append(Future *future, Waiting waiting)
+static Task *future_waiting_task(Future *future, int i)
+{
+    Object *entry = *future_waiting(future, i);
+    return entry->class == &task_class ? (Task *)entry : NULL;
+}
+
+/* The future holds the entry from here on. */
+static void future_append(Future *future, void *entry)
 {
     int i = future->callback_count;
     if (i > future->more_capacity) {
         int capacity = future->more_capacity ? future->more_capacity * 2 : 4;
-        Waiting *more = allocation_fails() ? NULL : realloc(future->more, capacity * sizeof *more);
+        Object **more = allocation_fails() ? NULL : realloc(future->more, capacity * sizeof *more);
         if (!more) out_of_memory(capacity * sizeof *more);
         future->more = more;
         future->more_capacity = capacity;
     }
-    *future_waiting(future, i) = waiting;
+    *future_waiting(future, i) = entry;
     future->callback_count++;
 }
 
-static void waiting_clear(Waiting *waiting)
+/* What waited for the future goes into the ready queue. */
+static void future_wake(Future *future, Object *entry)
 {
-    release(waiting->task);
-    if (!waiting->entry) return;
-    value_release(waiting->entry->arg);
-    release(waiting->entry->context);
-    release(waiting->entry->variables);
-    deallocate(waiting->entry, sizeof *waiting->entry);
+    if (entry->class == &task_class) task_wake((Task *)entry, future);
+    else {
+        ((Handle *)entry)->future = retain(future);
+        handle_ready(future->loop, (Handle *)entry, future);
+    }
+    release(entry);
 }
 
 void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
 {
     if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
-    Variables *variables = options.context ? NULL : *here.variables;
-    if (future->state != PENDING) { call_soon_done(future, fn, options.arg, options.name, options.context, variables); return; }
-    DoneEntry *entry = block_take(sizeof *entry);
-    *entry = (DoneEntry){fn, value_retain(options.arg), options.name, retain(options.context), retain(variables)};
-    future_append(future, (Waiting){.entry = entry});
+    Handle *handle = handle_new(future->loop, options.name, options.context);
+    handle->done = fn;
+    handle->arg = value_retain(options.arg);
+    if (future->state == PENDING) future_append(future, handle); else future_wake(future, &handle->object);
 }
 
 /* Inside this file callbacks need no context. */
@@ -2730,9 +2723,10 @@ int future_remove_done_callback_(Future *future, DoneCallback fn, DoneOptions op
 {
     int kept = 0, count = future->callback_count;
     for (int i = 0; i < count; i++) {
-        Waiting waiting = *future_waiting(future, i);
-        if (waiting.entry && waiting.entry->fn == fn && value_equal(waiting.entry->arg, options.arg)) waiting_clear(&waiting);
-        else *future_waiting(future, kept++) = waiting;
+        Object *entry = *future_waiting(future, i);
+        Handle *handle = (Handle *)entry;
+        if (entry->class == &handle_class && handle->done == fn && value_equal(handle->arg, options.arg)) release(handle);
+        else *future_waiting(future, kept++) = entry;
     }
     future->callback_count = kept;
     return count - kept;
@@ -2748,13 +2742,7 @@ static void future_schedule_callbacks(Future *future)
 {
     int count = future->callback_count;
     future->callback_count = 0;
-    for (int i = 0; i < count; i++) {
-        Waiting *waiting = future_waiting(future, i);
-        DoneEntry *entry = waiting->entry;
-        if (waiting->task) task_wake(waiting->task, future);
-        else call_soon_done(future, entry->fn, entry->arg, entry->name, entry->context, entry->variables);
-        waiting_clear(waiting);
-    }
+    for (int i = 0; i < count; i++) future_wake(future, *future_waiting(future, i));
     free(future->more);
     future->more = NULL;
     future->more_capacity = 0;
@@ -2834,7 +2822,7 @@ static void future_destroy(void *object)
 {
     Future *future = object;
     future_report_unretrieved(future);
-    for (int i = 0; i < future->callback_count; i++) waiting_clear(future_waiting(future, i));
+    for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));
     free(future->more);
     free(future->also_awaited_by);
     value_release(future->result);
@@ -3224,7 +3212,7 @@ static Value future_wait(Future *future)
     Task *task = task_to_suspend();
     if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
     if (future->state == PENDING) {
-        future_append(future, (Waiting){.task = retain(task)});
+        future_append(future, retain(task));
         task->waiting_on = retain(future);
         if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
         task_suspend(task);
@@ -3604,8 +3592,11 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
  * All four watch other futures through done callbacks, and complete a future of their own when enough has happened.
  */
 
+/* Callbacks that were in the ready queue already may come after wait() has returned: so this holds the waiter. */
 typedef struct Wait { Object object; Future *waiter; Handle *timer; int left, return_when; } Wait;
-static const Class wait_class = {.name = "wait", .size = sizeof(Wait)};
+
+static void wait_destroy(void *object) { release(((Wait *)object)->waiter); }
+static const Class wait_class = {.name = "wait", .size = sizeof(Wait), .destroy = wait_destroy};
 
 static void wait_over(Value waiter) { future_finish_unless_done((Future *)waiter.object, None); }
 
@@ -3656,13 +3647,14 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
     Value futures = wait_set(awaitables);
     Loop *loop = task_to_suspend()->future.loop;
     Wait *wait = pooled(object_new(&wait_class, sizeof *wait));
-    wait->waiter = pooled(future_inner(loop, "asyncio_wait()", NULL));
+    wait->waiter = future_inner(loop, "asyncio_wait()", NULL);
     wait->left = len(futures);
     wait->return_when = options.return_when;
     if (!isinf(options.timeout)) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
     for_in (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
     Value interruption = future_wait(wait->waiter);
     if (wait->timer) handle_cancel(wait->timer);
+    wait->timer = NULL;
     for_in (v, futures) future_forget(as_future(v), wait_one_done, wait);
     if (!is_none(interruption)) throw(interruption);
     Value done = list(), pending = list();
@@ -6081,7 +6073,7 @@ static Value capture(Future *future, int limit)
         while (limit > 0 && len(frames) > limit) list_pop(frames, -1);
     }
     for (int i = 0; i < future->callback_count; i++) {
-        Task *task = future_waiting(future, i)->task;
+        Task *task = future_waiting_task(future, i);
         if (task) list_append(awaited_by, capture(&task->future, limit));
     }
     if (future->awaited_by) list_append(awaited_by, capture(future->awaited_by, limit));
@@ -6646,7 +6638,7 @@ static void future_describe(void *object, FILE *out)
     bool first = true;
     fprintf(out, ",\"state\":\"%s\",\"waiters\":[", future->state == PENDING ? "pending" : future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "done");
     for (int i = 0; i < future->callback_count; i++) {
-        Task *task = future_waiting(future, i)->task;
+        Task *task = future_waiting_task(future, i);
         if (!task) continue;
         fprintf(out, "%s{\"task\":%u,\"as\":\"waiter\"}", first ? "" : ",", object_id((Object *)task));
         first = false;
