@@ -292,6 +292,8 @@ static void handler_collect(Handler *handler, Exc *x);
 static _Noreturn void fatal(const Site *site, const char *text, ...);
 static bool debug_by_default(void);
 static void stack_park(Loop *loop);
+static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
+static bool frame_shows(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
 static void task_ready(Task *task, Future *cause);
@@ -2431,6 +2433,17 @@ void asyncio_set_stack_size(size_t bytes)
     here.free_stacks = NULL;                            /* those of the old size stay with the tasks that have them */
 }
 
+static void stack_size_begin(void)
+{
+    const char *text = getenv("ASYNCIO_STACK_SIZE");
+    if (!text || !*text) return;
+    try {
+        asyncio_set_stack_size((size_t)fmax(0, atof(text)));
+    } except (ValueError, e) {
+        fprintf(stderr, "asyncio: ASYNCIO_STACK_SIZE=%s is ignored: %s\n", text, as_str(str(e)));
+    } end_try
+}
+
 /* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits the mapping, and the
  * kernel allows some 65,000 mappings, so there is an end to it. */
 static void stack_guard(char *low, size_t page)
@@ -2540,25 +2553,33 @@ static void stack_main(void)
     }
 }
 
+/* Tells whose stack is full. The loop and its callbacks run on the stack of a task that has nothing to do: it may be theirs that overflows. */
+static void stack_tell_overflow(Stack *stack)
+{
+    char text[1024], number[32] = "";
+    Stack *at = stack;
+    Coroutine *shown = NULL, *outermost = NULL;
+    for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&at, frame)) {
+        if (!shown && frame_shows(frame)) shown = frame;
+        outermost = frame;
+    }
+    Task *task = outermost ? outermost->task : NULL;
+    if (task) snprintf(number, sizeof number, "Task-%ld", task->number);
+    int n = snprintf(text, sizeof text, "asyncio: stack overflow in %stask '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
+                     "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
+                     here.stack == stack ? "" : "the loop or a callback, on the stack of ", task && task->name ? task->name : number,
+                     shown ? shown->code->name : "?", shown ? shown->site->file : "?", shown ? shown->site->line : 0, stack_size / 1024);
+    ssize_t ignored = write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+    (void)ignored;
+}
+
 /* A fault in the running stack's guard page: says so, with the means at hand in a signal handler, and dies of it. */
 static void stack_overflowed(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
     Stack *stack = here.ground;
     char *address = info->si_addr;
-    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096) {
-        char text[512];
-        Coroutine *frame = stack->frame;
-        const char *name = here.loop->current ? here.loop->current->name : NULL;
-        char number_text[32] = "";
-        if (here.loop->current && !name) snprintf(number_text, sizeof number_text, "Task-%ld", here.loop->current->number);
-        int n = snprintf(text, sizeof text, "asyncio: stack overflow in task '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
-                         "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
-                         name ? name : number_text, frame ? frame->code->name : "?", frame && frame->site ? frame->site->file : "?",
-                         frame && frame->site ? frame->site->line : 0, stack_size / 1024);
-        ssize_t ignored = write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-        (void)ignored;
-    }
+    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096) stack_tell_overflow(stack);
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -3230,13 +3251,14 @@ static Value future_wait(Future *future)
     return future->failed ? future->result : None;
 }
 
-static Value future_await(Future *future)
+static Value future_await(Future *future, bool only_here)
 {
     if (future->state != PENDING) return future_result(future);
     Value e = future_wait(future);
     if (!is_none(e)) throw(e);
     Value result = value_retain(future->result);
-    if (unpool_newest(future)) release(future);
+    if (unpool_newest(future)) release(future);         /* the hold of the wait, and, if nobody else can name it, the one of who made it */
+    if (only_here && unpool_newest(future)) release(future);
     return value_pooled(result);
 }
 
@@ -3249,7 +3271,7 @@ Value await_(Object *awaitable, bool only_here, const Site *site)
     }
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
     if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, only_here); }
-    if (is_future(awaitable)) return future_await((Future *)awaitable);
+    if (is_future(awaitable)) return future_await((Future *)awaitable, only_here);
     throw(TypeError, "object %s can't be used in 'await' expression", awaitable->class->name);
 }
 
@@ -6852,6 +6874,7 @@ __attribute__((constructor)) static void process_begin(void)
     blocks_direct = UNDER_ASAN || RUNNING_ON_VALGRIND;
     pthread_key_create(&thread_key, thread_end);
     thread_begin();
+    stack_size_begin();
     trace_start();
 }
 

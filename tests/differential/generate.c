@@ -406,7 +406,7 @@ static void operation_family(Maker *m, int family, int depth)
     case FUTURES: out(m, "(await F%d)", below(m, 3)); return;
     case ERRORS: operation_try(m, depth); return;
     case GENERATORS: operation_generator(m, depth); return;
-    case TASKS: out(m, "(await"); put_task(m); out(m, ")"); return;
+    case TASKS: out(m, "(await T%d)", below(m, 4)); return;
     default: put_awaitable(m, 0);
     }
 }

@@ -166,6 +166,7 @@ static void log_add(const char *text)
     world.length += more;
 }
 
+/* What stands between < and > differs from machine to machine: it ends the line. */
 static void note(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(const char *who, const char *format, ...)
 {
@@ -174,7 +175,8 @@ static void note(const char *who, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    log_add(text_of("%d %s %s\n", (int)lround((loop_time(world.loop) - world.began) / UNIT), who, text));
+    int time = (int)lround((loop_time(world.loop) - world.began) / UNIT);
+    log_add(text_of("%d %s %.*s\n", time, who, (int)strcspn(text, "<"), text));
 }
 
 static int slot_index(const char *name)

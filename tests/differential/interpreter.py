@@ -115,7 +115,8 @@ class World:
 
     def note(self, who, *words):
         time = round((self.loop.time() - self.began) / UNIT)
-        self.log.append(f"{time} {who} {' '.join(map(str, words))}\n")
+        text = " ".join(map(str, words)).partition("<")[0]      # what stands between < and > differs from machine to machine
+        self.log.append(f"{time} {who} {text}\n")
 
     async def main(self):
         self.loop = asyncio.get_running_loop()
