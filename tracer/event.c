@@ -62,6 +62,11 @@ double arg_number(const cJSON *args, const char *key, double otherwise) {
     return cJSON_IsNumber(item) ? item->valuedouble : otherwise;
 }
 
+int arg_int(const cJSON *args, const char *key, int otherwise) {
+    double value = arg_number(args, key, otherwise);
+    return value > -2e9 && value < 2e9 ? (int) value : otherwise;
+}
+
 uint64_t arg_id(const cJSON *args, const char *key) {
     double value = arg_number(args, key, 0);
     return value > 0 && value < 9e15 ? (uint64_t) value : 0;

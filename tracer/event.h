@@ -55,6 +55,7 @@ void event_close(Open *open);
 
 const char *arg_text(const cJSON *args, const char *key);         /* "" if absent */
 double arg_number(const cJSON *args, const char *key, double otherwise);
+int arg_int(const cJSON *args, const char *key, int otherwise);
 uint64_t arg_id(const cJSON *args, const char *key);              /* 0 if absent */
 bool arg_true(const cJSON *args, const char *key);
 const cJSON *arg(const cJSON *args, const char *key);             /* NULL if absent */

@@ -57,7 +57,7 @@ static void note_output(History *h, const Event *e, size_t k) {
         free(text);
     } else {
         const char *text = arg_text(open.args, "text");
-        output_text(h, text, strlen(text), (int) arg_number(open.args, "fd", 1), e->kind == EV_RAW_OUTPUT, k);
+        output_text(h, text, strlen(text), arg_int(open.args, "fd", 1), e->kind == EV_RAW_OUTPUT, k);
     }
     event_close(&open);
 }

@@ -75,7 +75,7 @@ static void places_grow(Log *log) {
 }
 
 static uint32_t place_of(Log *log, const cJSON *args) {
-    Place p = {intern(arg_text(args, "file")), (int) arg_number(args, "line", 0)};
+    Place p = {intern(arg_text(args, "file")), arg_int(args, "line", 0)};
     if (!*p.file || p.line <= 0)
         return 0;
     if (log->places.n * 2 >= log->place_size)

@@ -45,7 +45,7 @@ static void fill_item(Entry *entry, const cJSON *item) {
 
 static void fill_number(Entry *entry, const cJSON *item) {
     entry->text = "";
-    entry->number = cJSON_IsNumber(item) ? (uint64_t) item->valuedouble : 0;
+    entry->number = item->valuedouble > 0 && item->valuedouble < 9e15 ? (uint64_t) item->valuedouble : 0;
 }
 
 static void fill_waiter(Entry *entry, const cJSON *item) {
@@ -138,7 +138,7 @@ static void set_place(Task *t, const cJSON *args) {
     if (!arg(args, "line"))
         return;
     t->file = intern(arg_text(args, "file"));
-    t->line = (int) arg_number(args, "line", 0);
+    t->line = arg_int(args, "line", 0);
     const char *func = arg_text(args, "func");
     if (*func)
         t->func = intern(func);
@@ -292,7 +292,7 @@ ON(timer_gone) {
 }
 
 static void watch(Model *m, EventKind kind, const cJSON *a) {
-    uint64_t fd = (uint64_t) arg_number(a, "fd", 0);
+    uint64_t fd = arg_id(a, "fd");
     Watch *w = pmap_make(&m->watches, fd);
     const char *what = intern(arg_text(a, "what"));
     w->fd = fd;
@@ -323,7 +323,7 @@ ON(task_create) {
     t->parent = arg_id(a, "parent");
     t->born = m->k;
     t->file = intern(arg_text(a, "file"));
-    t->line = (int) arg_number(a, "line", 0);
+    t->line = arg_int(a, "line", 0);
     set_state(m, t, ST_READY);
     here(m, log, e, a);
 }
@@ -469,7 +469,7 @@ ON(object_drop) {
 ON(trace_end) {
     (void) log, (void) e;
     m->ended = true;
-    m->status = (int) arg_number(a, "status", 0);
+    m->status = arg_int(a, "status", 0);
     m->running = m->handle = 0;
 }
 

@@ -21,7 +21,7 @@ void said_free(Said *s) {
 
 static void at_place(Buf *b, const cJSON *a) {
     const char *file = arg_text(a, "file");
-    int line = (int) arg_number(a, "line", 0);
+    int line = arg_int(a, "line", 0);
     if (!*file || line <= 0)
         return;
     buf_str(b, " at ");
@@ -453,8 +453,18 @@ static void say_contents(Buf *out, const Model *m, const cJSON *a) {
     }
 }
 
+static bool is_role(const char *why) {
+    return !strcmp(why, "getter") || !strcmp(why, "putter") || !strcmp(why, "joiner") || !strcmp(why, "waiter");
+}
+
 SAY(object_change) {
     const char *label = arg_text(a, "label"), *why = arg_text(a, "why");
+    if (is_role(why) && e->task) {
+        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s (as %s).", ask_label(m, e->task),
+                *label ? label : arg_text(a, "type"), why);
+        say_contents(&s->why, m, a);
+        return;
+    }
     buf_fmt(&s->what, "%s: %s", *label ? label : arg_text(a, "type"), *why ? why : "changed");
     if (e->task && strncmp(why, "'", 1))
         buf_fmt(&s->what, " by Task '%s'", ask_label(m, e->task));

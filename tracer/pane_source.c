@@ -89,6 +89,12 @@ static int code_rows(Canvas *c, int room, const char *s) {
     return text_width(c, CODE, s, -1) > room ? 2 : 1;
 }
 
+/* The width of a piece together with the brackets and commas that cling to it: no row should begin with those. */
+static int cling_width(Canvas *c, Style style, const char *s, size_t n) {
+    size_t more = s[n - 1] == ' ' ? 0 : strspn(s + n, ")]};,");
+    return text_width(c, style, s, (int) n) + text_width(c, CODE, s + n, (int) more);
+}
+
 /* Draws tokens, and wraps once, to a hanging indent. */
 static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
     bool comment = !strncmp(s, " *", 2), wrapped = false;
@@ -99,7 +105,7 @@ static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
         bool bold;
         size_t n = token(s, &comment, &color, &bold);
         Style style = bold ? CODE_BOLD : CODE;
-        if (x + text_width(c, style, s, (int) n) > right && !wrapped && x > r.x) {
+        if (x + cling_width(c, style, s, n) > right && !wrapped && x > r.x) {
             wrapped = true;
             x = r.x + hang;
             y += height;
@@ -136,6 +142,9 @@ static int fit_chips(Canvas *c, const Standing *at, int h, int room, size_t *sho
 static void draw_chips(View *v, const Standing *at, int x, int y, int h, size_t shown) {
     Canvas *c = v->c;
     int most = pt(c, at->n > 1 ? 120 : 200);
+    int edge = pt(c, 1.5), w = shown ? chip_width(c, h, most, at->task[0]->label) : 0;
+    if (shown && at->task[0]->state == ST_RUNNING)             /* or blue would stand on blue */
+        round_fill(c, (SDL_Rect) {x - edge, y - edge, w + 2 * edge, h + 2 * edge}, pt(c, 5), RGB(0x0C1116));
     for (size_t i = 0; i < shown; i++)
         x += chip(c, x, y, h, most, at->task[i]->state, at->task[i]->label) + pt(c, 5);
     if (shown < at->n)

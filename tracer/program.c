@@ -206,7 +206,7 @@ static void drain(Program *p) {
 static void note_told(Program *p) {
     const Log *log = &p->history->log;
     Open open = event_open(log_step(log, log_count(log)));
-    int fd = (int) arg_number(open.args, "fd", 1);
+    int fd = arg_int(open.args, "fd", 1);
     if (fd == 1 || fd == 2)
         buf_str(&p->told[fd], arg_text(open.args, "text"));
     event_close(&open);
