@@ -126,11 +126,16 @@ static inline Stack *this_stack(void)
     return here.stack;
 }
 
-/* Tracing costs one test of a flag where it is off. */
+/* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
 static bool trace_on;
+#ifdef ASYNCIO_NO_TRACE
+#define TRACING false
+#else
+#define TRACING __builtin_expect(trace_on, 0)
+#endif
 static double trace_stood_still;
-#define TRACE(...) do { if (__builtin_expect(trace_on, 0)) trace_event(__VA_ARGS__); } while (0)
-#define TRACE_CHANGED_VALUE(object, why, v) do { if (__builtin_expect(trace_on, 0)) trace_changed((Object *)(object), why, v); } while (0)
+#define TRACE(...) do { if (TRACING) trace_event(__VA_ARGS__); } while (0)
+#define TRACE_CHANGED_VALUE(object, why, v) do { if (TRACING) trace_changed((Object *)(object), why, v); } while (0)
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
 #define TRACE_MADE(object) TRACE_CHANGED(object, "made")
 
@@ -432,7 +437,7 @@ static void object_drop(Object *object)
     object->references = 1;                             /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    if (trace_on && object->id) trace_drop(object);
+    if (TRACING && object->id) trace_drop(object);
     count(&live_objects, -1);
     deallocate(object, object_size(object));
 }
@@ -1690,9 +1695,10 @@ static void handle_destroy(void *object)
 static void handle_repr(void *object, FILE *out)
 {
     Handle *handle = object;
-    fprintf(out, handle->is_timer ? "<TimerHandle when=%g" : "<Handle", handle->when);
+    fputs(handle->is_timer ? "<TimerHandle" : "<Handle", out);
     if (handle->cancelled) fputs(" cancelled", out);
-    else fprintf(out, " %s()", handle->name);
+    if (handle->is_timer) fprintf(out, " when=%g", handle->when);
+    if (!handle->cancelled) fprintf(out, " %s()", handle->name);
     fputc('>', out);
 }
 
@@ -3032,7 +3038,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Si
     task->context = retain(options.context);
     if (!task->context) task->variables = retain(*here.variables);
     task_enlist(task);
-    if (trace_on) trace_task_made(task, site);
+    if (TRACING) trace_task_made(task, site);
     return pooled(task);
 }
 
@@ -3054,7 +3060,9 @@ Task *asyncio_create_task_(Coroutine *coro, TaskOptions options, const Site *sit
     }
     options.loop = loop;
     Task *task = loop->task_factory ? loop->task_factory(loop, coro, options) : NULL;
-    return task ? task : asyncio_Task_(coro, options, site);
+    if (!task) return asyncio_Task_(coro, options, site);
+    if (options.name && strcmp(options.name, task_get_name(task))) task_set_name(task, options.name);
+    return task;
 }
 
 Task *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions options)
@@ -3098,7 +3106,7 @@ static void task_ready(Task *task, Future *cause)
 static void task_wake(Task *task, Future *future)
 {
     TRACE("task.wake", 'i', "task:o by:i via:o", task, trace_task(), future);
-    if (trace_on) trace_wake_arrow(task);
+    if (TRACING) trace_wake_arrow(task);
     task_ready(task, future);
 }
 
@@ -3240,7 +3248,8 @@ static Value future_wait(Future *future)
         pooled(task->waiting_on);                       /* held by the pool now: an exception may come next */
         task->waiting_on = NULL;
     }
-    if (task->abandoned || (task->must_cancel && future->state != CANCELLED)) {
+    bool cancels = future->state == CANCELLED || (future_failed(future) && value_is_exception(future->result, CancelledError));
+    if (task->abandoned || (task->must_cancel && !cancels)) {
         if (future_failed(future)) future->unretrieved = false;
         return task_interruption(task);
     }
@@ -3262,16 +3271,16 @@ static Value future_await(Future *future, bool only_here)
     return value_pooled(result);
 }
 
-Value await_(Object *awaitable, bool only_here, const Site *site)
+Value await_(Object *awaitable, int made_here, const Site *site)
 {
     Coroutine *frame = here.stack->frame;
     if (frame && !is_own_file(site->file)) {
         frame->site = site;
-        if (trace_on) trace_line(site, awaitable);
+        if (TRACING) trace_line(site, awaitable);
     }
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
-    if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, only_here); }
-    if (is_future(awaitable)) return future_await((Future *)awaitable, only_here);
+    if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, made_here > 0); }
+    if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
     throw(TypeError, "object %s can't be used in 'await' expression", awaitable->class->name);
 }
 
@@ -5027,7 +5036,7 @@ bool async_next_(Value v, Value *item, const Site *site)
     bool end = false;
     pool_drop(here.stack, iteration->mark);
     mark_site(site);
-    if (trace_on) trace_line(site, iteration->iterator);
+    if (TRACING) trace_line(site, iteration->iterator);
     task_running();
     *item = iteration->iterator->class->next(iteration->iterator, &end);
     return !end;
@@ -5036,7 +5045,7 @@ bool async_next_(Value v, Value *item, const Site *site)
 Value async_list_await_(Value awaitables, const Site *site)
 {
     Value results = list();
-    for_in (v, awaitables) list_append(results, await_(awaitable_of_value_(v), false, site));
+    for_in (v, awaitables) list_append(results, await_(awaitable_of_value_(v), 0, site));
     return results;
 }
 
@@ -5106,7 +5115,7 @@ void with_enter_(With *with, Value manager, const Site *site)
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
         throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
     mark_site(site);
-    if (trace_on) trace_line(site, manager.object);
+    if (TRACING) trace_line(site, manager.object);
     pooled(retain(manager.object));
     with->manager = manager;
     with->site = site;
@@ -6470,7 +6479,7 @@ static void trace_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
 
 static void trace_select(Loop *loop, double patience)
 {
-    if (!trace_on) return;
+    if (!TRACING) return;
     char *fds;
     size_t size;
     FILE *out = open_memory(&fds, &size);
@@ -6482,7 +6491,7 @@ static void trace_select(Loop *loop, double patience)
 
 static void trace_selected(Loop *loop, bool any, bool woken)
 {
-    if (!trace_on) return;
+    if (!TRACING) return;
     char *fds;
     size_t size;
     FILE *out = open_memory(&fds, &size);
@@ -6543,7 +6552,7 @@ static char *frames_text(Task *task)
 
 static void trace_task_waits(Task *task)
 {
-    if (!trace_on) return;
+    if (!TRACING) return;
     char *what = purpose_text(task->waiting_on), *frames = frames_text(task);
     trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task), traced_object(task->waiting_on), what,
                 waiting_kind(task->waiting_on), frames);
@@ -6570,7 +6579,7 @@ static void trace_wake_arrow(Task *task)
 
 static void trace_task_runs(Task *task, Future *future)
 {
-    if (!trace_on) return;
+    if (!TRACING) return;
     Coroutine *coro = task->coro;
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);

@@ -260,7 +260,7 @@ typedef struct Handler {
 /* await x. A coroutine runs here and now, in this task; a Task or Future that is not done suspends this task until it is. Returns its
  * result or raises its exception. CancelledError when this task is cancelled meanwhile. RuntimeError: a coroutine
  * awaited twice, a task awaiting itself, a future of another loop, or no task running. */
-#define await(x)     await_(AWAITABLE_(x), IS_CALL_(x), STATIC_SITE_)
+#define await(x)     await_(AWAITABLE_(x), IS_CALL_(x) + IS_NEW_TASK_(x), STATIC_SITE_)
 #define AWAITABLE_(x) _Generic((x), Value: awaitable_of_value_, Coroutine *: awaitable_itself_, Task *: awaitable_itself_, \
                                     Future *: awaitable_itself_, Object *: awaitable_itself_)(x)
 
@@ -642,6 +642,7 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 
 /* Is the text of x a call, as in await(f(1))? Then nobody else names what it made, and it can go as soon as it is done. */
 #define IS_CALL_(x) (sizeof(#x) > 1 && #x[sizeof(#x) - 2] == ')')
+#define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))  /* other calls may give a task that has a name elsewhere */
 
 /* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each EXPAND. */
 #define EACH_(m, ...)         __VA_OPT__(EXPAND_(EACH_STEP_(m, __VA_ARGS__)))
@@ -734,7 +735,7 @@ void  with_close_(With *with);
 
 Coroutine      *coroutine_new_(const Code *code, const void *arguments);
 AsyncGenerator *generator_new_(const Code *code, const void *arguments);
-Value           await_(Object *awaitable, bool only_here, const Site *site);
+Value           await_(Object *awaitable, int made_here, const Site *site);
 Value           generator_yield_(Value v, const Site *site);
 Value           async_iter_(Value iterable, const Site *site);
 bool            async_next_(Value iteration, Value *item, const Site *site);

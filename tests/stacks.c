@@ -1,0 +1,269 @@
+/* Stacks: overflow, depth, many at once, reuse. What is large here must be quick: the whole file takes seconds. */
+#include "child.h"
+#include <sys/mman.h>
+
+static long resident(void)
+{
+    long total = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    ck_assert_int_eq(fscanf(file, "%ld %ld", &total, &pages), 2);
+    fclose(file);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* ---- overflow ---- */
+
+static int use_up(int depth, volatile char *outer)
+{
+    volatile char here_[512];
+    here_[0] = (char)(depth + (outer ? outer[0] : 0));
+    int below = use_up(depth + 1, here_);
+    return below + here_[0];
+}
+
+async_def(recurses) { await(asyncio_sleep(0)); return V(use_up(0, NULL)); }
+static int awaiting_line;
+async_def(guest) { awaiting_line = __LINE__; await(asyncio_sleep(0)); await(recurses()); return None; }
+async_def(host) { Task *task = asyncio_create_task(guest(), .name = "greedy"); await(task); return None; }
+static void child_overflow(void) { asyncio_run(host()); }
+async_def(awaits_itself, (int) depth) { await(asyncio_sleep(0)); return await(awaits_itself(depth + 1)); }
+static void child_overflow_by_await(void) { asyncio_run(awaits_itself(0)); }
+async_gen(greedy_generator) { yield(1); yield(use_up(0, NULL)); return None; }
+async_def(consumer) { async_for (v, greedy_generator()) { (void)v; } return None; }
+static void child_overflow_in_generator(void) { asyncio_run(consumer()); }
+
+TEST(overflow_names_the_task_and_the_place)
+{
+    if (SLOWED_DOWN) return;                            /* a sanitizer reports it its own way */
+    Child c = child(child_overflow);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in task 'greedy', in coroutine recurses at ");
+    ck_has(c.err, "stacks.c:");
+    ck_has(c.err, "ASYNCIO_STACK_SIZE");
+    child_free(c);
+}
+
+TEST(overflow_by_await)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_overflow_by_await);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in ");
+    ck_has(c.err, "task 'Task-1', in coroutine awaits_itself at ");
+    child_free(c);
+}
+
+TEST(overflow_in_a_generator)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_overflow_in_generator);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in task 'Task-1', in coroutine greedy_generator at ");
+    child_free(c);
+}
+
+static void child_plain_fault(void) { volatile int *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); *nowhere = 1; }
+async_def(faults) { child_plain_fault(); return None; }
+static void child_fault_in_task(void) { asyncio_run(faults()); }
+
+TEST(another_fault_is_not_called_an_overflow)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_fault_in_task);
+    ck_killed(c, SIGSEGV);
+    ck_lacks(c.err, "overflow");
+    child_free(c);
+}
+
+/* ---- depth ---- */
+
+async_def(goes_down, (int) depth) {
+    if (depth == 0) { await(asyncio_sleep(0)); return V(0); }
+    return V(1 + as_int(await(goes_down(depth - 1))));
+}
+
+ASYNC_TEST(a_hundred_awaits_deep)
+{
+    ck_assert_int_eq(as_int(await(goes_down(100))), 100);
+    return None;
+}
+
+async_def(raises_at, (int) depth) { if (depth == 0) { await(asyncio_sleep(0)); throw(ValueError, "bottom"); } return await(raises_at(depth - 1)); }
+
+ASYNC_TEST(an_exception_through_a_hundred_awaits)
+{
+    ck_raises_text(ValueError, "bottom", await(raises_at(100)));
+    return None;
+}
+
+async_def(deep_run, (int) depth) { return await(goes_down(depth)); }
+static void child_larger_stack(void) { asyncio_set_stack_size(8 << 20); print(asyncio_run(deep_run(10000), .virtual_clock = true)); }
+
+TEST(larger_stacks_on_request)
+{
+    Child c = child(child_larger_stack);
+    ck_exited(c, 0);
+    ck_assert_str_eq(c.out, "10000\n");
+    child_free(c);
+    ck_raises(ValueError, asyncio_set_stack_size(100));
+    ck_raises(ValueError, asyncio_set_stack_size(0));
+}
+
+async_def(large_frame) { char buffer[40000]; memset(buffer, 1, sizeof buffer); await(asyncio_sleep(0)); return V(buffer[39999]); }
+
+ASYNC_TEST(a_large_legal_frame)
+{
+    ck_assert_int_eq(as_int(await(asyncio_create_task(large_frame()))), 1);
+    return None;
+}
+
+/* The environment is read as the program begins, so the program here is this test itself, asked for the one test below. */
+TEST(stack_size_by_environment)
+{
+    int status;
+    const char *sizes[] = {"4000000", "12", "nonsense", ""};
+    for (int i = 0; i < 4; i++) {
+        Value command = format("CK_FORK=no ASYNCIO_STACK_SIZE=%s /proc/%d/exe a_large_legal_frame 2>&1", sizes[i], (int)getpid());
+        char *text = shell(&status, as_str(command));
+        ck_assert_msg(status == 0, "%s", text);
+        if (i == 1 || i == 2) ck_has(text, "is ignored: a stack needs at least 16384 bytes");
+        else ck_lacks(text, "ignored");
+        free(text);
+    }
+}
+
+/* ---- many ---- */
+
+async_def(sleeps) { await(asyncio_sleep(1)); return None; }
+
+ASYNC_TEST(a_hundred_thousand_tasks_asleep)
+{
+    int n = SLOWED_DOWN ? 2000 : 100000;
+    long before = resident();
+    Value tasks = keep(list());
+    for (int i = 0; i < n; i++) scope list_append(tasks, asyncio_create_task(sleeps()));
+    await(asyncio_sleep(0));
+    long each = (resident() - before) / n;
+    if (!SLOWED_DOWN) ck_assert_msg(each < 5000, "%ld bytes for each sleeping task", each);
+    ck_assert_int_eq(len(asyncio_all_tasks()), n + 1);
+    await(asyncio_sleep(2));
+    for_in (task, tasks) ck_assert(task_done(as_task(task)));
+    list_clear(tasks);
+    return None;
+}
+
+static long grown(long before) { return resident() - before; }
+
+ASYNC_TEST(a_million_sleeps_of_zero)
+{
+    int n = SLOWED_DOWN ? 20000 : 1000000;
+    for (int i = 0; i < 1000; i++) await(asyncio_sleep(0));
+    long before = resident();
+    size_t live = asyncio_live_objects();
+    for (int i = 0; i < n; i++) await(asyncio_sleep(0));
+    ck_assert_uint_le(asyncio_live_objects(), live + 2);
+    if (!SLOWED_DOWN) ck_assert_int_lt(grown(before), 1 << 19);
+    return None;
+}
+
+async_def(answers, (int) i) { return V(i); }
+
+ASYNC_TEST(a_million_tasks_one_after_the_other)
+{
+    int n = SLOWED_DOWN ? 20000 : 1000000;
+    for (int i = 0; i < 1000; i++) await(asyncio_create_task(answers(i)));
+    long before = resident();
+    size_t live = asyncio_live_objects();
+    for (int i = 0; i < n; i++) ck_assert_int_eq(as_int(await(asyncio_create_task(answers(i)))), i);
+    ck_assert_uint_le(asyncio_live_objects(), live + 4);
+    if (!SLOWED_DOWN) ck_assert_int_lt(grown(before), 1 << 19);
+    return None;
+}
+
+ASYNC_TEST(a_gather_of_ten_thousand)
+{
+    int n = SLOWED_DOWN ? 1000 : 10000;
+    Value coros = list();
+    for (int i = 0; i < n; i++) list_append(coros, answers(i));
+    Value results = await(asyncio_gather_list(coros));
+    for (int i = 0; i < n; i++) ck_assert_int_eq(as_int(list_get(results, i)), i);
+    return None;
+}
+
+ASYNC_TEST(stacks_are_used_again)
+{
+    for (int i = 0; i < 100; i++) await(asyncio_create_task(sleeps()));
+    long before = resident();
+    for (int i = 0; i < 2000; i++) {
+        scope { Task *a = asyncio_create_task(sleeps()), *b = asyncio_create_task(sleeps()); await(a); await(b); }
+    }
+    if (!SLOWED_DOWN) ck_assert_int_lt(grown(before), 1 << 19);
+    return None;
+}
+
+/* Waves of tasks: the memory of the largest one is enough for all. */
+ASYNC_TEST(waves_of_tasks)
+{
+    volatile long after_first = 0;
+    for (int wave = 0; wave < 6; wave++) {
+        scope {
+            Value tasks = list();
+            for (int i = 0; i < 2000; i++) list_append(tasks, sleeps());
+            await(asyncio_gather_list(tasks));
+        }
+        if (wave == 0) after_first = resident();
+    }
+    if (!SLOWED_DOWN) ck_assert_int_lt(grown(after_first), 1 << 20);
+    return None;
+}
+
+async_gen(counts, (int) n) { for (int i = 0; i < n; i++) { if (i % 1000 == 0) await(asyncio_sleep(0)); yield(i); } return None; }
+
+ASYNC_TEST(a_long_generator_in_flat_memory)
+{
+    volatile long sum = 0;
+    int n = SLOWED_DOWN ? 5000 : 300000;
+    size_t live = asyncio_live_objects();
+    async_for (v, counts(n)) { sum += as_int(v); ck_assert_uint_le(asyncio_live_objects(), live + 20); }
+    ck_assert_int_eq(sum, (long)n * (n - 1) / 2);
+    return None;
+}
+
+ASYNC_TEST(ten_thousand_generators_at_once)
+{
+    int n = SLOWED_DOWN ? 200 : 10000;
+    Value all = list();
+    for (int i = 0; i < n; i++) { AsyncGenerator *gen = counts(3); list_append(all, gen); await(generator_anext(gen)); }
+    for_in (gen, all) ck_assert_int_eq(as_int(await(generator_anext((AsyncGenerator *)gen.object))), 1);
+    return None;
+}
+
+/* ---- registers and the like survive a switch ---- */
+
+async_def(computes, (int) id) {
+    double sum = 0;
+    long product = 1;
+    for (int i = 1; i <= 200; i++) {
+        sum += id * 0.5 / i;
+        product = product * 31 + id;
+        if (i % 3 == 0) await(asyncio_sleep(0));
+    }
+    return list(sum, product);
+}
+
+static Value computed(int id)
+{
+    double sum = 0;
+    long product = 1;
+    for (int i = 1; i <= 200; i++) { sum += id * 0.5 / i; product = product * 31 + id; }
+    return list(sum, product);
+}
+
+ASYNC_TEST(locals_live_through_switches)
+{
+    Value coros = list();
+    for (int i = 0; i < 20; i++) list_append(coros, computes(i));
+    Value results = await(asyncio_gather_list(coros));
+    for (int i = 0; i < 20; i++) ck_assert(value_equal(list_get(results, i), computed(i)));
+    return None;
+}
