@@ -70,10 +70,10 @@ bench:  ## measures it beside CPython and other libraries
 	@tools/install-packages build bench
 	@bench/run
 
-differential:  ## the same random scenarios here and in Python, compared
+differential:  ## the same random scenarios here and in Python 3.13, compared (COUNT=1000, from a new place each time)
 	@tools/install-packages build test
-	@$(MAKE) $(QUIET) build/asyncio.o
-	@tests/differential/run
+	@$(MAKE) $(QUIET) build/tests/differential
+	@tests/differential/run $(if $(COUNT),--count $(COUNT))
 
 sanitize:  ## the whole suite with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install-packages build test
@@ -99,7 +99,8 @@ QUIET = -s --no-print-directory $(JOBS)
 of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS))
 
 build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES)
-build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) $(TRACER_TEST_BIN)
+build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) \
+             build/tests/differential $(TRACER_TEST_BIN)
 
 suite:
 	@$(MAKE) $(QUIET) -k build-tests || true
@@ -132,7 +133,11 @@ $(TESTS): build/tests/%: tests/%.c build/asyncio.o
 	@mkdir -p $(@D)
 	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check` -lm -lpthread
 
--include build/asyncio.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d)
+build/tests/differential: tests/differential/interpreter.c tests/differential/generate.c build/asyncio.o
+	@mkdir -p $(@D)
+	$(PROGRAM) tests/differential/generate.c -lm -lpthread
+
+-include build/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d)
 
 # ---- what is installed: source=place=mode ----
 
