@@ -125,10 +125,16 @@ static const ExceptionClass *error(const Node *list, int index)
     abort();
 }
 
+/* repr(e), but for a group: whether that shows a list or a tuple depends on its history. */
 static const char *exception_text(Value e)
 {
-    const char *text = as_str(repr(e));
-    return text_of("%.*s", (int)strcspn(text, "<"), text);
+    if (is_none(exception_exceptions(e))) return as_str(repr(e));
+    const char *text = "", *between = "";
+    for_in (member, exception_exceptions(e)) {
+        text = text_of("%s%s%s", text, between, exception_text(member));
+        between = ", ";
+    }
+    return text_of("%s(%s, [%s])", exception_type(e)->name, as_str(repr(list_get(exception_args(e), 0))), text);
 }
 
 /* A slot with nothing in it that could be used here: the operation is left out. */
@@ -733,7 +739,7 @@ static void release_locks(void)
 }
 
 /* Cancels whoever is left. Nobody: false. */
-static bool cancel_everybody(void)
+static bool cancel_once(void)
 {
     Value left = list();
     for_in (task, world.tasks) if (!task_done(as_task(task))) list_append(left, task);
@@ -745,33 +751,39 @@ static bool cancel_everybody(void)
     return true;
 }
 
-static void close_generator(const char *name)
+/* Again and again, for a task may refuse. */
+static void cancel_everybody(void)
 {
-    Value generator = slot_or_none(name);
-    if (is_none(generator)) return;
-    try {
-        await(generator_aclose((AsyncGenerator *)generator.object));
-    } except (BaseException, e) {
-        note("finish", "%s %s", name, exception_text(e));
-    } end_try
+    int turns = 60;
+    while (turns && cancel_once()) turns--;
+    if (!turns) note("finish", "stuck");
 }
 
-/* Cancels whoever is left, again and again, and says how everything ended. */
+static void close_generator(const char *name)
+{
+    if (is_none(slot_or_none(name))) return;
+    const char *operation = text_of("(aclose %s)", name);
+    Task *closer = asyncio_create_task(sub(parse(&operation), "finish"));
+    await(asyncio_wait(list(closer), .timeout = 20 * UNIT));
+    cancel_everybody();
+}
+
+/* Ends whatever is left, and says how everything ended. */
 static void finish(void)
 {
     loop_set_task_factory(world.loop, NULL);
-    int turns = 60;
-    while (turns && cancel_everybody()) turns--;
-    if (!turns) note("finish", "stuck");
+    cancel_everybody();
     close_generator("G0");
     close_generator("G1");
-    await(asyncio_sleep(HORIZON * UNIT));
-    for (int i = 0; i < 8 + 4; i++) {
-        const char *name = i < 8 ? text_of("T%d", i) : text_of("F%d", i - 8);
+    for (int i = 0; i < 4 + 8; i++) {
+        const char *name = i < 4 ? text_of("F%d", i) : text_of("T%d", i - 4);
         Value future = slot_or_none(name);
-        if (!is_none(future)) note("finish", "%s %s", name, state(as_future(future)));
+        if (is_none(future)) continue;
+        note("finish", "%s %s", name, state(as_future(future)));
+        future_cancel(as_future(future));
     }
     for (int i = 0; i < PRIMITIVES; i++) note("finish", "%s %s", primitive_names[i], look(primitive_names[i]));
+    await(asyncio_sleep(HORIZON * UNIT));
 }
 
 async_def(main_)

@@ -52,7 +52,10 @@ def delay(word):
 
 
 def exception_text(e):
-    return repr(e).partition("<")[0]
+    """repr(e), but for a group: whether that shows a list or a tuple depends on its history."""
+    if isinstance(e, BaseExceptionGroup):
+        return f"{type(e).__name__}({e.message!r}, [{', '.join(map(exception_text, e.exceptions))}])"
+    return repr(e)
 
 
 def digest(log):
@@ -148,12 +151,27 @@ class World:
             self.note("loop", *message.split()[:3], exception_text(e) if e else "None")
 
     async def finish(self):
-        """Cancels whoever is left, again and again, and says how everything ended."""
+        """Ends whatever is left, and says how everything ended."""
         self.loop.set_task_factory(None)
+        await self.cancel_everybody()
+        for i in range(2):
+            if f"G{i}" in self.slots:
+                await asyncio.wait([asyncio.create_task(self.sub(["aclose", f"G{i}"], "finish"))], timeout=20 * UNIT)
+                await self.cancel_everybody()
+        for name in [f"F{i}" for i in range(4)] + [f"T{i}" for i in range(8)]:
+            if name in self.slots:
+                self.note("finish", name, self.state(self.slots[name]))
+                self.slots[name].cancel()
+        for name in self.primitives:
+            self.note("finish", name, self.look(name))
+        await asyncio.sleep(HORIZON * UNIT)
+
+    async def cancel_everybody(self):
+        """Again and again, for a task may refuse."""
         for turn in range(60):
             left = [task for task in self.tasks if not task.done()]
             if not left:
-                break
+                return
             self.note("finish", len(left))
             for task in left:
                 task.cancel()
@@ -161,20 +179,7 @@ class World:
                 if self.primitives[name].locked():
                     self.primitives[name].release()
             await asyncio.sleep(UNIT)
-        else:
-            self.note("finish", "stuck")
-        for i in range(2):
-            if f"G{i}" in self.slots:
-                try:
-                    await self.slots[f"G{i}"].aclose()
-                except BaseException as e:
-                    self.note("finish", f"G{i}", exception_text(e))
-        await asyncio.sleep(HORIZON * UNIT)
-        for name in [f"T{i}" for i in range(8)] + [f"F{i}" for i in range(4)]:
-            if name in self.slots:
-                self.note("finish", name, self.state(self.slots[name]))
-        for name in self.primitives:
-            self.note("finish", name, self.look(name))
+        self.note("finish", "stuck")
 
     # -- Looking things up
 

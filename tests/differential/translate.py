@@ -1,0 +1,2 @@
+def to_c(tree): return ""
+def to_python(tree): return ""
