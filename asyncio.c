@@ -311,6 +311,7 @@ static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
 static Stack *generator_run(AsyncGenerator *gen);
+static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
 static void loop_interrupt(Loop *loop);
 static void loop_take_signals(Loop *loop);
@@ -1742,6 +1743,11 @@ static void loop_leave(Loop *loop, Value e)
 static void handle_failed(Handle *handle, Value e)
 {
     if (leaves_loop(e)) { loop_leave(handle->loop, e); return; }
+    if (isinstance(e, MemoryError)) {                   /* what it had to do is lost, and somebody may wait for it for ever */
+        memory_report(handle->name, 0);
+        exception_print(e, stderr);
+        abort();
+    }
     Value message = format("Exception in callback %s()", handle->name);
     loop_call_exception_handler(handle->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
 }
@@ -1810,6 +1816,7 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
 {
     loop_check_usable(loop);
     if (!fn) throw(TypeError, "a callable object was expected by call_soon(), got NULL");
+    if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);   /* what was called from elsewhere before comes first */
     Handle *handle = pooled(handle_new(loop, options.name, options.context));
     handle->callback = fn;
     handle->arg = value_retain(options.arg);
