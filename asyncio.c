@@ -1233,10 +1233,19 @@ static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
     x->last_frame = of;
 }
 
-/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it: no cycles. */
+static bool holds_exception(Value groups, Value e)
+{
+    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
+    return false;
+}
+
+/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a group that
+ * holds x does not become its context: no cycles. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
+    for (Value each = handled; is_exception(each); each = as_exc(each)->context)
+        if (is_group(each) && holds_exception(as_exc(each)->exceptions, V(&x->object))) return;
     for (Exc *each = as_exc(handled); is_exception(each->context); each = as_exc(each->context))
         if (as_exc(each->context) == x) { value_replace(&each->context, None); break; }
     value_replace(&x->context, handled);
@@ -1427,12 +1436,6 @@ static void handler_collect(Handler *handler, Exc *x)
     list_append(again ? handler->kept : handler->raised, V(&x->object));
     release(x);
     handler_next_star(handler);
-}
-
-static bool holds_exception(Value groups, Value e)
-{
-    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
-    return false;
 }
 
 /* The group, without what is in none of `kept`. */
