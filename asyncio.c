@@ -1747,7 +1747,7 @@ static void handle_failed(Handle *handle, Value e)
 {
     if (leaves_loop(e)) { loop_leave(handle->loop, e); return; }
     if (isinstance(e, MemoryError)) {                   /* what it had to do is lost, and somebody may wait for it for ever */
-        memory_report(handle->name, 0);
+        fprintf(stderr, "asyncio: no memory left in the callback %s(), stopping here:\n", handle->name);
         exception_print(e, stderr);
         abort();
     }
