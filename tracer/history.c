@@ -52,7 +52,8 @@ static void note_output(History *h, const Event *e, size_t k) {
         output_text(h, text, strlen(text), 0, false, k);
         free(text);
     } else if (e->kind == EV_PROGRAM_END) {
-        char *text = xformat("%s\n", arg_text(open.args, "text"));
+        const char *words = arg_text(open.args, "text"), *stop = strstr(words, ". ");
+        char *text = xformat("%.*s\n", stop ? (int) (stop + 1 - words) : (int) strlen(words), words);
         output_text(h, text, strlen(text), 0, false, k);
         free(text);
     } else {

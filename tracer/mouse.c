@@ -24,7 +24,7 @@ static void click_lanes(View *v, int x, int y) {
         if (v->by_time)
             return;
         session_play(v->s, false);
-        session_go(v->s, v->first_step + (size_t) ((x - v->tracks.x) / (v->step_width * v->c->scale)));
+        session_go(v->s, v->first_step + (size_t) ((x - v->tracks.x) / v->step_px));
         return;
     }
     size_t row = y >= v->lane_top ? v->first_lane + (y - v->lane_top) / v->lane_height : v->lane_rows.n;
@@ -41,7 +41,7 @@ static void click_source(View *v, int x, int y) {
         if (y < at.y || y >= at.y + at.height)
             continue;
         v->chosen_line = at.line;
-        if (x < v->at[P_SOURCE].x + pt(v->c, 56))
+        if (x < v->at[P_SOURCE].x + v->line_height * 5 / 2)
             session_break(v->s, v->shown_file, at.line);
     }
 }
@@ -57,7 +57,7 @@ static void press(App *app, const SDL_MouseButtonEvent *b) {
         scrub(v, b->x);
     } else if (pane) {
         v->focus = pane;
-        if (b->clicks == 2 && b->y < v->at[pane].y + pt(v->c, 26))
+        if (b->clicks == 2 && b->y < v->at[pane].y + pt(v->c, v->big ? 38 : 26))
             v->big = v->big ? P_NONE : pane;
         else if (pane == P_LANES)
             click_lanes(v, b->x, b->y);

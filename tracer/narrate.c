@@ -506,7 +506,8 @@ SAY(output) {
     quoted(&s->what, arg_text(a, "text"));
     buf_str(&s->what, ".");
     if (e->kind == EV_RAW_OUTPUT)
-        buf_str(&s->why, "It came past the loop (a plain printf, perhaps), so the trace does not say which task wrote it.");
+        buf_fmt(&s->why, "It came past the loop (%s, perhaps), so the trace does not say which task wrote it.",
+                arg_int(a, "fd", 1) == 2 ? "an error message" : "a plain printf");
 }
 
 SAY(unknown) {

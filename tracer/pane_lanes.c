@@ -49,6 +49,7 @@ static Axis make_axis(View *v, SDL_Rect r) {
             a.first += (k - a.first) / 2 && step_ts(v, a.first + (k - a.first) / 2) < a.t0 ? (k - a.first) / 2 : 1;
     }
     v->first_step = a.first;
+    v->step_px = a.width;
     return a;
 }
 
@@ -272,7 +273,7 @@ static void draw_loop_lane(View *v, const Axis *a, SDL_Rect in, int y, int h) {
 
 static void draw_hidden(View *v, SDL_Rect in, int rows) {
     size_t n = v->lane_rows.n, above = v->first_lane, below = n > above + rows ? n - above - rows : 0;
-    if (above + below == 0)
+    if (above + below == 0 || !rows)
         return;
     text_fmt(v->c, SMALL, in.x, in.y + in.h - text_height(v->c, SMALL), in.w, DIM,
              "lanes %zu to %zu of %zu   (%zu above, %zu below: wheel or ↑ ↓)", above + 1,
@@ -292,6 +293,7 @@ void draw_lanes(View *v, SDL_Rect r) {
     choose_lanes(v, &a, rows);
     if ((int) v->lane_rows.n > rows)
         rows = (in.h - axis_h - pt(c, 18)) / v->lane_height - 1;
+    rows = rows < 0 ? 0 : rows;
     follow(v, rows);
     int bottom = v->lane_top + rows * v->lane_height;
     clip_push(c, in);

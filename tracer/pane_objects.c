@@ -204,7 +204,9 @@ static void stack_cards(View *v, Stack *s, bool keepers) {
         }
         if (s->y > s->in.y)
             fill(c, (SDL_Rect) {s->in.x, s->y - pt(c, 5), s->in.w, 1}, EDGE);
+        clip_push(c, (SDL_Rect) {s->in.x, s->y, s->in.w, bottom - rest - s->y});
         card(v, (SDL_Rect) {s->in.x, s->y, s->in.w, h}, o);
+        clip_pop(c);
         s->y += h;
         s->done++;
     }

@@ -32,7 +32,7 @@ static void draw_ready(View *v, SDL_Rect in, int rows, int height) {
     const Handle *h;
     int row = 0, place = 1, skip = v->scroll[P_QUEUES];
     if (!n)
-        text_fit(c, NORMAL, in.x, in.y, in.w, FAINT, "empty: nothing is ready");
+        text_fit(c, NORMAL, in.x, in.y, in.w, FAINT, "empty");
     for (uint64_t k = m->head; n && row < rows && (h = pmap_from(&m->ready, &k)); k++, place++) {
         if (skip > 0) {
             skip--;

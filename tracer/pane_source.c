@@ -78,7 +78,7 @@ static size_t token(const char *s, bool *comment, SDL_Color *color, bool *bold) 
             n++;
         return n;
     }
-    while (is_word(s[n]))
+    while (is_word(s[n]) || (isdigit((unsigned char) *s) && s[n] == '.'))
         n++;
     *color = word_color(s, n, bold);
     return n;

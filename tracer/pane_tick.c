@@ -5,18 +5,18 @@
 #include "view.h"
 
 static void detail_select(const Model *m, Buf *b) {
-    if (!m->in_select)
-        buf_str(b, m->watches.count ? "" : "wait for the world");
-    else if (m->select_timeout < 0)
-        buf_str(b, "sleeps without end");
-    else if (m->select_timeout == 0)
+    if (m->in_select && m->select_timeout < 0) {
+        buf_str(b, "sleeps on");
+    } else if (m->in_select && m->select_timeout == 0) {
         buf_str(b, "only peeks");
-    else {
+    } else if (m->in_select) {
         buf_str(b, "sleeps ");
         say_seconds(b, m->select_timeout);
     }
     if (m->watches.count)
-        buf_fmt(b, "%s%zu descriptor%s", b->len ? ", " : "", m->watches.count, m->watches.count == 1 ? "" : "s");
+        buf_fmt(b, "%s%zu fd%s", b->len ? ", " : "watches ", m->watches.count, m->watches.count == 1 ? "" : "s");
+    else if (!b->len)
+        buf_str(b, "wait for the world");
 }
 
 static void detail_timers(const Model *m, Buf *b) {
@@ -62,7 +62,8 @@ static void back_arrow(Canvas *c, SDL_Rect in, int low, int box) {
 void draw_tick(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
-    static const char *const names[4] = {"select()", "timers due", "ready queue", "run"};
+    static const char *const names[2][4] = {{"select()", "timers due", "ready queue", "run"},
+                                            {"select", "timers", "ready", "run"}};
     static const Phase phases[4] = {PH_SELECT, PH_TIMERS, PH_READY, PH_RUN};
     Buf details[4] = {{0}};
     detail_select(m, &details[0]);
@@ -79,7 +80,7 @@ void draw_tick(View *v, SDL_Rect r) {
     int box = (in.w - 3 * gap) / 4, h = in.h - pt(c, 14), size = pt(c, 18);
     for (int i = 0; i < 4; i++) {
         SDL_Rect b = {in.x + i * (box + gap), in.y, box, h};
-        stage(v, b, names[i], buf_text(&details[i]), m->phase == phases[i] || (i == 0 && m->phase == PH_BEGIN));
+        stage(v, b, names[box < pt(c, 112)][i], buf_text(&details[i]), m->phase == phases[i] || (i == 0 && m->phase == PH_BEGIN));
         if (i < 3)
             icon(c, ICON_ARROW_RIGHT, b.x + box + (gap - size) / 2, b.y + (h - size) / 2, size, FAINT);
         buf_free(&details[i]);

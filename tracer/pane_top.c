@@ -88,12 +88,13 @@ void draw_say(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     uint64_t task;
     State state = event_state(v, &task);
-    SDL_Color bar = state ? state_color(state) : EDGE;
+    bool over = v->s->now.ended && v->s->now.status;
+    SDL_Color bar = over ? ALARM : state ? state_color(state) : EDGE;
     round_fill(c, r, pt(c, 6), bar);              /* all of it, then all but the left edge again */
     round_fill(c, (SDL_Rect) {r.x + pt(c, 7), r.y, r.w - pt(c, 7), r.h}, pt(c, 6), RAISED);
     fill(c, (SDL_Rect) {r.x + pt(c, 7), r.y, pt(c, 14), r.h}, RAISED);
     int x = r.x + pt(c, 22), y = r.y + pt(c, 9), room = r.w - pt(c, 36), small = text_height(c, NOTE);
-    int lines = text_wrap(c, LARGE, (SDL_Rect) {x, y, room, 0}, 2, TEXT, buf_text(&v->said.what));
+    int lines = text_wrap(c, LARGE, (SDL_Rect) {x, y, room, 0}, 2, over ? ALARM : TEXT, buf_text(&v->said.what));
     y += lines * text_height(c, LARGE) + pt(c, 4);
     int left = (r.y + r.h - pt(c, 6) - y) / small;
     if (left > 0 && draw_note(v, x, y, room))

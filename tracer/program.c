@@ -292,7 +292,7 @@ static char *ending(const Program *p) {
         return text;
     }
     if (WEXITSTATUS(p->status))
-        return xformat("The program ended with exit status %d: something went wrong.%s", WEXITSTATUS(p->status), mute);
+        return xformat("The program ended with exit status %d. Something went wrong: the end of its output may say what.%s", WEXITSTATUS(p->status), mute);
     return xformat("The program has ended.%s", mute);
 }
 

@@ -83,20 +83,39 @@ typedef void Draw(View *, SDL_Rect);
 static Draw *const draws[PANES] = {NULL, draw_source, draw_output, draw_tick, draw_lanes, draw_queues, draw_objects,
                                    draw_graph};
 
+/* The lower right: three panes side by side. */
+static void draw_low(View *v, SDL_Rect r, int gap) {
+    int first = r.w * 28 / 100, second = r.w * 37 / 100;
+    draw_queues(v, (SDL_Rect) {r.x, r.y, first, r.h});
+    draw_objects(v, (SDL_Rect) {r.x + first + gap, r.y, second, r.h});
+    draw_graph(v, (SDL_Rect) {r.x + first + second + 2 * gap, r.y, r.w - first - second - 2 * gap, r.h});
+}
+
+/* Left the source and the output, right the rest. Where letters are so large that the lower right would hold next to
+ * nothing, the lanes get its room; its panes can still be seen alone. */
 static void draw_panes(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     int gap = pt(c, 8);
     int left = (r.w - gap) * 44 / 100, right = r.w - gap - left, x = r.x + left + gap;
-    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap, lanes = rest * 50 / 100;
-    int low = rest - lanes, y = r.y + tick + gap, first = right * 28 / 100, second = right * 37 / 100;
+    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap;
+    bool low = rest > pt(c, 340);
+    int lanes = low ? rest * 50 / 100 : rest + gap, y = r.y + tick + gap;
     draw_source(v, (SDL_Rect) {r.x, r.y, left, r.h - output - gap});
     draw_output(v, (SDL_Rect) {r.x, r.y + r.h - output, left, output});
     draw_tick(v, (SDL_Rect) {x, r.y, right, tick});
     draw_lanes(v, (SDL_Rect) {x, y, right, lanes});
-    y += lanes + gap;
-    draw_queues(v, (SDL_Rect) {x, y, first, low});
-    draw_objects(v, (SDL_Rect) {x + first + gap, y, second, low});
-    draw_graph(v, (SDL_Rect) {x + first + second + 2 * gap, y, right - first - second - 2 * gap, low});
+    if (low)
+        draw_low(v, (SDL_Rect) {x, y + lanes + gap, right, rest - lanes}, gap);
+}
+
+/* One pane alone is for those who sit at the back: larger letters, as far as there is room. */
+static void draw_alone(View *v, SDL_Rect r) {
+    double scale = v->c->scale;
+    v->c->scale *= v->big == P_TICK ? 1.75 : 1.45;
+    if (v->big == P_TICK)
+        r.h = pt(v->c, 90);
+    draws[v->big](v, r);
+    v->c->scale = scale;
 }
 
 void view_draw(View *v) {
@@ -112,7 +131,7 @@ void view_draw(View *v) {
     draw_say(v, (SDL_Rect) {gap, top + gap, c->w - 2 * gap, say});
     SDL_Rect rest = {gap, top + say + 2 * gap, c->w - 2 * gap, c->h - top - say - scrub - 3 * gap};
     if (v->big)
-        draws[v->big](v, rest);
+        draw_alone(v, rest);
     else
         draw_panes(v, rest);
     draw_scrub(v, (SDL_Rect) {gap, c->h - scrub, c->w - 2 * gap, scrub});

@@ -36,7 +36,7 @@ typedef struct View {
     size_t first_lane;                            /* lanes: position of the first visible */
     VEC(uint32_t) lane_rows;                      /* lanes shown now, as positions in history.lanes */
     int lane_height, lane_top;
-    double step_width;                            /* lanes: points per step */
+    double step_width, step_px;                   /* lanes: points per step, and the pixels that came of it */
     size_t first_step;
     bool by_time;                                 /* lanes: the axis is time, not steps */
     bool help, searching;

@@ -398,7 +398,7 @@ class Queue:
                                                                   ("joiner", self.joiners)) for t, _ in group]
         size = len(self.items)
         self.loop.emit(event, id=self.id, type="Queue", label=f"Queue #{self.id}", waiters=waiters, why=why,
-                       state="empty" if not size else "full" if size == self.maxsize else f"{size} items",
+                       state="empty" if not size else "full" if size == self.maxsize else f"{size} item{'s' if size > 1 else ''}",
                        items=[py(i) for i in self.items], maxsize=self.maxsize, unfinished=self.unfinished)
 
     def park(self, group, role, where, what):

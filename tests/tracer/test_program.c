@@ -128,7 +128,7 @@ START_TEST(output_is_not_shown_twice) {
 START_TEST(plain_program) {
     shell("echo hello; echo trouble >&2; exit 3");
     run_to_the_end();
-    ck_assert_ptr_nonnull(strstr(last_words(), "exit status 3"));
+    ck_assert_ptr_nonnull(strstr(last_words(), "exit status 3."));
     ck_assert_ptr_nonnull(strstr(last_words(), "It wrote no trace"));
     char *out = output();
     ck_assert(strstr(out, "hello\n") && strstr(out, "trouble\n"));
@@ -192,6 +192,31 @@ START_TEST(nonsense_on_the_socket) {
     ck_assert_ptr_nonnull(strstr(last_words(), "It wrote no trace"));
 } END_TEST
 
+/* The real thing, if it has been built: a download of 0.2 s with a limit of 0.5 s, paused for longer than both. */
+START_TEST(no_timeout_expires_while_paused) {
+    const char *lesson = "build/lessons/09-timeouts/lesson";
+    if (access(lesson, X_OK)) {
+        printf("SKIPPED: %s is not built\n", lesson);
+        return;
+    }
+    start((char *[]) {(char *) lesson, NULL});
+    UNTIL(session_count(&s) == 1);
+    for (int i = 0; i < 20; i++)
+        session_faster(&s, +1);
+    session_play(&s, true);
+    UNTIL(s.now.in_select && s.now.select_timeout > 0.1);
+    session_play(&s, false);
+    UNTIL(s.program->asleep);
+    double ts = s.now.ts;
+    sleep(2);
+    session_play(&s, true);
+    UNTIL(!session_alive(&s) && !s.playing);
+    char *out = output();
+    ck_assert_msg(strstr(out, "small: complete\ngot <small>\n"), "%s", out);
+    ck_assert_msg(s.now.ts < ts + 1.9, "the loop's clock went on while it was paused: it ended at +%g", s.now.ts);
+    free(out);
+} END_TEST
+
 int main(void) {
     Suite *suite = suite_create("tracer: programs under control");
     TCase *c = one_case(suite, "program");
@@ -209,5 +234,6 @@ int main(void) {
     tcase_add_test(c, it_is_not_executable);
     tcase_add_test(c, a_background_child_does_not_hold_us_up);
     tcase_add_test(c, nonsense_on_the_socket);
+    tcase_add_test(c, no_timeout_expires_while_paused);
     return run_suite(suite);
 }
