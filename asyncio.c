@@ -313,6 +313,7 @@ static void release_waiter(Future *future, Value waiter);
 static Stack *generator_run(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
+static Variables **task_variables(Task *task);
 static void loop_interrupt(Loop *loop);
 static void loop_take_signals(Loop *loop);
 static void loop_remove_signal_handlers(Loop *loop);
@@ -1458,7 +1459,7 @@ static void handler_merge_raised(Handler *handler)
     Value whole = list_pop(handler->kept, 0), raised = handler->raised;
     Value left = is_group(whole) ? group_project(whole, handler->kept) : len(handler->kept) ? list_get(handler->kept, 0) : None;
     if (len(raised) && !is_none(left)) list_append(raised, left);
-    handler->exception = value_retain(!len(raised) ? left : is_group(whole) ? exception_group("", raised) : list_get(raised, 0));
+    handler->exception = value_retain(!len(raised) ? left : len(raised) == 1 ? list_get(raised, 0) : exception_group("", raised));
     value_release(raised);
     handler->raised = None;
     handler->phase = PHASE_FAILED;
@@ -2135,8 +2136,8 @@ static void loop_wait(Loop *loop)
 static void timers_due(Loop *loop)
 {
     if (!loop->timer_count) return;
-    double end = loop_time(loop) + clock_resolution;
-    while (loop->timer_count && loop->timers[0].when < end) {
+    double now = loop_time(loop), end = now + clock_resolution;     /* far from zero that is now: a double's steps are larger there */
+    while (loop->timer_count && (loop->timers[0].when <= now || loop->timers[0].when < end)) {
         Handle *handle = timers_pop(loop);
         if (handle->cancelled) loop->timers_cancelled--;
         else TRACE("timer.due", 'i', "timer:o when:t", handle, handle->when);
@@ -2393,16 +2394,27 @@ void loop_default_exception_handler(Loop *loop, const ExceptionReport *report)
     fflush(stderr);
 }
 
+/* The context of what failed. */
+static Variables **report_variables(const ExceptionReport *report)
+{
+    const void *failed = report->task ? (void *)report->task : (void *)report->future;
+    return failed && ((Object *)failed)->class == &task_class ? task_variables((Task *)failed) : here.variables;
+}
+
 void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
 {
     TRACE("exception.report", 'i', "message:s exception:v", report->message, report->exception);
     if (!loop->exception_handler) { loop_default_exception_handler(loop, report); return; }
+    Variables **outer = here.variables;
+    here.variables = report_variables(report);
     try {
         loop->exception_handler(loop, report);
     } except (BaseException, e) {
+        here.variables = outer;
         if (leaves_loop(e)) rethrow;
         loop_default_exception_handler(loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
     } end_try
+    here.variables = outer;
 }
 
 /* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
@@ -2859,6 +2871,7 @@ static void future_destroy(void *object)
 {
     Future *future = object;
     future_report_unretrieved(future);
+    if (future->object.references > 1) return;          /* who was told of it has kept it */
     for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));
     free(future->more);
     free(future->also_awaited_by);
@@ -3291,7 +3304,7 @@ Value await_(Object *awaitable, int made_here, const Site *site)
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
     if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, made_here > 0); }
     if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
-    throw(TypeError, "object %s can't be used in 'await' expression", awaitable->class->name);
+    throw(TypeError, "object %s can't be used in 'await' expression", value_type(value_object_(awaitable)));
 }
 
 /* Eager tasks run inside create_task() until they first suspend. */
@@ -3391,6 +3404,7 @@ static void task_destroy(void *object)
     if (task->future.state == PENDING && !task->future.quiet && task->in_list)
         loop_call_exception_handler(task->future.loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
     future_report_unretrieved(&task->future);
+    if (task->future.object.references > 1) return;
     task_delist(task);
     release(task->waiting_on);
     if (task->coro && task->coro->task == task) task->coro->task = NULL;
