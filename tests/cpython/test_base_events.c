@@ -203,6 +203,49 @@ LOOP_TEST(BaseEventLoopTests__test__run_once_cancelled_event_cleanup)
     ck_assert_uint_eq(asyncio_live_objects() - before, 1 + MIN_SCHEDULED - (HALF + 1));   /* now all of them went */
 }
 
+/* ---- BaseEventLoopTests: the executor ------------------------------------------------------------------------------ */
+
+static Value same(Value v) { return v; }
+
+LOOP_TEST(BaseEventLoopTests__test_set_default_executor)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(.max_workers = 1);
+    loop_set_default_executor(loop, executor);
+    executor_shutdown(executor);
+    ck_raises_text(RuntimeError, "cannot schedule new futures after shutdown", loop_run_in_executor(loop, NULL, same));
+    loop_run_until_complete(loop, loop_shutdown_default_executor(loop));
+}
+
+typedef struct Gate { pthread_mutex_t lock; pthread_cond_t opened; bool open; } Gate;
+static Gate gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+
+static Value wait_at_gate(Value arg)
+{
+    pthread_mutex_lock(&gate.lock);
+    while (!gate.open) pthread_cond_wait(&gate.opened, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    return arg;
+}
+
+static void open_gate(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.opened);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+LOOP_TEST(BaseEventLoopTests__test_shutdown_default_executor_timeout)
+{
+    gate.open = false;
+    Future *f = loop_run_in_executor(loop, NULL, wait_at_gate);
+    logging(loop_run_until_complete(loop, loop_shutdown_default_executor(loop, .timeout = 0.01)));
+    ck_contains(logged, "The executor did not finishing joining its threads within 0.01 seconds.");
+    ck_assert(!future_done(f));
+    open_gate();
+    loop_run_until_complete(loop, f);
+}
+
 /* ---- BaseEventLoopTests: running ---------------------------------------------------------------------------------- */
 
 LOOP_TEST(BaseEventLoopTests__test_run_until_complete_type_error)
@@ -345,6 +388,23 @@ LOOP_TEST(BaseEventLoopTests__test_set_task_factory)
     task = loop_create_task(loop, noop());
     ck_notes("");
     loop_run_until_complete(loop, task);
+}
+
+static void check_debug_by_variable(const char *value, bool debug)
+{
+    if (value) setenv("ASYNCIO_DEBUG", value, 1);
+    else unsetenv("ASYNCIO_DEBUG");
+    Loop *loop = asyncio_new_event_loop();
+    ck_assert_int_eq(loop_get_debug(loop), debug);
+    loop_close(loop);
+}
+
+SYNC_TEST(BaseEventLoopTests__test_env_var_debug)
+{
+    check_debug_by_variable(NULL, false);
+    check_debug_by_variable("", false);
+    check_debug_by_variable("1", true);
+    check_debug_by_variable(NULL, false);
 }
 
 /* ensure_future() makes its tasks as create_task() does. */

@@ -1,11 +1,12 @@
 /* CPython's test_events.py: what is not about sockets and processes. */
 #include "cpython.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 async_def(noop) { return None; }
 static void nothing(Value arg) { (void)arg; }
@@ -123,6 +124,79 @@ LOOP_TEST(EventLoopTestsMixin__test_call_soon_threadsafe_same_thread)
     loop_run_forever(loop);
     ck_notes("hello|world");
 }
+
+/* ---- EventLoopTestsMixin: threads and signals ---------------------------------------------------------------------- */
+
+static pthread_t executing;
+
+static Value note_thread(Value v)
+{
+    executing = pthread_self();
+    return v;
+}
+
+LOOP_TEST(EventLoopTestsMixin__test_run_in_executor)
+{
+    ck_repr(loop_run_until_complete(loop, loop_run_in_executor(loop, NULL, note_thread, .arg = V(5))), "5");
+    ck_assert(!pthread_equal(executing, pthread_self()));
+    loop_run_until_complete(loop, loop_shutdown_default_executor(loop));
+}
+
+/* Nothing comes back to a loop that has closed. */
+LOOP_TEST(EventLoopTestsMixin__test_run_in_executor_cancel)
+{
+    reports_begin(loop);
+    Future *f = loop_run_in_executor(loop, NULL, note_thread);
+    future_cancel(f);
+    loop_run_until_complete(loop, loop_shutdown_default_executor(loop));
+    loop_close(loop);
+    ck_assert(future_cancelled(f));
+    ck_assert_int_eq(reported.count, 0);
+}
+
+static void check_bad_signal(Loop *loop, int number)
+{
+    ck_raises(ValueError, loop_add_signal_handler(loop, number, nothing));
+    ck_raises(ValueError, loop_remove_signal_handler(loop, number));
+}
+
+LOOP_TEST(EventLoopTestsMixin__test_add_signal_handler)
+{
+    stopping = loop;
+    signal(SIGINT, SIG_DFL);
+    check_bad_signal(loop, NSIG + 1);
+    check_bad_signal(loop, 0);
+    check_bad_signal(loop, -1);
+    ck_raises(RuntimeError, loop_add_signal_handler(loop, SIGKILL, nothing));
+    ck_assert(!loop_remove_signal_handler(loop, SIGKILL));
+
+    loop_add_signal_handler(loop, SIGINT, note_and_stop, .arg = V("caught"));
+    kill(getpid(), SIGINT);
+    loop_run_forever(loop);
+    ck_notes("caught");
+
+    struct sigaction now;
+    ck_assert(loop_remove_signal_handler(loop, SIGINT));
+    ck_assert(sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler == SIG_DFL);
+    ck_assert(!loop_remove_signal_handler(loop, SIGINT));
+}
+
+/* A signal that comes while the loop is in select(). */
+static void check_alarm(Loop *loop, Value arg, const char *expected)
+{
+    stopping = loop;
+    loop_set_virtual_clock(loop, false);
+    loop_add_signal_handler(loop, SIGALRM, note_and_stop, .arg = arg);
+    struct itimerval soon = {.it_value = {0, 10000}};
+    setitimer(ITIMER_REAL, &soon, NULL);
+    loop_call_later(loop, 60, note_and_stop, .arg = V("too late"));
+    loop_run_forever(loop);
+    ck_notes(expected);
+    ck_assert(loop_remove_signal_handler(loop, SIGALRM));
+}
+
+LOOP_TEST(EventLoopTestsMixin__test_signal_handling_while_selecting) { check_alarm(loop, None, "None"); }
+LOOP_TEST(EventLoopTestsMixin__test_signal_handling_args) { check_alarm(loop, tuple(42), "(42,)"); }
 
 /* ---- EventLoopTestsMixin: descriptors ------------------------------------------------------------------------------ */
 
@@ -282,6 +356,8 @@ LOOP_TEST(EventLoopTestsMixin__test_close)
     ck_raises_text(RuntimeError, closed, loop_call_later(loop, 1.0, nothing));
     ck_raises_text(RuntimeError, closed, loop_call_at(loop, loop_time(loop), nothing));
     ck_raises_text(RuntimeError, closed, loop_create_task(loop, coro));
+    ck_raises_text(RuntimeError, closed, loop_add_signal_handler(loop, SIGTERM, nothing));
+    ck_raises_text(RuntimeError, closed, loop_run_in_executor(loop, NULL, note_thread));
 }
 
 /* ---- HandleTests -------------------------------------------------------------------------------------------------- */

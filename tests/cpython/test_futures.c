@@ -309,6 +309,13 @@ LOOP_TEST(BaseFutureTests__test_future_stop_iteration_args)
     ck_repr(loop_run_until_complete(loop, awaits(f)), "(1, 2)");
 }
 
+LOOP_TEST(BaseFutureTests__test_future_del_collect)
+{
+    size_t before = asyncio_live_objects();
+    for (int i = 0; i < 100; i++) scope future_set_result(loop_create_future(loop), list(1, list(2)));
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+
 /* ---- BaseFutureDoneCallbackTests -------------------------------------------------------------------------------- */
 
 static void put_in_bag(Future *future, Value thing)

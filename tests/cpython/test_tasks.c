@@ -2165,3 +2165,117 @@ LOOP_TEST(SleepTests__test_sleep_zero)
     loop_run_until_complete(loop, sleeps_zero());
     ck_assert_int_eq(result, 11);
 }
+
+/* ---- RunCoroutineThreadsafeTests ---------------------------------------------------------------------------------- */
+
+typedef struct Submission { Loop *loop; double timeout; bool fail, cancel; } Submission;
+
+/* Waits for 0.05 seconds and returns a + b. */
+async_def(add, (int) a, (int) b, (bool) fail, (bool) cancel)
+{
+    await(asyncio_sleep(0.05));
+    if (fail) throw(RuntimeError, "Fail!");
+    if (cancel) {
+        task_cancel(asyncio_current_task());
+        await(asyncio_sleep(0));
+    }
+    return V(a + b);
+}
+
+/* What runs in the thread: submits add() to the loop and waits for its result. */
+static Value submit_add(Value submission)
+{
+    Submission *s = as_pointer(submission);
+    ThreadFuture *future = asyncio_run_coroutine_threadsafe(add(1, 2, s->fail, s->cancel), s->loop);
+    Value volatile sum = None;
+    try {
+        sum = threadfuture_result(future, .timeout = s->timeout);
+    } finally {
+        if (!threadfuture_done(future)) threadfuture_cancel(future);
+    } end_try
+    return sum;
+}
+
+static Value run_add(Submission *s)
+{
+    return loop_run_until_complete(s->loop, loop_run_in_executor(s->loop, NULL, submit_add, .arg = V((void *)s)));
+}
+
+static void end_threads(Loop *loop) { loop_run_until_complete(loop, loop_shutdown_default_executor(loop)); }
+
+LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe)
+{
+    ck_repr(run_add(&(Submission){loop, NO_TIMEOUT, false, false}), "3");
+    end_threads(loop);
+}
+
+LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_with_exception)
+{
+    ck_raises_text(RuntimeError, "Fail!", run_add(&(Submission){loop, NO_TIMEOUT, true, false}));
+    end_threads(loop);
+}
+
+LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_with_timeout)
+{
+    ck_raises(TimeoutError, run_add(&(Submission){loop, 0, false, false}));
+    run_all(loop);
+    ck_repr(asyncio_all_tasks(.loop = loop), "[]");          /* add() was cancelled */
+    end_threads(loop);
+}
+
+LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_task_cancelled)
+{
+    ck_raises(CancelledError, run_add(&(Submission){loop, NO_TIMEOUT, false, true}));
+    end_threads(loop);
+}
+
+static Task *broken_factory(Loop *loop, Coroutine *coro, TaskOptions options)
+{
+    (void)loop;
+    (void)options;
+    coroutine_close(coro);
+    throw(NameError, "broken");
+}
+
+LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_task_factory_exception)
+{
+    reports_begin(loop);
+    Submission s = {loop, NO_TIMEOUT, false, false};
+    Future *run = loop_run_in_executor(loop, NULL, submit_add, .arg = V((void *)&s));
+    loop_set_task_factory(loop, broken_factory);
+    ck_raises_text(NameError, "broken", loop_run_until_complete(loop, run));
+    loop_set_task_factory(loop, NULL);
+    ck_assert_int_eq(reported.count, 1);
+    ck_repr(report_exception(), "NameError('broken')");
+    end_threads(loop);
+}
+
+/* ---- What the loop lets go of --------------------------------------------------------------------------------------- */
+
+async_def(returns_list) { return list(1, list(2)); }
+
+static void check_hundred_tasks(Loop *loop)
+{
+    Value tasks = list();
+    for (int i = 0; i < 100; i++) list_append(tasks, loop_create_task(loop, returns_list()));
+    ck_assert_int_eq(len(loop_run_until_complete(loop, asyncio_gather_list(tasks))), 100);
+}
+
+LOOP_TEST(BaseTaskTests__test_task_del_collect) { check_hundred_tasks(loop); }
+
+LOOP_TEST(CTask_CFuture_Tests__test_refleaks_in_task___init__)
+{
+    scope check_hundred_tasks(loop);
+    size_t before = asyncio_live_objects();
+    for (int i = 0; i < 3; i++) scope check_hundred_tasks(loop);
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+
+LOOP_TEST(BaseTaskTests__test_create_task_with_noncoroutine)
+{
+    Coroutine *not_one = (Coroutine *)loop_create_future(loop);
+    for (int i = 0; i < 2; i++) {
+        ck_raises_text(TypeError, "a coroutine was expected, got NULL", loop_create_task(loop, NULL));
+        ck_raises_text(TypeError, "a coroutine was expected, got Future", loop_create_task(loop, not_one));
+    }
+}
