@@ -224,6 +224,16 @@ static int rank(const char *who)
     return who[0] == 'f' ? 2 * atoi(who + letters) : letters > 1 ? atoi(who + letters) : 99;
 }
 
+static int lower(int a, int b) { return a < b ? a : b; }
+
+static int rank_of_calls(const Node *node)
+{
+    int least = 99;
+    if (node->items && is(node, 0, "call")) return rank(word(node, 1));
+    for (const Node *item = node->items; item; item = item->next) least = lower(least, rank_of_calls(item));
+    return least;
+}
+
 static void fill_ranked(const Node *list, int index, Value v, int rank)
 {
     fill(list, index, v);
@@ -475,13 +485,22 @@ static void block_group(const Node *node, const char *who)
     note(who, "%s left", title(node));
 }
 
+static bool block_until_reraise(const Node *nodes, const char *who)
+{
+    for (; nodes; nodes = nodes->next) {
+        if (is(nodes, 0, "reraise")) return true;
+        execute(nodes, who);
+    }
+    return false;
+}
+
 static void block_try(const Node *node, const char *who)
 {
     try {
         block(at(node, 2)->items, who);
     } except (error(node, 1), e) {
         note(who, "%s caught %s", title(node), exception_text(e));
-        block(at(node, 3)->items, who);
+        if (block_until_reraise(at(node, 3)->items, who)) rethrow;
     } end_try
 }
 
@@ -491,7 +510,7 @@ static void block_trystar(const Node *node, const char *who)
         block(at(node, 2)->items, who);
     } except_star (error(node, 1), e) {
         note(who, "%s caught %s", title(node), exception_text(e));
-        block(at(node, 3)->items, who);
+        if (block_until_reraise(at(node, 3)->items, who)) rethrow;
     } end_try
 }
 
@@ -626,7 +645,7 @@ static Value step_var(const Node *node, const char *who)
 #define STEP_NONE(name, ...)   static Value step_##name(const Node *node, const char *who) { (void)node; (void)who; __VA_ARGS__; return None; }
 STEP_NONE(spawn, fill_ranked(node, 1, V(asyncio_create_task(call(word(node, 2)))), rank(word(node, 2))))
 STEP_NONE(eager, fill_ranked(node, 1, V(asyncio_Task(call(word(node, 2)), .eager_start = true)), rank(word(node, 2))))
-STEP_NONE(start, fill_ranked(node, 1, V(asyncio_ensure_future(child(at(node, 2), who))), rank(who) + 1))
+STEP_NONE(start, fill_ranked(node, 1, V(asyncio_ensure_future(child(at(node, 2), who))), lower(rank(who) + 1, rank_of_calls(at(node, 2)))))
 STEP_NONE(gspawn,
     TaskGroup *group = slot_object(node, 1);
     fill_ranked(node, 2, V(taskgroup_create_task(group, call(word(node, 3)))), rank(word(node, 3))))
@@ -651,7 +670,6 @@ STEP_NONE(soon, fill(node, 1, V(loop_call_soon(world.loop, run_callback, .arg = 
 STEP_NONE(later, fill(node, 1, V(loop_call_later(world.loop, delay(node, 2), run_callback, .arg = V((void *)node)))))
 STEP_NONE(hcancel, handle_cancel(slot_object(node, 1)))
 STEP_NONE(raise, throw(error(node, 1), "%s", word(node, 2)))
-STEP_NONE(reraise, rethrow)
 STEP(inc, ((void)node, ++world.count))
 STEP(expired, timeout_expired(slot_object(node, 1)))
 
@@ -661,7 +679,7 @@ static const struct Step { const char *name; Value (*run)(const Node *node, cons
     {"look", step_look}, {"release", step_release}, {"set", step_set}, {"clear", step_clear}, {"notify", step_notify},
     {"notifyall", step_notifyall}, {"putn", step_putn}, {"getn", step_getn}, {"done", step_done}, {"shutdown", step_shutdown},
     {"fset", step_fset}, {"fraise", step_fraise}, {"addcb", step_addcb}, {"rmcb", step_rmcb}, {"soon", step_soon},
-    {"later", step_later}, {"hcancel", step_hcancel}, {"raise", step_raise}, {"reraise", step_reraise}, {"inc", step_inc},
+    {"later", step_later}, {"hcancel", step_hcancel}, {"raise", step_raise}, {"inc", step_inc},
     {"var", step_var}, {"reschedule", step_reschedule}, {"expired", step_expired}, {"generator", step_generator}, {NULL, NULL}};
 
 static void step(const Node *node, const char *who)
@@ -689,7 +707,7 @@ static void operation(const Node *node, const char *who)
 /* What fails at once goes no further, or nothing would ever get far; what fails after waiting is raised. */
 static bool ends_here(const Node *node, Value e)
 {
-    bool at_once = !block_named(word(node, 0)) && !await_named(word(node, 0)) && !is(node, 0, "raise") && !is(node, 0, "reraise");
+    bool at_once = !block_named(word(node, 0)) && !await_named(word(node, 0)) && !is(node, 0, "raise");
     return isinstance(e, at_once ? Exception : Empty);
 }
 

@@ -218,6 +218,11 @@ class World:
             case _:
                 return it.locked()
 
+    def rank_of_calls(self, node):
+        if isinstance(node, str):
+            return 99
+        return self.rank(node[1]) if node[0] == "call" else min(map(self.rank_of_calls, node))
+
     # -- Functions and generators
 
     def call(self, function):
@@ -285,7 +290,7 @@ class World:
 
     def ends_here(self, node, e):
         """What fails at once goes no further, or nothing would ever get far; what fails after waiting is raised."""
-        at_once = node[0] in self.STEPS and node[0] not in ("raise", "reraise")
+        at_once = node[0] in self.STEPS and node[0] != "raise"
         return isinstance(e, Exception if at_once else Empty)
 
     def shown(self, node, value):
@@ -377,14 +382,18 @@ class World:
             await self.block(node[2], who)
         except ERRORS[node[1]] as e:
             self.note(who, title(node), f"caught {exception_text(e)}")
-            await self.block(node[3], who)
+            await self.block([op for op in node[3] if op != ["reraise"]], who)
+            if ["reraise"] in node[3]:
+                raise
 
     async def block_trystar(self, node, who):
         try:
             await self.block(node[2], who)
         except* ERRORS[node[1]] as e:
             self.note(who, title(node), f"caught {exception_text(e)}")
-            await self.block(node[3], who)
+            await self.block([op for op in node[3] if op != ["reraise"]], who)
+            if ["reraise"] in node[3]:
+                raise
 
     async def block_finally(self, node, who):
         try:
@@ -464,9 +473,6 @@ class World:
     def throw(self, who, error, message):
         raise ERRORS[error](message)
 
-    def throw_again(self, who):
-        raise
-
     def add(self, who):
         self.count += 1
         return self.count
@@ -474,7 +480,8 @@ class World:
     STEPS = {
         "spawn": lambda self, who, name, function: self.keep(name, asyncio.create_task(self.call(function)), self.rank(function)),
         "eager": eager,
-        "start": lambda self, who, name, node: self.keep(name, asyncio.ensure_future(self.child(node, who)), self.rank(who) + 1),
+        "start": lambda self, who, name, node: self.keep(
+            name, asyncio.ensure_future(self.child(node, who)), min(self.rank(who) + 1, self.rank_of_calls(node))),
         "gspawn": lambda self, who, group, name, function: self.keep(
             name, self.slot(group).create_task(self.call(function)), self.rank(function)),
         "factory": lambda self, who, flag: self.loop.set_task_factory(asyncio.eager_task_factory if flag == "1" else None),
@@ -500,7 +507,6 @@ class World:
         "later": lambda self, who, name, d, node: self.keep(name, self.loop.call_later(delay(d), self.callback, name, node)),
         "hcancel": lambda self, who, name: self.slot(name).cancel(),
         "raise": throw,
-        "reraise": throw_again,
         "inc": add,
         "var": set_variable,
         "reschedule": lambda self, who, name, d: self.slot(name).reschedule(None if d == "-" else self.loop.time() + delay(d)),
