@@ -44,22 +44,32 @@
 #define _GNU_SOURCE
 #include "asyncio.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/single_threaded.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -165,6 +175,7 @@ struct Exc {                                            /* an instance; its clas
     Object object;
     const ExceptionClass *type;
     Value args, cause, context, exceptions, notes;      /* exceptions: the tuple of a group */
+    Value details;                                      /* what some classes carry besides their text, a tuple */
     bool suppress_context;
     Site *traceback;                                    /* innermost first */
     int depth;
@@ -245,7 +256,7 @@ struct Handle {
 };
 
 typedef struct Timer { double when; Handle *handle; } Timer;
-typedef struct Watch { Handle *reader, *writer; } Watch;    /* of one descriptor */
+typedef struct Watch { Handle *reader, *writer; Transport *transport; } Watch;    /* of one descriptor */
 
 struct Loop {
     Object object;
@@ -1150,6 +1161,7 @@ static void exc_destroy(void *object)
     value_release(x->context);
     value_release(x->exceptions);
     value_release(x->notes);
+    value_release(x->details);
     free(x->traceback);
 }
 
@@ -5872,6 +5884,2026 @@ static void loop_remove_signal_handlers(Loop *loop)
 {
     for (int number = 1; number < SIGNALS; number++) if (loop->signal_handlers[number]) loop_remove_signal_handler(loop, number);
     if (signal_loop == loop) signal_loop = NULL;
+}
+
+/* ---- [sockets] Sockets ---------------------------------------------------------------------------------------------
+ *
+ * Every operation on a socket is the same loop: try it; if the system says "not now", wait until select() reports the descriptor, and
+ * try again. Names are looked up in a thread of the executor, because the system's resolver blocks; a literal address needs none.
+ */
+
+/* An error number with a text of our own, as asyncio raises it: the class follows from the number. */
+static Value os_error_saying(const char *text, ...)
+{
+    int number = errno;
+    va_list args;
+    va_start(args, text);
+    Value message = vformat(text, args);
+    va_end(args);
+    return exception_new(os_error_class(number), "[Errno %d] %s", number, as_str(message));
+}
+
+/* An address as Python writes it: ("127.0.0.1", 80), ("::1", 80, 0, 0), "/path/of/a/unix/socket". */
+
+static Value address_value(const struct sockaddr *address, socklen_t length)
+{
+    char text[INET6_ADDRSTRLEN];
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)address;
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+        return tuple(text, ntohs(in->sin_port));
+    }
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
+        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+        return tuple(text, ntohs(in6->sin6_port), ntohl(in6->sin6_flowinfo), in6->sin6_scope_id);
+    }
+    if (address->sa_family == AF_UNIX && length > offsetof(struct sockaddr_un, sun_path)) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)address;
+        size_t room = length - offsetof(struct sockaddr_un, sun_path);
+        return un->sun_path[0] ? str_of(un->sun_path, strnlen(un->sun_path, room)) : bytes(un->sun_path, room);
+    }
+    return V("");
+}
+
+/* The other way. ValueError if it is no such address: a host name must have been looked up before. */
+static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
+{
+    memset(storage, 0, sizeof *storage);
+    if (v.tag == VALUE_STR || v.tag == VALUE_BYTES) {
+        struct sockaddr_un *un = (struct sockaddr_un *)storage;
+        Text *path = (Text *)v.object;
+        if (path->length >= sizeof un->sun_path) throw(OSError, "AF_UNIX path too long");
+        un->sun_family = AF_UNIX;
+        memcpy(un->sun_path, path->data, path->length);
+        bool abstract = path->length && !path->data[0];
+        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path->length + (abstract ? 0 : 1));
+    }
+    if (v.tag != VALUE_TUPLE || len(v) < 2) throw(TypeError, "an address is a tuple (host, port) or a path, not %s", as_str(repr(v)));
+    struct sockaddr_in *in = (struct sockaddr_in *)storage;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
+    const char *host = as_str(list_get(v, 0));
+    uint16_t port = htons((uint16_t)as_int(list_get(v, 1)));
+    if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = port;
+        return sizeof *in;
+    }
+    memset(storage, 0, sizeof *storage);
+    if (inet_pton(AF_INET6, host, &in6->sin6_addr) != 1) throw(ValueError, "not a numeric address: %s", as_str(repr(v)));
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = port;
+    if (len(v) > 3) in6->sin6_scope_id = (uint32_t)as_int(list_get(v, 3));
+    return sizeof *in6;
+}
+
+static Value socket_address(int fd, bool of_peer)
+{
+    struct sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+    int problem = of_peer ? getpeername(fd, (struct sockaddr *)&storage, &length) : getsockname(fd, (struct sockaddr *)&storage, &length);
+    return problem ? None : address_value((struct sockaddr *)&storage, length);
+}
+
+static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
+
+static void check_no_transport(Loop *loop, int fd)
+{
+    if (fd >= 0 && fd < loop->watch_capacity && loop->watches[fd].transport)
+        throw(RuntimeError, "File descriptor %d is used by transport %s", fd, as_str(value_repr(value_object_(loop->watches[fd].transport))));
+}
+
+static void fd_is_ready(Value future) { future_finish_unless_done((Future *)future.object, None); }
+
+static const Class io_class = {.name = "descriptor", .size = sizeof(Object), .is_io = true};
+static Object io_marker = {.class = &io_class, .references = 1};
+
+/* Suspends until the descriptor is ready. */
+static void fd_wait(Loop *loop, int fd, int direction, const char *purpose)
+{
+    Future *future = pooled(future_inner(loop, purpose, &io_marker));
+    watch(loop, fd, direction, fd_is_ready, (CallOptions){.arg = V(future), .name = purpose});
+    Value interruption = future_wait(future);
+    unwatch(loop, fd, direction);
+    if (!is_none(interruption)) throw(interruption);
+}
+
+static bool not_now(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR); }
+
+static void sock_check(Loop *loop, int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) throw_errno("socket %d", fd);
+    if (loop->debug && !(flags & O_NONBLOCK)) throw(ValueError, "the socket must be non-blocking");
+    check_no_transport(loop, fd);
+    set_nonblocking(fd);
+}
+
+static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struct sockaddr_storage *from, socklen_t *length, const char *purpose)
+{
+    ssize_t n;
+    sock_check(loop, fd);
+    while (not_now(n = recvfrom(fd, buffer, size, 0, (struct sockaddr *)from, length))) fd_wait(loop, fd, FOR_READING, purpose);
+    if (n < 0) throw_errno("%s", purpose);
+    return n;
+}
+
+ASYNC(loop_sock_recv, loop_sock_recv, (Loop *) loop, (int) fd, (size_t) size)
+{
+    Text *text = pooled(text_new(&bytes_class, NULL, size));
+    ssize_t n = sock_receive(loop, fd, text->data, size, NULL, NULL, "sock_recv()");
+    return bytes(text->data, (size_t)n);
+}
+
+ASYNC(loop_sock_recv_into, loop_sock_recv_into, (Loop *) loop, (int) fd, (void *) buffer, (size_t) size)
+{
+    return V(sock_receive(loop, fd, buffer, size, NULL, NULL, "sock_recv_into()"));
+}
+
+ASYNC(loop_sock_recvfrom, loop_sock_recvfrom, (Loop *) loop, (int) fd, (size_t) size)
+{
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    Text *text = pooled(text_new(&bytes_class, NULL, size));
+    ssize_t n = sock_receive(loop, fd, text->data, size, &from, &length, "sock_recvfrom()");
+    return tuple(bytes(text->data, (size_t)n), length ? address_value((struct sockaddr *)&from, length) : None);
+}
+
+ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *) loop, (int) fd, (Value) data)
+{
+    size_t size, sent = 0;
+    const char *at = as_bytes(data, &size);
+    sock_check(loop, fd);
+    while (sent < size) {
+        ssize_t n = send(fd, at + sent, size - sent, MSG_NOSIGNAL);
+        if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendall()");
+        else if (n < 0) throw_errno("sock_sendall()");
+        else sent += (size_t)n;
+    }
+    return None;
+}
+
+ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *) loop, (int) fd, (Value) data, (Value) address)
+{
+    struct sockaddr_storage to;
+    socklen_t length = address_fill(&to, address);
+    size_t size;
+    const char *at = as_bytes(data, &size);
+    ssize_t n;
+    sock_check(loop, fd);
+    while (not_now(n = sendto(fd, at, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length))) fd_wait(loop, fd, FOR_WRITING, "sock_sendto()");
+    if (n < 0) throw_errno("sock_sendto()");
+    return V(n);
+}
+
+static void connect_to(Loop *loop, int fd, Value address)
+{
+    struct sockaddr_storage to;
+    socklen_t length = address_fill(&to, address), size = sizeof(int);
+    int problem = connect(fd, (struct sockaddr *)&to, length) < 0 ? errno : 0;
+    if (problem == EINPROGRESS || problem == EINTR || problem == EAGAIN) {
+        fd_wait(loop, fd, FOR_WRITING, "sock_connect()");
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+    }
+    errno = problem;
+    if (problem) throw(os_error_saying("Connect call failed %s", as_str(repr(address))));
+}
+
+ASYNC(loop_sock_accept, loop_sock_accept, (Loop *) loop, (int) fd)
+{
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    int connection;
+    sock_check(loop, fd);
+    while (not_now(connection = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC))) fd_wait(loop, fd, FOR_READING, "sock_accept()");
+    if (connection < 0) throw_errno("sock_accept()");
+    return tuple(connection, address_value((struct sockaddr *)&from, length));
+}
+
+/* Names. */
+
+const ExceptionClass GaiError[1] = {{"gaierror", OSError, "socket"}};
+
+typedef struct Lookup { char *host, *service; struct addrinfo hints; } Lookup;
+
+static Value addrinfo_list(const struct addrinfo *info)
+{
+    Value results = list();
+    for (; info; info = info->ai_next)
+        list_append(results, tuple(info->ai_family, info->ai_socktype, info->ai_protocol, info->ai_canonname ? info->ai_canonname : "",
+                                   address_value(info->ai_addr, info->ai_addrlen)));
+    return results;
+}
+
+static Value look_up(const Lookup *lookup)
+{
+    struct addrinfo *info = NULL;
+    int problem = getaddrinfo(lookup->host, lookup->service, &lookup->hints, &info);
+    if (problem == EAI_SYSTEM) throw_errno("getaddrinfo(%s)", lookup->host ? lookup->host : "None");
+    if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
+    Value results = addrinfo_list(info);
+    freeaddrinfo(info);
+    return results;
+}
+
+static bool is_literal(const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return !host || inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+static void lookup_free(Lookup *lookup)
+{
+    free(lookup->host);
+    free(lookup->service);
+    free(lookup);
+}
+
+/* The thread may outlive a cancelled await, so what it reads is its own: it frees it. */
+static Value look_up_and_free(Value v)
+{
+    Lookup *lookup = as_pointer(v);
+    Value results = None;
+    try {
+        results = look_up(lookup);
+    } finally {
+        lookup_free(lookup);
+    } end_try
+    return results;
+}
+
+ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *) loop, (const char *) host, (Value) port, (AddressOptions) options)
+{
+    Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
+    *lookup = (Lookup){.host = host && *host ? copy_string(host) : NULL,
+                       .service = is_none(port) ? NULL : copy_string(as_str(value_to_str(port))),
+                       .hints = {.ai_family = options.family, .ai_socktype = options.type, .ai_protocol = options.proto, .ai_flags = options.flags}};
+    Value argument = V((void *)lookup);
+    bool numeric = is_none(port) || port.tag == VALUE_INT;
+    if (is_literal(lookup->host) && numeric) return look_up_and_free(argument);
+    return await(run_in_executor(loop, NULL, look_up_and_free, argument, NULL));
+}
+
+static Value name_info(Value v)
+{
+    struct sockaddr_storage storage;
+    char host[NI_MAXHOST], service[NI_MAXSERV];
+    socklen_t length = address_fill(&storage, list_get(v, 0));
+    int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service, (int)as_int(list_get(v, 1)));
+    if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
+    return tuple(host, service);
+}
+
+ASYNC(loop_getnameinfo, loop_getnameinfo, (Loop *) loop, (Value) address, (int) flags)
+{
+    return await(run_in_executor(loop, NULL, name_info, tuple(address, flags), NULL));
+}
+
+ASYNC(loop_sock_connect, loop_sock_connect, (Loop *) loop, (int) fd, (Value) address)
+{
+    sock_check(loop, fd);
+    bool named = address.tag == VALUE_TUPLE && len(address) >= 2 && !is_literal(as_str(list_get(address, 0)));
+    if (named) {
+        AddressOptions options = {.type = SOCK_STREAM};
+        socklen_t size = sizeof options.family;
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &options.family, &size);
+        Value infos = await(loop_getaddrinfo_(loop, as_str(list_get(address, 0)), list_get(address, 1), options));
+        address = list_get(list_get(infos, 0), 4);
+    }
+    connect_to(loop, fd, address);
+    return None;
+}
+
+/* sendfile: the system copies from file to socket; count < 0: to the file's end. Returns the bytes sent. */
+ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) file, (SendfileOptions) options)
+{
+    if (options.offset < 0) throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
+    off_t at = (off_t)options.offset;
+    int64_t sent = 0;
+    sock_check(loop, fd);
+    for (;;) {
+        int64_t left = options.count < 0 ? 1 << 30 : options.count - sent;
+        ssize_t n = left > 0 ? sendfile(fd, file, &at, (size_t)(left < 1 << 30 ? left : 1 << 30)) : 0;
+        if (n == 0) break;
+        if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendfile()");
+        else if (n < 0 && sent == 0 && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK))
+            throw(SendfileNotAvailableError, "os.sendfile call failed");
+        else if (n < 0) throw_errno("sock_sendfile()");
+        else sent += n;
+    }
+    return V(sent);
+}
+
+/* ---- [transports] Transports and protocols -------------------------------------------------------------------------
+ *
+ * A transport moves bytes: it owns a descriptor, reads when there is something, and keeps in a buffer what cannot be written at once. A
+ * protocol is told what happens, by callbacks. The two water marks of the buffer tell the protocol when to stop writing and when
+ * to go on. Nothing here suspends; streams, below, put await on top.
+ *
+ * Every transport makes two promises: connection_made() comes first, and connection_lost() comes last, exactly once.
+ */
+
+typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM } TransportKind;
+
+typedef struct Packet { struct Packet *next; Value address; size_t size; char data[]; } Packet;
+
+struct Transport {
+    Object object;
+    Loop *loop;
+    TransportKind kind;
+    int fd;
+    const Protocol *protocol;
+    Value self;                                         /* what the protocol's callbacks get */
+    char *buffer;                                       /* what is not yet written: from `first` on, `size` bytes */
+    size_t first, size, capacity, high, low;
+    Packet *packets, *last_packet;                      /* of a datagram transport */
+    Value peername, sockname, address;                  /* address: the peer of a connected datagram transport */
+    Server *server;
+    Transport *previous, *next;                         /* among the server's */
+    int lost;                                           /* > 0: connection_lost() is on its way; counts the writes since */
+    bool connected, closing, eof, paused, protocol_paused, reading;
+};
+
+enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
+
+static void transport_destroy(void *object);
+static void transport_write_repr(void *object, FILE *out);
+static const Class transport_class = {.name = "Transport", .size = sizeof(Transport), .destroy = transport_destroy, .write = transport_write_repr, .is_io = true};
+
+static void transport_read_ready(Value v);
+static void transport_write_ready(Value v);
+
+static void transport_destroy(void *object)
+{
+    Transport *transport = object;
+    if (transport->fd >= 0) close(transport->fd);
+    for (Packet *packet; (packet = transport->packets); ) {
+        transport->packets = packet->next;
+        value_release(packet->address);
+        free(packet);
+    }
+    free(transport->buffer);
+    value_release(transport->self);
+    value_release(transport->peername);
+    value_release(transport->sockname);
+    value_release(transport->address);
+}
+
+static void transport_write_repr(void *object, FILE *out)
+{
+    Transport *transport = object;
+    fprintf(out, "<Transport%s fd=%d>", transport->fd < 0 ? " closed" : transport->closing ? " closing" : "", transport->fd);
+}
+
+static void transport_watch_reading(Transport *transport, bool on)
+{
+    if (transport->reading == on || transport->fd < 0) return;
+    transport->reading = on;
+    if (on) watch(transport->loop, transport->fd, FOR_READING, transport_read_ready, (CallOptions){.arg = V(transport), .name = "transport_read_ready"});
+    else unwatch(transport->loop, transport->fd, FOR_READING);
+}
+
+static void transport_watch_writing(Transport *transport, bool on)
+{
+    if (transport->fd < 0) return;
+    if (on) watch(transport->loop, transport->fd, FOR_WRITING, transport_write_ready, (CallOptions){.arg = V(transport), .name = "transport_write_ready"});
+    else unwatch(transport->loop, transport->fd, FOR_WRITING);
+}
+
+static void transport_reads_now(Value v)
+{
+    Transport *transport = (Transport *)v.object;
+    if (!transport->closing && !transport->paused && transport->kind != WRITE_PIPE) transport_watch_reading(transport, true);
+}
+
+static void transport_made(Value v)
+{
+    Transport *transport = (Transport *)v.object;
+    transport->connected = true;
+    if (transport->protocol->connection_made) transport->protocol->connection_made(transport->self, transport);
+}
+
+static void server_attach(Server *server, Transport *transport);
+static void server_detach(Server *server, Transport *transport);
+
+static void ignore_sigpipe(void)
+{
+    struct sigaction old;
+    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
+/* Takes the descriptor over. The protocol is told, reading begins, and then `waiter`, if any, is completed: in three callbacks. */
+static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server)
+{
+    check_no_transport(loop, fd);
+    Transport *transport = pooled(object_new(&transport_class, sizeof *transport));
+    *transport = (Transport){.object = transport->object, .loop = loop, .kind = kind, .fd = fd, .protocol = protocol, .self = value_retain(self),
+                             .high = HIGH_WATER, .low = HIGH_WATER / 4};
+    set_nonblocking(fd);
+    if (kind == WRITE_PIPE) ignore_sigpipe();
+    transport->sockname = value_retain(socket_address(fd, false));
+    transport->peername = value_retain(socket_address(fd, true));
+    if (fd >= loop->watch_capacity) watches_grow(loop, fd);
+    loop->watches[fd].transport = transport;
+    if (server) server_attach(server, transport);
+    loop_call_soon(loop, transport_made, V(transport));
+    loop_call_soon(loop, transport_reads_now, V(transport));
+    if (waiter) loop_call_soon(loop, fd_is_ready, V(waiter));
+    return transport;
+}
+
+/* The end. */
+
+static void transport_end(Transport *transport)
+{
+    transport_watch_reading(transport, false);
+    transport_watch_writing(transport, false);
+    transport->loop->watches[transport->fd].transport = NULL;
+    close(transport->fd);
+    transport->fd = -1;
+    value_replace(&transport->self, None);
+    Server *server = transport->server;
+    transport->server = NULL;
+    if (server) server_detach(server, transport);
+}
+
+static void transport_lost(Value v)
+{
+    Transport *transport = (Transport *)list_get(v, 0).object;
+    Value e = list_get(v, 1);
+    if (transport->fd < 0) return;
+    try {
+        if (transport->connected && transport->protocol->connection_lost) transport->protocol->connection_lost(transport->self, e);
+    } finally {
+        transport_end(transport);
+    } end_try
+}
+
+static void transport_lose(Transport *transport, Value e)
+{
+    transport->lost++;
+    loop_call_soon(transport->loop, transport_lost, tuple(transport, e));
+}
+
+static bool transport_is_empty(Transport *transport) { return !transport->size && !transport->packets; }
+
+void transport_close(Transport *transport)
+{
+    if (transport->closing) return;
+    transport->closing = true;
+    transport_watch_reading(transport, false);
+    if (!transport_is_empty(transport)) return;
+    transport_watch_writing(transport, false);
+    transport_lose(transport, None);
+}
+
+static void transport_force_close(Transport *transport, Value e)
+{
+    if (transport->lost) return;
+    transport->closing = true;
+    transport_watch_reading(transport, false);
+    transport_watch_writing(transport, false);
+    transport->size = 0;
+    transport_lose(transport, e);
+}
+
+void transport_abort(Transport *transport) { transport_force_close(transport, None); }
+
+/* What the peer does to a connection is no news; what the program's own callbacks raise is. */
+static void transport_fatal(Transport *transport, Value e, const char *message)
+{
+    if (leaves_loop(e)) throw(e);
+    if (!isinstance(e, OSError)) loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
+    transport_force_close(transport, e);
+}
+
+/* Reading. */
+
+static void transport_at_eof(Transport *transport)
+{
+    try {
+        bool keep_open = transport->protocol->eof_received && transport->protocol->eof_received(transport->self);
+        if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
+        else transport_close(transport);
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed.");
+    } end_try
+}
+
+static void transport_received(Transport *transport, const char *data, size_t size)
+{
+    try {
+        transport->protocol->data_received(transport->self, data, size);
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed.");
+    } end_try
+}
+
+/* A BufferedProtocol lends its own memory. */
+static char *transport_borrow(Transport *transport, size_t *size)
+{
+    char *memory = transport->protocol->get_buffer(transport->self, READ_SIZE, size);
+    if (!memory || !*size) throw(RuntimeError, "get_buffer() returned an empty buffer");
+    return memory;
+}
+
+static void transport_read_stream(Transport *transport)
+{
+    static __thread char common[READ_SIZE];
+    bool borrows = transport->protocol->get_buffer;
+    size_t size = READ_SIZE;
+    char *memory = common;
+    if (borrows) memory = transport_borrow(transport, &size);
+    ssize_t n = read(transport->fd, memory, size);
+    if (not_now(n)) return;
+    if (n < 0) throw_errno("read");
+    if (n == 0) transport_at_eof(transport);
+    else if (borrows) transport->protocol->buffer_updated(transport->self, (size_t)n);
+    else transport_received(transport, memory, (size_t)n);
+}
+
+static void transport_read_datagram(Transport *transport)
+{
+    static __thread char common[READ_SIZE];
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    ssize_t n = recvfrom(transport->fd, common, sizeof common, 0, (struct sockaddr *)&from, &length);
+    if (not_now(n)) return;
+    const Protocol *protocol = transport->protocol;
+    if (n < 0) { if (protocol->error_received) protocol->error_received(transport->self, os_error("recvfrom")); }
+    else if (protocol->datagram_received) protocol->datagram_received(transport->self, common, (size_t)n, address_value((struct sockaddr *)&from, length));
+}
+
+static void transport_read_ready(Value v)
+{
+    Transport *transport = (Transport *)v.object;
+    if (transport->lost) return;
+    try {
+        if (transport->kind == DATAGRAM) transport_read_datagram(transport); else transport_read_stream(transport);
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal read error on socket transport");
+    } end_try
+}
+
+bool transport_is_reading(Transport *transport) { return !transport->closing && !transport->paused; }
+
+void transport_pause_reading(Transport *transport)
+{
+    if (!transport_is_reading(transport)) return;
+    transport->paused = true;
+    transport_watch_reading(transport, false);
+}
+
+void transport_resume_reading(Transport *transport)
+{
+    if (transport->closing || !transport->paused) return;
+    transport->paused = false;
+    transport_watch_reading(transport, true);
+}
+
+/* Writing. */
+
+static void transport_call_protocol(Transport *transport, void (*call)(Value self), const char *message)
+{
+    if (!call) return;
+    try {
+        call(transport->self);
+    } except (Exception, e) {
+        loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
+    } end_try
+}
+
+static void transport_maybe_pause_protocol(Transport *transport)
+{
+    if (transport->size <= transport->high || transport->protocol_paused) return;
+    transport->protocol_paused = true;
+    transport_call_protocol(transport, transport->protocol->pause_writing, "protocol.pause_writing() failed");
+}
+
+static void transport_maybe_resume_protocol(Transport *transport)
+{
+    if (!transport->protocol_paused || transport->size > transport->low) return;
+    transport->protocol_paused = false;
+    transport_call_protocol(transport, transport->protocol->resume_writing, "protocol.resume_writing() failed");
+}
+
+size_t transport_get_write_buffer_size(Transport *transport) { return transport->size; }
+
+void transport_set_write_buffer_limits_(Transport *transport, WriteLimits limits)
+{
+    long high = limits.high, low = limits.low;
+    if (high < 0) high = low < 0 ? HIGH_WATER : 4 * low;
+    if (low < 0) low = high / 4;
+    if (high < low) throw(ValueError, "high (%ld) must be >= low (%ld) must be >= 0", high, low);
+    transport->high = (size_t)high;
+    transport->low = (size_t)low;
+    transport_maybe_pause_protocol(transport);
+}
+
+Value transport_get_write_buffer_limits(Transport *transport) { return tuple(transport->low, transport->high); }
+
+static void transport_keep(Transport *transport, const char *data, size_t size)
+{
+    if (transport->first && transport->first + transport->size + size > transport->capacity) {
+        memmove(transport->buffer, transport->buffer + transport->first, transport->size);
+        transport->first = 0;
+    }
+    if (transport->size + size > transport->capacity) {
+        size_t capacity = transport->capacity ? transport->capacity : 4096;
+        while (capacity < transport->size + size) capacity *= 2;
+        transport->buffer = allocate_or_raise(transport->buffer, capacity);
+        transport->capacity = capacity;
+    }
+    memcpy(transport->buffer + transport->first + transport->size, data, size);
+    transport->size += size;
+}
+
+/* A write that nobody will read must not raise SIGPIPE. For pipes there is no flag to say so: ignore_sigpipe(). */
+static ssize_t transport_try(Transport *transport, const char *data, size_t size)
+{
+    return transport->kind == SOCKET_TRANSPORT ? send(transport->fd, data, size, MSG_NOSIGNAL) : write(transport->fd, data, size);
+}
+
+void transport_write(Transport *transport, const void *data, size_t size)
+{
+    if (transport->kind == READ_PIPE || transport->kind == DATAGRAM) throw(TypeError, "this transport has no write()");
+    if (transport->eof) throw(RuntimeError, "Cannot call write() after write_eof()");
+    if (!size) return;
+    if (transport->lost) {
+        if (transport->lost++ >= WRITES_AFTER_LOSS) fputs("asyncio: socket.send() raised exception.\n", stderr);
+        return;
+    }
+    if (!transport->size) {
+        ssize_t n = transport_try(transport, data, size);
+        if (n < 0 && !not_now(n)) { transport_fatal(transport, os_error("write"), "Fatal write error on socket transport"); return; }
+        if (n == (ssize_t)size) return;
+        if (n > 0) { data = (const char *)data + n; size -= (size_t)n; }
+        transport_watch_writing(transport, true);
+    }
+    transport_keep(transport, data, size);
+    transport_maybe_pause_protocol(transport);
+}
+
+static void transport_shut_writing(Transport *transport)
+{
+    if (transport->kind == WRITE_PIPE) transport_force_close(transport, None);
+    else if (transport->fd >= 0) shutdown(transport->fd, SHUT_WR);
+}
+
+bool transport_can_write_eof(Transport *transport) { return transport->kind == SOCKET_TRANSPORT || transport->kind == WRITE_PIPE; }
+
+void transport_write_eof(Transport *transport)
+{
+    if (transport->closing || transport->eof) return;
+    transport->eof = true;
+    if (!transport->size) transport_shut_writing(transport);
+}
+
+static void transport_flushed(Transport *transport)
+{
+    transport_watch_writing(transport, false);
+    if (transport->closing) transport_lose(transport, None);
+    else if (transport->eof) transport_shut_writing(transport);
+}
+
+static void transport_write_packets(Transport *transport);
+
+static void transport_write_ready(Value v)
+{
+    Transport *transport = (Transport *)v.object;
+    if (transport->lost) return;
+    if (transport->kind == DATAGRAM) { transport_write_packets(transport); return; }
+    ssize_t n = transport_try(transport, transport->buffer + transport->first, transport->size);
+    if (not_now(n)) return;
+    if (n < 0) { transport_fatal(transport, os_error("write"), "Fatal write error on socket transport"); return; }
+    transport->first += (size_t)n;
+    transport->size -= (size_t)n;
+    if (!transport->size) transport->first = 0;
+    transport_maybe_resume_protocol(transport);
+    if (!transport->size && !transport->lost) transport_flushed(transport);
+}
+
+/* Datagrams are kept one by one. */
+
+static ssize_t packet_send(Transport *transport, const char *data, size_t size, Value address)
+{
+    struct sockaddr_storage to;
+    if (is_none(address)) return send(transport->fd, data, size, MSG_NOSIGNAL);
+    socklen_t length = address_fill(&to, address);
+    return sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length);
+}
+
+static bool packet_sent(Transport *transport, const char *data, size_t size, Value address)
+{
+    ssize_t n = packet_send(transport, data, size, address);
+    if (not_now(n)) return false;
+    if (n < 0 && transport->protocol->error_received) transport->protocol->error_received(transport->self, os_error("sendto"));
+    return true;
+}
+
+void transport_sendto_(Transport *transport, const void *data, size_t size, Value address)
+{
+    if (transport->kind != DATAGRAM) throw(TypeError, "this transport has no sendto()");
+    if (!is_none(transport->address)) {
+        if (!is_none(address) && !value_equal(address, transport->address)) throw(ValueError, "Invalid address: must be None or %s", as_str(repr(transport->address)));
+        address = None;
+    }
+    if (transport->lost) {
+        if (transport->lost++ >= WRITES_AFTER_LOSS) fputs("asyncio: socket.send() raised exception.\n", stderr);
+        return;
+    }
+    if (!transport->packets && packet_sent(transport, data, size, address)) return;
+    Packet *packet = allocate_or_raise(NULL, sizeof *packet + size);
+    *packet = (Packet){.address = value_retain(address), .size = size};
+    memcpy(packet->data, data, size);
+    if (!transport->packets) transport_watch_writing(transport, true);
+    *(transport->packets ? &transport->last_packet->next : &transport->packets) = packet;
+    transport->last_packet = packet;
+    transport->size += size;
+    transport_maybe_pause_protocol(transport);
+}
+
+static void transport_write_packets(Transport *transport)
+{
+    for (Packet *packet; (packet = transport->packets) && packet_sent(transport, packet->data, packet->size, packet->address); ) {
+        transport->packets = packet->next;
+        transport->size -= packet->size;
+        value_release(packet->address);
+        free(packet);
+    }
+    transport_maybe_resume_protocol(transport);
+    if (!transport->packets) transport_flushed(transport);
+}
+
+/* What it is. */
+
+bool transport_is_closing(Transport *transport) { return transport->closing; }
+const Protocol *transport_get_protocol(Transport *transport, Value *self) { if (self) *self = transport->self; return transport->protocol; }
+
+void transport_set_protocol(Transport *transport, const Protocol *protocol, Value self)
+{
+    transport->protocol = protocol;
+    value_replace(&transport->self, self);
+}
+
+Value transport_get_extra_info_(Transport *transport, const char *name, Value otherwise)
+{
+    if (!strcmp(name, "peername")) return is_none(transport->peername) ? otherwise : transport->peername;
+    if (!strcmp(name, "sockname")) return is_none(transport->sockname) ? otherwise : transport->sockname;
+    if (!strcmp(name, "socket") || !strcmp(name, "pipe")) return V(transport->fd);
+    return otherwise;
+}
+
+/* Connecting. */
+
+static int socket_new(int family, int type, int proto)
+{
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
+    if (fd < 0) throw_errno("socket");
+    return fd;
+}
+
+static void bind_local(int fd, Value local, int family)
+{
+    struct sockaddr_storage storage;
+    socklen_t length = address_fill(&storage, local);
+    if (storage.ss_family != family) throw(OSError, "no matching local address with family=%d found", family);
+    if (bind(fd, (struct sockaddr *)&storage, length) < 0)
+        throw(os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(local)), strerror(errno)));
+}
+
+/* One attempt at one address. The descriptor is closed unless it succeeds. */
+async_def(connect_one, (Loop *) loop, (Value) info, (Value) local)
+{
+    int family = (int)as_int(list_get(info, 0));
+    const int fd = socket_new(family, (int)as_int(list_get(info, 1)), (int)as_int(list_get(info, 2)));
+    try {
+        if (!is_none(local)) bind_local(fd, local, family);
+        connect_to(loop, fd, list_get(info, 4));
+    } except (BaseException) {
+        close(fd);
+        rethrow;
+    } end_try
+    return V(fd);
+}
+
+/* Addresses of both families in turn: the first `first` of the first family, then one of each. */
+static Value interleave(Value infos, int first)
+{
+    Value groups[2] = {list(), list()}, result = list();
+    int64_t family = len(infos) ? as_int(list_get(list_get(infos, 0), 0)) : 0;
+    for_in (info, infos) list_append(groups[as_int(list_get(info, 0)) != family], info);
+    while (first-- > 1 && len(groups[0])) list_append(result, list_pop(groups[0], 0));
+    while (len(groups[0]) || len(groups[1]))
+        for (int i = 0; i < 2; i++) if (len(groups[i])) list_append(result, list_pop(groups[i], 0));
+    return result;
+}
+
+static Value combine_errors(Value errors)
+{
+    Value texts = list();
+    if (len(errors) == 1) return list_get(errors, 0);
+    for_in (e, errors) list_append(texts, str(e));
+    bool same = true;
+    for_in (text, texts) if (!value_equal(text, list_get(texts, 0))) same = false;
+    if (same) return list_get(errors, 0);
+    char *joined;
+    size_t size;
+    FILE *out = open_memory(&joined, &size);
+    for (int i = 0; i < len(texts); i++) fprintf(out, "%s%s", i ? ", " : "", as_str(list_get(texts, i)));
+    fclose(out);
+    Value e = exception_new(OSError, "Multiple exceptions: %s", joined);
+    free(joined);
+    return e;
+}
+
+/* One after the other; the first that connects wins. */
+static int connect_in_order(Loop *loop, Value infos, Value local, Value errors)
+{
+    for_in (info, infos) {
+        try {
+            return (int)as_int(await(connect_one(loop, info, local)));
+        } except (OSError, e) {
+            list_append(errors, e);
+        } end_try
+    }
+    return -1;
+}
+
+/* Happy eyeballs: the next attempt begins when the one before has failed, or has taken `delay` seconds. The first that
+ * connects wins, the others are cancelled, and a socket that they win too late is closed. */
+static int connect_racing(Loop *loop, Value infos, Value local, double delay, Value errors)
+{
+    Value attempts = list();
+    volatile int winner = -1, next = 0;
+    try {
+        while (winner < 0 && (next < len(infos) || len(attempts))) {
+            if (next < len(infos)) list_append(attempts, asyncio_create_task(connect_one(loop, list_get(infos, next++), local)));
+            bool last = next == len(infos);
+            Value done = list_get(await(asyncio_wait(attempts, .timeout = last ? NO_TIMEOUT : delay, .return_when = FIRST_COMPLETED)), 0);
+            for_in (task, done) {
+                for (int i = 0; i < len(attempts); i++) if (value_equal(list_get(attempts, i), task)) list_pop(attempts, i--);
+                Value e = task_exception(as_task(task));
+                if (!is_none(e)) list_append(errors, e);
+                else if (winner < 0) winner = (int)as_int(task_result(as_task(task)));
+                else close((int)as_int(task_result(as_task(task))));
+            }
+        }
+    } finally {
+        for_in (task, attempts) task_cancel(as_task(task));
+        if (len(attempts)) for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true))) if (v.tag == VALUE_INT) close((int)v.integer);
+    } end_try
+    return winner;
+}
+
+static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOptions *options)
+{
+    AddressOptions wanted = {.family = options->family, .type = SOCK_STREAM, .proto = options->proto, .flags = options->flags};
+    Value infos = await(loop_getaddrinfo_(loop, host, port, wanted)), errors = list();
+    if (!len(infos)) throw(OSError, "getaddrinfo() returned empty list");
+    bool racing = options->happy_eyeballs_delay >= 0;
+    if (racing || options->interleave > 0) infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
+    int fd = racing ? connect_racing(loop, infos, options->local_addr, options->happy_eyeballs_delay, errors)
+                    : connect_in_order(loop, infos, options->local_addr, errors);
+    if (fd < 0 && options->all_errors) throw(exception_group("create_connection failed", errors));
+    if (fd < 0) throw(combine_errors(errors));
+    return fd;
+}
+
+static void check_stream_socket(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) throw_errno("socket %d", fd);
+    if (type != SOCK_STREAM) throw(ValueError, "A Stream Socket was expected, got descriptor %d", fd);
+}
+
+/* The transport of a connected socket, once its protocol has been told. */
+static Value transport_of(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value arg, Server *server)
+{
+    Value self = protocol->make ? protocol->make(arg) : arg;
+    Future *made = pooled(future_inner(loop, "the connection", NULL));
+    Transport *transport = transport_new(loop, kind, fd, protocol, self, made, server);
+    Value interruption = future_wait(made);
+    if (!is_none(interruption)) {
+        transport_close(transport);
+        throw(interruption);
+    }
+    return tuple(transport, self);
+}
+
+static void set_nodelay(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+typedef const Protocol *ProtocolTable;
+
+ASYNC(loop_create_connection, loop_create_connection_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) host, (Value) port, (ConnectionOptions) options)
+{
+    bool named = host || !is_none(port);
+    if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
+    if (!named && options.sock < 0) throw(ValueError, "host and port was not specified and no sock specified");
+    if (options.sock >= 0) check_stream_socket(options.sock);
+    int fd = named ? connect_socket(loop, host, port, &options) : options.sock;
+    set_nodelay(fd);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, protocol, arg, NULL);
+}
+
+ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) path, (ConnectionOptions) options)
+{
+    if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
+    if (!path && options.sock < 0) throw(ValueError, "no path and sock were specified");
+    if (!path) return transport_of(loop, SOCKET_TRANSPORT, options.sock, protocol, arg, NULL);
+    Value info = tuple(AF_UNIX, SOCK_STREAM, 0, "", path);
+    return transport_of(loop, SOCKET_TRANSPORT, (int)as_int(await(connect_one(loop, info, None))), protocol, arg, NULL);
+}
+
+ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+{
+    check_stream_socket(fd);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, protocol, arg, NULL);
+}
+
+static void check_pipe(int fd)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0) throw_errno("pipe %d", fd);
+    if (!S_ISFIFO(info.st_mode) && !S_ISSOCK(info.st_mode) && !S_ISCHR(info.st_mode))
+        throw(ValueError, "Pipe transport is for pipes/sockets only.");
+}
+
+ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+{
+    check_pipe(fd);
+    return transport_of(loop, READ_PIPE, fd, protocol, arg, NULL);
+}
+
+ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+{
+    check_pipe(fd);
+    return transport_of(loop, WRITE_PIPE, fd, protocol, arg, NULL);
+}
+
+static int datagram_socket(Loop *loop, DatagramOptions *options)
+{
+    Value address = is_none(options->local_addr) ? options->remote_addr : options->local_addr;
+    struct sockaddr_storage storage;
+    if (is_none(address) && !options->family) throw(ValueError, "unexpected address family");
+    if (!is_none(address)) address_fill(&storage, address);
+    const int fd = socket_new(is_none(address) ? options->family : storage.ss_family, SOCK_DGRAM, options->proto);
+    int on = 1;
+    try {
+        if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) throw_errno("reuse_port");
+        if (options->allow_broadcast) setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
+        if (!is_none(options->local_addr)) bind_local(fd, options->local_addr, storage.ss_family);
+        if (!is_none(options->remote_addr)) connect_to(loop, fd, options->remote_addr);
+    } except (BaseException) {
+        close(fd);
+        rethrow;
+    } end_try
+    return fd;
+}
+
+ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (DatagramOptions) options)
+{
+    int fd = options.sock >= 0 ? options.sock : datagram_socket(loop, &options);
+    Value pair = transport_of(loop, DATAGRAM, fd, protocol, arg, NULL);
+    ((Transport *)list_get(pair, 0).object)->address = value_retain(options.remote_addr);
+    return pair;
+}
+
+/* Servers. */
+
+struct Server {
+    Object object;
+    Loop *loop;
+    const Protocol *protocol;
+    Value arg;
+    int *sockets;
+    int count, backlog;
+    Transport *clients;
+    Line waiters;
+    Future *serving_forever;
+    Value unlink_path;                                  /* of a unix socket that goes with the server */
+    bool serving, closed;
+};
+
+static void server_destroy(void *object);
+static void server_write(void *object, FILE *out);
+static Value server_enter(void *manager) { (void)manager; return None; }
+static bool server_leave(void *manager, Value e);
+static const Class server_class = {.name = "Server", .size = sizeof(Server), .destroy = server_destroy, .write = server_write,
+                                   .enter = server_enter, .leave = server_leave, .is_io = true};
+
+enum { ACCEPT_RETRY_DELAY = 1 };
+
+static void server_destroy(void *object)
+{
+    Server *server = object;
+    for (int i = 0; i < server->count; i++) close(server->sockets[i]);
+    free(server->sockets);
+    value_release(server->arg);
+    value_release(server->unlink_path);
+    release(server->serving_forever);
+}
+
+static void server_write(void *object, FILE *out)
+{
+    Server *server = object;
+    fputs("<Server sockets=(", out);
+    for (int i = 0; i < server->count; i++) fprintf(out, i ? ", %d" : "%d", server->sockets[i]);
+    fputs(")>", out);
+}
+
+static void server_attach(Server *server, Transport *transport)
+{
+    transport->server = retain(server);
+    transport->next = server->clients;
+    if (transport->next) transport->next->previous = transport;
+    server->clients = transport;
+}
+
+static void server_wake_if_over(Server *server)
+{
+    if (!server->closed || server->clients) return;
+    while (line_wake_first(&server->waiters)) {}
+}
+
+static void server_detach(Server *server, Transport *transport)
+{
+    *(transport->previous ? &transport->previous->next : &server->clients) = transport->next;
+    if (transport->next) transport->next->previous = transport->previous;
+    server_wake_if_over(server);
+    release(server);
+}
+
+async_def(serve_connection, (Server *) server, (int) fd)
+{
+    transport_of(server->loop, SOCKET_TRANSPORT, fd, server->protocol, server->arg, server);
+    return None;
+}
+
+static void server_accept(Value v);
+
+static void server_listen(Value v)
+{
+    Server *server = (Server *)list_get(v, 0).object;
+    int fd = (int)as_int(list_get(v, 1));
+    if (server->closed) return;
+    watch(server->loop, fd, FOR_READING, server_accept, (CallOptions){.arg = v, .name = "server_accept"});
+}
+
+static bool out_of_resources(int problem) { return problem == EMFILE || problem == ENFILE || problem == ENOBUFS || problem == ENOMEM; }
+
+/* As many as there may be waiting. Without descriptors left the listening socket would be ready for ever: rest a second. */
+static void server_accept(Value v)
+{
+    Server *server = (Server *)list_get(v, 0).object;
+    int fd = (int)as_int(list_get(v, 1));
+    for (int i = 0; i < server->backlog; i++) {
+        int connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (connection >= 0) {
+            set_nodelay(connection);
+            loop_create_task(server->loop, serve_connection(server, connection));
+        } else if (out_of_resources(errno)) {
+            Value e = os_error("accept");
+            loop_call_exception_handler(server->loop, &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
+            unwatch(server->loop, fd, FOR_READING);
+            loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, v);
+            return;
+        } else if (not_now(-1) || errno == ECONNABORTED) return;
+        else throw_errno("accept");
+    }
+}
+
+static void server_start(Server *server)
+{
+    if (server->serving) return;
+    server->serving = true;
+    for (int i = 0; i < server->count; i++) {
+        if (listen(server->sockets[i], server->backlog) < 0) throw_errno("listen");
+        server_listen(tuple(server, server->sockets[i]));
+    }
+}
+
+void server_close(Server *server)
+{
+    if (server->closed) return;
+    server->closed = true;
+    server->serving = false;
+    for (int i = 0; i < server->count; i++) {
+        unwatch(server->loop, server->sockets[i], FOR_READING);
+        close(server->sockets[i]);
+    }
+    server->count = 0;
+    if (!is_none(server->unlink_path)) unlink(as_str(server->unlink_path));
+    if (server->serving_forever) future_cancel(server->serving_forever);
+    server_wake_if_over(server);
+}
+
+void server_close_clients(Server *server)
+{
+    for (Transport *transport = server->clients, *next; transport; transport = next) { next = transport->next; transport_close(transport); }
+}
+
+void server_abort_clients(Server *server)
+{
+    for (Transport *transport = server->clients, *next; transport; transport = next) { next = transport->next; transport_abort(transport); }
+}
+
+bool server_is_serving(Server *server) { return server->serving; }
+Loop *server_get_loop(Server *server) { return server->loop; }
+
+Value server_sockets(Server *server)
+{
+    Value sockets = list();
+    for (int i = 0; i < server->count; i++) list_append(sockets, tuple(server->sockets[i], socket_address(server->sockets[i], false)));
+    return sockets;
+}
+
+ASYNC(server_wait_closed, server_wait_closed, (Server *) server)
+{
+    bool woken;
+    if (server->closed && !server->clients) return None;
+    Value interruption = line_wait(&server->waiters, "waiter", "server.wait_closed()", server, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return None;
+}
+
+ASYNC(server_start_serving, server_start_serving, (Server *) server)
+{
+    server_start(server);
+    await(asyncio_sleep(0));
+    return None;
+}
+
+ASYNC(server_serve_forever, server_serve_forever, (Server *) server)
+{
+    if (server->serving_forever) throw(RuntimeError, "server %s is already being awaited on serve_forever()", as_str(repr(server)));
+    if (server->closed) throw(RuntimeError, "server %s is closed", as_str(repr(server)));
+    server_start(server);
+    server->serving_forever = future_inner(server->loop, "server.serve_forever()", server);
+    Value interruption = future_wait(server->serving_forever);
+    release(server->serving_forever);
+    server->serving_forever = NULL;
+    server_close(server);
+    await(server_wait_closed(server));
+    throw(interruption);
+}
+
+static bool server_leave(void *manager, Value e)
+{
+    (void)e;
+    server_close(manager);
+    await(server_wait_closed(manager));
+    return false;
+}
+
+static Server *server_new(Loop *loop, const Protocol *protocol, Value arg, int backlog)
+{
+    Server *server = pooled(object_new(&server_class, sizeof *server));
+    server->loop = loop;
+    server->protocol = protocol;
+    server->arg = value_retain(arg);
+    server->backlog = backlog;
+    return server;
+}
+
+static void server_add_socket(Server *server, int fd)
+{
+    server->sockets = allocate_or_raise(server->sockets, (size_t)(server->count + 1) * sizeof *server->sockets);
+    server->sockets[server->count++] = fd;
+    set_nonblocking(fd);
+}
+
+static void server_bind(Server *server, Value info, const ServerOptions *options)
+{
+    int on = 1, family = (int)as_int(list_get(info, 0)), fd = socket_new(family, SOCK_STREAM, 0);
+    struct sockaddr_storage storage;
+    Value address = list_get(info, 4);
+    server_add_socket(server, fd);                      /* it is closed with the server, also if what follows fails */
+    socklen_t length = address_fill(&storage, address);
+    if (options->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) throw_errno("reuse_port");
+    if (options->keep_alive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&storage, length) < 0)
+        throw(os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(address)), strerror(errno)));
+}
+
+static Value server_begin(Server *server, bool start)
+{
+    if (start) {
+        server_start(server);
+        await(asyncio_sleep(0));
+    }
+    return V(server);
+}
+
+ASYNC(loop_create_server, loop_create_server_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) host, (Value) port, (ServerOptions) options)
+{
+    bool named = host || !is_none(port);
+    if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
+    if (!named && options.sock < 0) throw(ValueError, "Neither host/port nor sock were specified");
+    Server *server = server_new(loop, protocol, arg, options.backlog);
+    if (options.sock >= 0) {
+        check_stream_socket(options.sock);
+        server_add_socket(server, options.sock);
+        return server_begin(server, options.start_serving);
+    }
+    AddressOptions wanted = {.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
+    for_in (info, await(loop_getaddrinfo_(loop, host, port, wanted))) server_bind(server, info, &options);
+    return server_begin(server, options.start_serving);
+}
+
+/* A socket that an earlier server left behind is in the way; a file that is no socket is not ours to remove. */
+static void unlink_stale(const char *path)
+{
+    struct stat info;
+    if (*path && stat(path, &info) == 0 && S_ISSOCK(info.st_mode)) unlink(path);
+}
+
+ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) path, (ServerOptions) options)
+{
+    if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
+    if (!path && options.sock < 0) throw(ValueError, "path was not specified, and no sock specified");
+    Server *server = server_new(loop, protocol, arg, options.backlog);
+    if (!path) { server_add_socket(server, options.sock); return server_begin(server, options.start_serving); }
+    struct sockaddr_storage storage;
+    socklen_t length = address_fill(&storage, V(path));
+    unlink_stale(path);
+    server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
+    if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0) throw(os_error_saying("Address '%s': %s", path, strerror(errno)));
+    if (options.cleanup_socket) server->unlink_path = value_retain(V(path));
+    return server_begin(server, options.start_serving);
+}
+
+/* ---- [streams] Streams ---------------------------------------------------------------------------------------------
+ *
+ * A reader and a writer, made of a protocol that fills a buffer and counts its water marks. A reader pauses its transport when it holds twice
+ * its limit, so that a slow reader slows the peer; a writer's drain() waits while the transport holds too much.
+ */
+
+struct StreamReader {
+    Object object;
+    Loop *loop;
+    char *buffer;                                       /* `size` bytes from `first` on */
+    size_t first, size, capacity, limit;
+    Future *waiter;                                     /* who reads now; not held */
+    Transport *transport;                               /* not held: the writer holds it */
+    Value exception;
+    bool eof, paused;
+};
+
+struct StreamWriter {
+    Object object;
+    Loop *loop;
+    Transport *transport;
+    StreamReader *reader;
+    Line draining;
+    Future *closed;                                     /* completed when the connection is lost */
+    Coroutine *(*connected)(StreamReader *, StreamWriter *);
+    bool paused, lost;
+};
+
+static void reader_destroy(void *object);
+static Value reader_next(void *iterator, bool *end);
+static void writer_destroy(void *object);
+static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy, .next = reader_next, .is_io = true};
+static const Class writer_class = {.name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy, .is_io = true};
+
+StreamReader *asyncio_StreamReader_(long limit)
+{
+    if (limit <= 0) throw(ValueError, "Limit cannot be <= 0");
+    StreamReader *reader = pooled(object_new(&reader_class, sizeof *reader));
+    reader->loop = asyncio_get_event_loop();
+    reader->limit = (size_t)limit;
+    return reader;
+}
+
+static void reader_destroy(void *object)
+{
+    StreamReader *reader = object;
+    free(reader->buffer);
+    value_release(reader->exception);
+}
+
+/* What the protocol does. */
+
+static void reader_wake(StreamReader *reader)
+{
+    if (reader->waiter) future_finish_unless_done(reader->waiter, None);
+}
+
+void streamreader_feed_data(StreamReader *reader, const void *data, size_t size)
+{
+    if (reader->eof) throw(AssertionError, "feed_data after feed_eof");
+    if (!size) return;
+    if (reader->first + reader->size + size > reader->capacity) {
+        if (reader->size) memmove(reader->buffer, reader->buffer + reader->first, reader->size);
+        reader->first = 0;
+        size_t capacity = reader->capacity ? reader->capacity : 1024;
+        while (capacity < reader->size + size) capacity *= 2;
+        if (capacity > reader->capacity) reader->buffer = allocate_or_raise(reader->buffer, capacity);
+        reader->capacity = capacity;
+    }
+    memcpy(reader->buffer + reader->first + reader->size, data, size);
+    reader->size += size;
+    reader_wake(reader);
+    if (reader->transport && !reader->paused && reader->size > 2 * reader->limit) {
+        transport_pause_reading(reader->transport);
+        reader->paused = true;
+    }
+}
+
+void streamreader_feed_eof(StreamReader *reader)
+{
+    reader->eof = true;
+    reader_wake(reader);
+}
+
+void streamreader_set_exception_(StreamReader *reader, Value e)
+{
+    value_replace(&reader->exception, e);
+    if (reader->waiter && !future_done(reader->waiter)) future_fail(reader->waiter, e);
+}
+
+Value streamreader_exception(StreamReader *reader) { return reader->exception; }
+bool streamreader_at_eof(StreamReader *reader) { return reader->eof && !reader->size; }
+void streamreader_set_transport(StreamReader *reader, Transport *transport) { reader->transport = transport; }
+
+/* What its users do. */
+
+static void reader_maybe_resume(StreamReader *reader)
+{
+    if (!reader->paused || reader->size > reader->limit) return;
+    reader->paused = false;
+    if (reader->transport) transport_resume_reading(reader->transport);
+}
+
+static void reader_wait(StreamReader *reader, const char *function)
+{
+    if (reader->waiter) throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
+    if (reader->paused) {                               /* a read may want more than the limit */
+        reader->paused = false;
+        if (reader->transport) transport_resume_reading(reader->transport);
+    }
+    reader->waiter = pooled(future_inner(reader->loop, function, reader));
+    Value interruption = future_wait(reader->waiter);
+    reader->waiter = NULL;
+    if (!is_none(interruption)) throw(interruption);
+}
+
+static void reader_check(StreamReader *reader) { if (!is_none(reader->exception)) throw(reader->exception); }
+static char *reader_data(StreamReader *reader) { return reader->buffer + reader->first; }
+
+static void reader_drop(StreamReader *reader, size_t size)
+{
+    reader->size -= size;
+    reader->first = reader->size ? reader->first + size : 0;
+}
+
+static Value reader_take(StreamReader *reader, size_t size)
+{
+    Value data = bytes(reader->size ? reader_data(reader) : "", size);
+    reader_drop(reader, size);
+    reader_maybe_resume(reader);
+    return data;
+}
+
+static _Noreturn void reader_incomplete(StreamReader *reader, Value expected)
+{
+    Value partial = bytes(reader->size ? reader_data(reader) : "", reader->size);
+    reader_drop(reader, reader->size);
+    Value e = exception_new(IncompleteReadError, "%d bytes read on a total of %s expected bytes", len(partial), is_none(expected) ? "undefined" : as_str(repr(expected)));
+    as_exc(e)->details = value_retain(tuple(partial, expected));
+    throw(e);
+}
+
+static _Noreturn void reader_overrun(const char *message, size_t consumed)
+{
+    Value e = exception_new(LimitOverrunError, "%s", message);
+    as_exc(e)->details = value_retain(tuple(consumed));
+    throw(e);
+}
+
+Value exception_details(Value e) { Value details = as_exc(e)->details; return is_none(details) ? tuple() : details; }
+
+/* The separators of readuntil(): bytes, or a tuple of them. The earliest end wins. */
+typedef struct Separators { int count; size_t shortest, longest; const Value *items; } Separators;
+
+static Separators separators_of(const Value *v)
+{
+    Separators s = {.count = v->tag == VALUE_TUPLE ? len(*v) : 1, .items = v->tag == VALUE_TUPLE ? as_sequence(*v)->items : v};
+    if (!s.count) throw(ValueError, "Separator should contain at least one element");
+    s.shortest = SIZE_MAX;
+    for (int i = 0; i < s.count; i++) {
+        size_t size;
+        as_bytes(s.items[i], &size);
+        if (size < s.shortest) s.shortest = size;
+        if (size > s.longest) s.longest = size;
+    }
+    if (!s.shortest) throw(ValueError, "Separator should be at least one-byte string");
+    return s;
+}
+
+static bool reader_find(StreamReader *reader, const Separators *s, size_t offset, size_t *start, size_t *end)
+{
+    bool found = false;
+    for (int i = 0; i < s->count; i++) {
+        size_t size;
+        const char *separator = as_bytes(s->items[i], &size);
+        char *at = offset < reader->size ? memmem(reader_data(reader) + offset, reader->size - offset, separator, size) : NULL;
+        if (!at) continue;
+        size_t from = (size_t)(at - reader_data(reader));
+        if (found && from + size >= *end) continue;
+        found = true;
+        *start = from;
+        *end = from + size;
+    }
+    return found;
+}
+
+static Value reader_until(StreamReader *reader, Value separator, const char *function)
+{
+    Separators s = separators_of(&separator);
+    size_t offset = 0, start, end;
+    reader_check(reader);
+    while (reader->size < offset + s.shortest || !reader_find(reader, &s, offset, &start, &end)) {
+        if (reader->size >= offset + s.shortest) {
+            offset = reader->size + 1 > s.longest ? reader->size + 1 - s.longest : 0;
+            if (offset > reader->limit) reader_overrun("Separator is not found, and chunk exceed the limit", offset);
+        }
+        if (reader->eof) reader_incomplete(reader, None);
+        reader_wait(reader, function);
+    }
+    if (start > reader->limit) reader_overrun("Separator is found, but chunk is longer than limit", start);
+    return reader_take(reader, end);
+}
+
+ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *) reader, (Value) separator)
+{
+    return reader_until(reader, separator.tag == VALUE_STR ? bytes(as_str(separator), (size_t)((Text *)separator.object)->length) : separator, "readuntil");
+}
+
+static Value reader_line(StreamReader *reader)
+{
+    try {
+        return reader_until(reader, bytes("\n", 1), "readuntil");
+    } except (IncompleteReadError, e) {
+        return list_get(exception_details(e), 0);
+    } except (LimitOverrunError, e) {
+        size_t consumed = (size_t)as_int(list_get(exception_details(e), 0));
+        bool ends_there = consumed < reader->size && reader_data(reader)[consumed] == '\n';
+        reader_drop(reader, ends_there ? consumed + 1 : reader->size);
+        reader_maybe_resume(reader);
+        throw(ValueError, "%s", as_str(str(e)));
+    } end_try
+    return None;
+}
+
+ASYNC(streamreader_readline, streamreader_readline, (StreamReader *) reader) { return reader_line(reader); }
+
+static Value reader_some(StreamReader *reader, size_t most)
+{
+    if (!reader->size && !reader->eof) reader_wait(reader, "read");
+    return reader_take(reader, reader->size < most ? reader->size : most);
+}
+
+static Value reader_all(StreamReader *reader)
+{
+    char *data;
+    size_t size;
+    FILE *out = open_memory(&data, &size);
+    try {
+        forever {
+            Value block = reader_some(reader, reader->limit);
+            if (!len(block)) break;
+            fwrite(as_bytes(block, NULL), 1, (size_t)len(block), out);
+        }
+    } except (BaseException) {
+        fclose(out);
+        free(data);
+        rethrow;
+    } end_try
+    fclose(out);
+    Value all = bytes(data, size);
+    free(data);
+    return all;
+}
+
+ASYNC(streamreader_read, streamreader_read_, (StreamReader *) reader, (long) n)
+{
+    reader_check(reader);
+    if (n == 0) return bytes("", 0);
+    return n < 0 ? reader_all(reader) : reader_some(reader, (size_t)n);
+}
+
+ASYNC(streamreader_readexactly, streamreader_readexactly, (StreamReader *) reader, (long) n)
+{
+    if (n < 0) throw(ValueError, "readexactly size can not be less than zero");
+    reader_check(reader);
+    while (reader->size < (size_t)n) {
+        if (reader->eof) reader_incomplete(reader, V(n));
+        reader_wait(reader, "readexactly");
+    }
+    return reader_take(reader, (size_t)n);
+}
+
+static Value reader_next(void *iterator, bool *end)
+{
+    Value line = reader_line(iterator);
+    *end = len(line) == 0;
+    return line;
+}
+
+/* The protocol between the transport and the two. */
+
+static void writer_destroy(void *object)
+{
+    StreamWriter *writer = object;
+    if (writer->closed) writer->closed->unretrieved = false;
+    release(writer->closed);
+    release(writer->reader);
+    release(writer->transport);
+}
+
+static StreamWriter *writer_new(Loop *loop, StreamReader *reader)
+{
+    StreamWriter *writer = pooled(object_new(&writer_class, sizeof *writer));
+    writer->loop = loop;
+    writer->reader = retain(reader);
+    writer->closed = future_inner(loop, "writer.wait_closed()", writer);
+    return writer;
+}
+
+static void handler_ended(Future *task, Value arg)
+{
+    StreamWriter *writer = (StreamWriter *)arg.object;
+    if (future_failed(task)) {
+        Value e = future_exception(task);
+        loop_call_exception_handler(writer->loop, &(ExceptionReport){.message = "Unhandled exception in client_connected_cb", .exception = e});
+    }
+    if (future_failed(task) || future_cancelled(task)) transport_close(writer->transport);
+}
+
+static void stream_made(Value self, Transport *transport)
+{
+    StreamWriter *writer = (StreamWriter *)self.object;
+    writer->transport = retain(transport);
+    if (writer->reader) writer->reader->transport = transport;
+    if (!writer->connected) return;
+    Task *task = loop_create_task(writer->loop, writer->connected(writer->reader, writer));
+    future_on_done(&task->future, handler_ended, writer, "handler_ended");
+}
+
+static void stream_received(Value self, const char *data, size_t size)
+{
+    StreamReader *reader = ((StreamWriter *)self.object)->reader;
+    if (reader) streamreader_feed_data(reader, data, size);
+}
+
+static bool stream_eof(Value self)
+{
+    StreamReader *reader = ((StreamWriter *)self.object)->reader;
+    if (reader) streamreader_feed_eof(reader);
+    return true;
+}
+
+static void stream_lost(Value self, Value e)
+{
+    StreamWriter *writer = (StreamWriter *)self.object;
+    if (writer->reader) {
+        if (is_none(e)) streamreader_feed_eof(writer->reader); else streamreader_set_exception_(writer->reader, e);
+        writer->reader->transport = NULL;
+    }
+    writer->lost = true;
+    if (!future_done(writer->closed)) { if (is_none(e)) future_finish(writer->closed, None); else future_fail(writer->closed, e); }
+    for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining)); ) {
+        if (is_none(e)) future_finish(waiter->future, None); else future_fail(waiter->future, e);
+    }
+}
+
+static void stream_pause(Value self) { ((StreamWriter *)self.object)->paused = true; }
+
+static void stream_resume(Value self)
+{
+    StreamWriter *writer = (StreamWriter *)self.object;
+    writer->paused = false;
+    while (line_wake_first(&writer->draining)) {}
+}
+
+static const Protocol stream_protocol = {.connection_made = stream_made, .data_received = stream_received, .eof_received = stream_eof,
+                                         .connection_lost = stream_lost, .pause_writing = stream_pause, .resume_writing = stream_resume};
+
+/* The writer. */
+
+static Transport *writer_transport(StreamWriter *writer)
+{
+    if (!writer->transport) throw(RuntimeError, "this StreamWriter is not connected");
+    return writer->transport;
+}
+
+void streamwriter_write_(StreamWriter *writer, Value data)
+{
+    if (data.tag != VALUE_BYTES && data.tag != VALUE_STR) throw(TypeError, "data argument must be bytes or str, not %s", value_type(data));
+    transport_write(writer_transport(writer), ((Text *)data.object)->data, ((Text *)data.object)->length);
+}
+
+void streamwriter_writelines(StreamWriter *writer, Value lines) { for_in (line, lines) streamwriter_write_(writer, line); }
+void streamwriter_write_eof(StreamWriter *writer) { transport_write_eof(writer_transport(writer)); }
+bool streamwriter_can_write_eof(StreamWriter *writer) { return transport_can_write_eof(writer_transport(writer)); }
+void streamwriter_close(StreamWriter *writer) { transport_close(writer_transport(writer)); }
+bool streamwriter_is_closing(StreamWriter *writer) { return transport_is_closing(writer_transport(writer)); }
+Transport *streamwriter_transport(StreamWriter *writer) { return writer_transport(writer); }
+
+Value streamwriter_get_extra_info_(StreamWriter *writer, const char *name, Value otherwise)
+{
+    return transport_get_extra_info_(writer_transport(writer), name, otherwise);
+}
+
+ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *) writer)
+{
+    bool woken;
+    if (writer->reader) reader_check(writer->reader);
+    if (transport_is_closing(writer_transport(writer))) await(asyncio_sleep(0));
+    if (writer->lost) throw(ConnectionResetError, "Connection lost");
+    if (!writer->paused) return None;
+    Value interruption = line_wait(&writer->draining, "drainer", "writer.drain()", writer, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return None;
+}
+
+ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *) writer) { return await(writer->closed); }
+
+StreamReader *as_streamreader(Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &reader_class) throw(TypeError, "expected a StreamReader, got %s", value_type(v));
+    return (StreamReader *)v.object;
+}
+
+StreamWriter *as_streamwriter(Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &writer_class) throw(TypeError, "expected a StreamWriter, got %s", value_type(v));
+    return (StreamWriter *)v.object;
+}
+
+ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *) host, (Value) port, (ConnectionOptions) options)
+{
+    Loop *loop = asyncio_get_running_loop();
+    StreamReader *reader = asyncio_StreamReader_(options.limit);
+    StreamWriter *writer = writer_new(loop, reader);
+    await(loop_create_connection_(loop, &stream_protocol, V(writer), host, port, options));
+    return tuple(reader, writer);
+}
+
+ASYNC(asyncio_open_unix_connection, asyncio_open_unix_connection_, (const char *) path, (ConnectionOptions) options)
+{
+    Loop *loop = asyncio_get_running_loop();
+    StreamReader *reader = asyncio_StreamReader_(options.limit);
+    StreamWriter *writer = writer_new(loop, reader);
+    await(loop_create_unix_connection_(loop, &stream_protocol, V(writer), path, options));
+    return tuple(reader, writer);
+}
+
+/* A server's protocol makes a reader and a writer for each connection. */
+typedef struct StreamServer { Object object; Loop *loop; ClientConnected connected; long limit; } StreamServer;
+static const Class stream_server_class = {.name = "stream server", .size = sizeof(StreamServer)};
+
+static Value stream_server_make(Value arg)
+{
+    StreamServer *streams = (StreamServer *)arg.object;
+    StreamWriter *writer = writer_new(streams->loop, asyncio_StreamReader_(streams->limit));
+    writer->connected = streams->connected;
+    return V(writer);
+}
+
+static const Protocol stream_server_protocol = {.make = stream_server_make, .connection_made = stream_made, .data_received = stream_received,
+                                                .eof_received = stream_eof, .connection_lost = stream_lost,
+                                                .pause_writing = stream_pause, .resume_writing = stream_resume};
+
+static Value stream_server_new(ClientConnected connected, long limit)
+{
+    if (!connected) throw(TypeError, "start_server() needs a coroutine function, got NULL");
+    if (limit <= 0) throw(ValueError, "Limit cannot be <= 0");
+    StreamServer *streams = pooled(object_new(&stream_server_class, sizeof *streams));
+    streams->loop = asyncio_get_running_loop();
+    streams->connected = connected;
+    streams->limit = limit;
+    return V(&streams->object);
+}
+
+ASYNC(asyncio_start_server, asyncio_start_server_, (ClientConnected) connected, (const char *) host, (Value) port, (ServerOptions) options)
+{
+    return await(loop_create_server_(asyncio_get_running_loop(), &stream_server_protocol, stream_server_new(connected, options.limit), host, port, options));
+}
+
+ASYNC(asyncio_start_unix_server, asyncio_start_unix_server_, (ClientConnected) connected, (const char *) path, (ServerOptions) options)
+{
+    return await(loop_create_unix_server_(asyncio_get_running_loop(), &stream_server_protocol, stream_server_new(connected, options.limit), path, options));
+}
+
+Server *as_server(Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &server_class) throw(TypeError, "expected a Server, got %s", value_type(v));
+    return (Server *)v.object;
+}
+
+/* ---- [subprocess] Subprocesses -------------------------------------------------------------------------------------
+ *
+ * A child is started by posix_spawn, its standard streams given or made as pipes, whose near ends become streams. Its end is a readable
+ * descriptor too, a pidfd, so the loop waits for it as for any other, and reaps exactly this child, once. Where the kernel has no pidfd (before
+ * 5.3, and under valgrind) a thread waits instead.
+ */
+
+struct Process {
+    Object object;
+    Loop *loop;
+    pid_t pid;
+    int pidfd;
+    int open_pipes;
+    Value returncode;                                   /* None while it runs; -N if signal N ended it */
+    StreamWriter *pipes[3];                             /* those of stdin, stdout, stderr that are pipes */
+    Line waiters;
+    bool reaped_by_thread;
+};
+
+static void process_destroy(void *object);
+static void process_write(void *object, FILE *out);
+static const Class process_class = {.name = "Process", .size = sizeof(Process), .destroy = process_destroy, .write = process_write, .is_io = true};
+
+static Value returncode_of(int status)
+{
+    return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status));
+}
+
+/* Nobody can wait for it any more: as Python does with a transport that is dropped, it is ended. */
+static void process_destroy(void *object)
+{
+    Process *process = object;
+    if (process->pid > 0 && is_none(process->returncode)) {
+        kill(process->pid, SIGKILL);
+        while (!process->reaped_by_thread && waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) {}
+    }
+    if (process->pidfd >= 0) close(process->pidfd);
+    for (int i = 0; i < 3; i++) release(process->pipes[i]);
+}
+
+static void process_write(void *object, FILE *out)
+{
+    fprintf(out, "<Process %d>", (int)((Process *)object)->pid);
+}
+
+static void process_wake_if_over(Process *process)
+{
+    if (is_none(process->returncode) || process->open_pipes) return;
+    while (line_wake_first(&process->waiters)) {}
+}
+
+static void process_ended(Process *process, Value returncode)
+{
+    process->returncode = returncode;
+    process_wake_if_over(process);
+}
+
+static void process_reap(Value v)
+{
+    Process *process = (Process *)v.object;
+    int status = 0;
+    pid_t pid;
+    while ((pid = waitpid(process->pid, &status, WNOHANG)) < 0 && errno == EINTR) {}
+    if (pid == 0) return;
+    pooled(retain(process));
+    unwatch(process->loop, process->pidfd, FOR_READING);
+    close(process->pidfd);
+    process->pidfd = -1;
+    if (pid < 0) fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
+    process_ended(process, pid < 0 ? V(255) : returncode_of(status));
+}
+
+static Value wait_in_thread(Value pid)
+{
+    int status = 0;
+    pid_t reaped;
+    while ((reaped = waitpid((pid_t)as_int(pid), &status, 0)) < 0 && errno == EINTR) {}
+    return reaped < 0 ? V(255) : returncode_of(status);
+}
+
+static void *reaper_main(void *arg)
+{
+    threadfuture_work(arg);
+    release(arg);
+    count(&library_threads, -1);
+    return NULL;
+}
+
+static void process_reaped(Future *future, Value arg)
+{
+    process_ended((Process *)arg.object, future_cancelled(future) ? V(255) : future->result);
+}
+
+static void process_watch(Process *process)
+{
+    process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
+    if (process->pidfd >= 0) {
+        fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
+        watch(process->loop, process->pidfd, FOR_READING, process_reap, (CallOptions){.arg = V(process), .name = "process_reap"});
+        return;
+    }
+    process->reaped_by_thread = true;
+    ThreadFuture *tf = threadfuture_for(wait_in_thread, V(process->pid), NULL);
+    future_on_done(threadfuture_bridge(tf, process->loop), process_reaped, process, "process_reaped");
+    pthread_t thread;
+    errno = start_thread(&thread, reaper_main, retain(tf));
+    if (errno) throw_errno("a thread to wait for process %d", (int)process->pid);
+    pthread_detach(thread);
+}
+
+static void pipe_closed(Future *closed, Value arg)
+{
+    Process *process = (Process *)arg.object;
+    closed->unretrieved = false;
+    process->open_pipes--;
+    process_wake_if_over(process);
+}
+
+/* The near end of a pipe to or from the child, as a stream. */
+static void process_connect(Process *process, int which, int fd, long limit)
+{
+    StreamReader *reader = which ? asyncio_StreamReader_(limit) : NULL;
+    StreamWriter *writer = writer_new(process->loop, reader);
+    process->pipes[which] = retain(writer);
+    process->open_pipes++;
+    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, &stream_protocol, V(writer), NULL);
+    future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
+}
+
+/* The far ends, as the child will have them, and the near ones. */
+typedef struct Plumbing { int far[3], near[3]; bool ours[3]; } Plumbing;
+
+static void plumbing_close(Plumbing *plumbing, bool near_too)
+{
+    for (int i = 0; i < 3; i++) {
+        if (plumbing->ours[i] && plumbing->far[i] >= 0) close(plumbing->far[i]);
+        if (near_too && plumbing->near[i] >= 0) close(plumbing->near[i]);
+        plumbing->far[i] = -1;
+    }
+}
+
+static void plumb(Plumbing *plumbing, int which, int wish)
+{
+    int ends[2];
+    plumbing->ours[which] = wish == PIPE || wish == DEVNULL;
+    if (wish == PIPE) {
+        if (pipe2(ends, O_CLOEXEC) < 0) throw_errno("pipe");
+        plumbing->far[which] = ends[which ? 1 : 0];
+        plumbing->near[which] = ends[which ? 0 : 1];
+    } else if (wish == DEVNULL) {
+        plumbing->far[which] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (plumbing->far[which] < 0) throw_errno("/dev/null");
+    } else if (wish == STDOUT) {
+        if (which != 2) throw(ValueError, "STDOUT can only be used for stderr");
+        plumbing->far[which] = plumbing->far[1] >= 0 ? plumbing->far[1] : 1;
+    } else plumbing->far[which] = wish == INHERIT ? -1 : wish;
+}
+
+/* The far ends are moved out of the way first: one may be where another has to go. */
+static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t all, none;
+    int moved[3];
+    sigfillset(&all);
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
+    for (int i = 0; i < 3; i++) moved[i] = plumbing->far[i] < 0 ? -1 : fcntl(plumbing->far[i], F_DUPFD_CLOEXEC, 3);
+    for (int i = 0; i < 3; i++) if (moved[i] >= 0) posix_spawn_file_actions_adddup2(&actions, moved[i], i);
+    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);
+    int problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv, options->env ? (char *const *)options->env : environ);
+    for (int i = 0; i < 3; i++) if (moved[i] >= 0) close(moved[i]);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (problem) process->pid = 0;
+    return problem;
+}
+
+static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
+{
+    Process *process = pooled(object_new(&process_class, sizeof *process));
+    process->loop = loop;
+    process->pidfd = -1;
+    errno = spawn(process, plumbing, argv, options);
+    if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno("'%s'", options->cwd);
+    if (errno) throw_errno("'%s'", argv[0]);
+    process_watch(process);
+    return process;
+}
+
+static Process *subprocess(const char *const *argv, const SubprocessOptions *options)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Plumbing plumbing = {.far = {-1, -1, -1}, .near = {-1, -1, -1}};
+    Process *process = NULL;
+    try {
+        plumb(&plumbing, 0, options->stdin);
+        plumb(&plumbing, 1, options->stdout);
+        plumb(&plumbing, 2, options->stderr);
+        process = process_start(loop, &plumbing, argv, options);
+    } except (BaseException) {
+        plumbing_close(&plumbing, true);
+        rethrow;
+    } end_try
+    plumbing_close(&plumbing, false);
+    for (int i = 0; i < 3; i++) if (plumbing.near[i] >= 0) process_connect(process, i, plumbing.near[i], options->limit);
+    return process;
+}
+
+ASYNC(asyncio_create_subprocess_exec, asyncio_create_subprocess_exec_, (SubprocessOptions) options)
+{
+    const char *argv[sizeof options.argv / sizeof *options.argv + 1] = {NULL};
+    memcpy(argv, options.argv, sizeof options.argv);
+    if (!argv[0]) throw(TypeError, "program arguments must be strings, not NULL");
+    return V(subprocess(argv, &options));
+}
+
+ASYNC(asyncio_create_subprocess_shell, asyncio_create_subprocess_shell_, (SubprocessOptions) options)
+{
+    if (!options.argv[0] || options.argv[1]) throw(ValueError, "cmd must be one string");
+    return V(subprocess((const char *const[]){"/bin/sh", "-c", options.argv[0], NULL}, &options));
+}
+
+Process *as_process(Value v)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != &process_class) throw(TypeError, "expected a Process, got %s", value_type(v));
+    return (Process *)v.object;
+}
+
+int process_pid(Process *process) { return (int)process->pid; }
+Value process_returncode(Process *process) { return process->returncode; }
+StreamWriter *process_stdin(Process *process) { return process->pipes[0]; }
+StreamReader *process_stdout(Process *process) { return process->pipes[1] ? process->pipes[1]->reader : NULL; }
+StreamReader *process_stderr(Process *process) { return process->pipes[2] ? process->pipes[2]->reader : NULL; }
+
+void process_send_signal(Process *process, int number)
+{
+    if (!is_none(process->returncode)) throw(ProcessLookupError, "the process has ended");
+    if (kill(process->pid, number) < 0) throw_errno("kill");
+}
+
+void process_terminate(Process *process) { process_send_signal(process, SIGTERM); }
+void process_kill(Process *process) { process_send_signal(process, SIGKILL); }
+
+static Value process_over(Process *process)
+{
+    bool woken;
+    if (!is_none(process->returncode) && !process->open_pipes) return process->returncode;
+    Value interruption = line_wait(&process->waiters, "waiter", "process.wait()", process, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return process->returncode;
+}
+
+ASYNC(process_wait, process_wait, (Process *) process) { return process_over(process); }
+
+async_def(feed_stdin, (StreamWriter *) writer, (Value) input)
+{
+    try {
+        if (!is_none(input)) {
+            streamwriter_write_(writer, input);
+            await(streamwriter_drain(writer));
+        }
+    } except_any (e, BrokenPipeError, ConnectionResetError) {
+        /* the child does not want it all */
+    } end_try
+    streamwriter_close(writer);
+    return None;
+}
+
+async_def(drain_stream, (StreamWriter *) writer)
+{
+    if (!writer) return None;
+    Value output = await(streamreader_read(writer->reader));
+    transport_close(writer->transport);
+    return output;
+}
+
+async_def(feed_if_piped, (StreamWriter *) writer, (Value) input)
+{
+    return writer ? await(feed_stdin(writer, input)) : None;
+}
+
+ASYNC(process_communicate, process_communicate_, (Process *) process, (Value) input)
+{
+    Value outputs = await(asyncio_gather(feed_if_piped(process->pipes[0], input), drain_stream(process->pipes[1]), drain_stream(process->pipes[2])));
+    process_over(process);
+    return tuple(list_get(outputs, 1), list_get(outputs, 2));
 }
 
 /* ---- [run] run() and shutdown ---------------------------------------------------------------------------------------

@@ -64,6 +64,11 @@ typedef struct Condition Condition;
 typedef struct Semaphore Semaphore;         /* BoundedSemaphore too */
 typedef struct Barrier Barrier;
 typedef struct Executor Executor;
+typedef struct Transport Transport;
+typedef struct Server Server;
+typedef struct StreamReader StreamReader;
+typedef struct StreamWriter StreamWriter;
+typedef struct Process Process;
 typedef struct ThreadFuture ThreadFuture;   /* what concurrent.futures.Future is */
 typedef struct Queue Queue;                 /* LifoQueue and PriorityQueue too */
 
@@ -108,7 +113,8 @@ typedef struct Value {
     Object *: f, Coroutine *: f, AsyncGenerator *: f, AsyncIterator *: f, ContextManager *: f, Future *: f, Task *: f, \
     Handle *: f, Loop *: f, Runner *: f, Context *: f, ContextVar *: f, Timeout *: f, TaskGroup *: f, AsCompleted *: f, \
     Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f, \
-    Executor *: f, ThreadFuture *: f
+    Executor *: f, ThreadFuture *: f, \
+    Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, Process *: f
 
 /* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python writes them. */
 #define print(...)        value_print_(VALUES_(__VA_ARGS__))                 /* print(*args) */
@@ -615,6 +621,165 @@ bool      threadfuture_done(ThreadFuture *tf);
 #define loop_add_signal_handler(loop, number, fn, ...) loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool    loop_remove_signal_handler(Loop *loop, int number);
 
+/* ---- Sockets ---------------------------------------------------------------------------------------------------- */
+
+/* Sockets are descriptors; these make them non-blocking. Addresses are Values as Python writes them: a tuple (host, port), or a path.
+ * Each suspends until it is done, and raises OSError or the class of it that fits. RuntimeError if a transport owns the descriptor. */
+Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);                       /* await loop.sock_recv(sock, n): bytes, empty at the end */
+Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);    /* the number of bytes; buffer is yours */
+Coroutine *loop_sock_recvfrom(Loop *loop, int fd, size_t size);                   /* (bytes, address) */
+Coroutine *loop_sock_sendall(Loop *loop, int fd, Value data);                     /* all of it; data is bytes */
+Coroutine *loop_sock_sendto(Loop *loop, int fd, Value data, Value address);
+Coroutine *loop_sock_connect(Loop *loop, int fd, Value address);                  /* a host name is looked up */
+Coroutine *loop_sock_accept(Loop *loop, int fd);                                  /* (descriptor, address); the descriptor is yours to close */
+#define    loop_sock_sendfile(loop, fd, file, ...) loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1), __VA_ARGS__))  /* the bytes sent; SendfileNotAvailableError */
+typedef struct { char start_; int64_t offset, count; } SendfileOptions;
+
+/* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for literal addresses. host may
+ * be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror, an OSError. */
+#define    loop_getaddrinfo(loop, host, port, ...) loop_getaddrinfo_(loop, host, V(port), OPTIONS_(AddressOptions, (.family = 0), __VA_ARGS__))
+typedef struct { char start_; int family, type, proto, flags; } AddressOptions;
+Coroutine *loop_getnameinfo(Loop *loop, Value address, int flags);
+extern const ExceptionClass GaiError[1];
+
+/* ---- Transports and protocols ----------------------------------------------------------------------------------- */
+
+/* A protocol is a table of callbacks, each given `self`, what make(arg) returned (without make: arg itself). All but those used may be NULL.
+ * connection_made comes first, connection_lost last, once; eof_received returns true to keep the write side open. */
+typedef struct Protocol {
+    Value (*make)(Value arg);                                                     /* the protocol factory */
+    void (*connection_made)(Value self, Transport *transport);
+    void (*connection_lost)(Value self, Value e);                                 /* e: the exception, or None */
+    void (*data_received)(Value self, const char *data, size_t size);
+    bool (*eof_received)(Value self);
+    void (*pause_writing)(Value self);                                            /* the buffer is above the high water mark */
+    void (*resume_writing)(Value self);
+    char *(*get_buffer)(Value self, size_t hint, size_t *size);                   /* BufferedProtocol: where to read into */
+    void (*buffer_updated)(Value self, size_t size);
+    void (*datagram_received)(Value self, const char *data, size_t size, Value address);
+    void (*error_received)(Value self, Value e);
+} Protocol;
+
+/* Each is awaited and gives (transport, self). Errors: OSError of the last address, or all of them in one; ValueError for options that exclude
+ * each other. .sock: a connected descriptor instead of an address, owned by the transport from then on. .happy_eyeballs_delay: seconds
+ * until the next address is tried as well; .all_errors: an ExceptionGroup. */
+#define loop_create_connection(loop, protocol, arg, host, port, ...) loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
+#define loop_create_unix_connection(loop, protocol, arg, path, ...)  loop_create_unix_connection_(loop, protocol, V(arg), path, CONNECTION_(__VA_ARGS__))
+#define CONNECTION_(...) OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1), __VA_ARGS__)
+typedef struct { char start_; long limit; int family, proto, flags, sock; Value local_addr; double happy_eyeballs_delay; int interleave; bool all_errors; } ConnectionOptions;
+Coroutine *loop_connect_accepted_socket(Loop *loop, const Protocol *protocol, Value arg, int fd);
+Coroutine *loop_connect_read_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
+Coroutine *loop_connect_write_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
+#define loop_create_datagram_endpoint(loop, protocol, arg, ...) loop_create_datagram_endpoint_(loop, protocol, V(arg), OPTIONS_(DatagramOptions, (.sock = -1), __VA_ARGS__))
+typedef struct { char start_; Value local_addr, remote_addr; int family, proto, sock; bool reuse_port, allow_broadcast; } DatagramOptions;
+
+void     transport_write(Transport *transport, const void *data, size_t size);    /* at once or later; RuntimeError after write_eof() */
+void     transport_write_eof(Transport *transport);
+bool     transport_can_write_eof(Transport *transport);
+void     transport_close(Transport *transport);                                   /* after what is buffered is written */
+void     transport_abort(Transport *transport);                                   /* at once */
+bool     transport_is_closing(Transport *transport);
+bool     transport_is_reading(Transport *transport);
+void     transport_pause_reading(Transport *transport);
+void     transport_resume_reading(Transport *transport);
+size_t   transport_get_write_buffer_size(Transport *transport);
+#define  transport_set_write_buffer_limits(transport, ...) transport_set_write_buffer_limits_(transport, OPTIONS_(WriteLimits, (.high = -1, .low = -1), __VA_ARGS__))
+typedef struct { char start_; long high, low; } WriteLimits;
+Value    transport_get_write_buffer_limits(Transport *transport);                 /* (low, high) */
+#define  transport_sendto(transport, data, size, ...) transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
+typedef struct { char start_; Value address; } SendtoOptions;
+#define  transport_get_extra_info(transport, name, ...) transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)  /* "peername", "sockname", "socket" */
+typedef struct { char start_; Value otherwise; } ExtraOptions;
+const Protocol *transport_get_protocol(Transport *transport, Value *self);
+void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
+
+/* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at server_start_serving(). */
+#define  loop_create_server(loop, protocol, arg, host, port, ...) loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
+#define  loop_create_unix_server(loop, protocol, arg, path, ...)  loop_create_unix_server_(loop, protocol, V(arg), path, SERVER_(__VA_ARGS__))
+#define  SERVER_(...) OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true), __VA_ARGS__)
+typedef struct { char start_; long limit; int family, flags, sock, backlog; bool reuse_address, reuse_port, keep_alive, start_serving, cleanup_socket; } ServerOptions;
+Server    *as_server(Value v);
+void       server_close(Server *server);                /* no new connections; those there are go on */
+void       server_close_clients(Server *server);
+void       server_abort_clients(Server *server);
+Coroutine *server_wait_closed(Server *server);          /* await: closed, and all its connections too */
+Coroutine *server_start_serving(Server *server);
+Coroutine *server_serve_forever(Server *server);        /* await: until cancelled; then the server is closed */
+bool       server_is_serving(Server *server);
+Value      server_sockets(Server *server);              /* list of (descriptor, address) */
+Loop      *server_get_loop(Server *server);
+
+/* ---- Streams ---------------------------------------------------------------------------------------------------- */
+
+/* await asyncio.open_connection(host, port, limit=65536): a tuple (reader, writer); as_streamreader(list_get(v, 0)) and so on. Suspends. */
+#define asyncio_open_connection(host, port, ...)  asyncio_open_connection_(host, V(port), CONNECTION_(__VA_ARGS__))
+#define asyncio_open_unix_connection(path, ...)   asyncio_open_unix_connection_(path, CONNECTION_(__VA_ARGS__))
+
+/* await asyncio.start_server(connected, host, port): a Server. For each connection connected(reader, writer) runs as a task:
+ *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … } */
+typedef Coroutine *(*ClientConnected)(StreamReader *reader, StreamWriter *writer);
+#define asyncio_start_server(connected, host, port, ...) asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
+#define asyncio_start_unix_server(connected, path, ...)  asyncio_start_unix_server_(connected, path, SERVER_(__VA_ARGS__))
+
+StreamReader *as_streamreader(Value v);
+StreamWriter *as_streamwriter(Value v);
+#define    streamreader_read(reader, ...) streamreader_read_(reader, OPTIONS_(ReadOptions, (.n = -1), __VA_ARGS__).n)   /* await reader.read(n=-1): bytes, empty at the end */
+typedef struct { char start_; long n; } ReadOptions;
+Coroutine *streamreader_readline(StreamReader *reader);             /* with its \n; what is left at the end; ValueError over the limit */
+Coroutine *streamreader_readexactly(StreamReader *reader, long n);  /* IncompleteReadError: exception_details(e) is (partial, expected) */
+#define    streamreader_readuntil(reader, separator) streamreader_readuntil_(reader, V(separator))  /* a str, bytes, or a tuple of bytes; LimitOverrunError: (consumed,) */
+bool       streamreader_at_eof(StreamReader *reader);               /* async_for (line, V(reader)) reads the lines */
+Value      streamreader_exception(StreamReader *reader);
+Value      exception_details(Value e);                              /* what IncompleteReadError and LimitOverrunError carry, a tuple */
+#define    streamwriter_write(writer, data) streamwriter_write_(writer, V(data))   /* a str or bytes; does not suspend */
+void       streamwriter_writelines(StreamWriter *writer, Value lines);
+void       streamwriter_write_eof(StreamWriter *writer);
+bool       streamwriter_can_write_eof(StreamWriter *writer);
+Coroutine *streamwriter_drain(StreamWriter *writer);                /* await: until the buffer is low enough; ConnectionResetError */
+void       streamwriter_close(StreamWriter *writer);
+bool       streamwriter_is_closing(StreamWriter *writer);
+Coroutine *streamwriter_wait_closed(StreamWriter *writer);
+Transport *streamwriter_transport(StreamWriter *writer);
+#define    streamwriter_get_extra_info(writer, name, ...) streamwriter_get_extra_info_(writer, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
+/* A reader without a connection, for tests and protocols of one's own. */
+#define    asyncio_StreamReader(...) asyncio_StreamReader_(OPTIONS_(LimitOptions, (.limit = 65536), __VA_ARGS__).limit)
+typedef struct { char start_; long limit; } LimitOptions;
+void       streamreader_feed_data(StreamReader *reader, const void *data, size_t size);
+void       streamreader_feed_eof(StreamReader *reader);
+#define    streamreader_set_exception(reader, e) streamreader_set_exception_(reader, V(e))
+void       streamreader_set_transport(StreamReader *reader, Transport *transport);
+
+/* ---- Subprocesses ----------------------------------------------------------------------------------------------- */
+
+/* await asyncio.create_subprocess_exec(program, *args, stdin=…, stdout=…, stderr=…): a Process, as a Value. Each stream is INHERIT (as left out), PIPE,
+ * DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (NULL-terminated "NAME=value"), .limit of the readers, .start_new_session.
+ * create_subprocess_shell(command) runs /bin/sh -c command. FileNotFoundError, PermissionError. No descriptor above 2 is inherited. */
+enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
+#define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
+#define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))
+#define SUBPROCESS_(...) OPTIONS_(SubprocessOptions, (.stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .limit = 65536), __VA_ARGS__)
+typedef struct {
+    char start_;
+    const char *argv[32];
+    double too_many_arguments_use_a_shell;
+    int stdin, stdout, stderr;
+    const char *cwd, *const *env;
+    long limit;
+    bool start_new_session;
+} SubprocessOptions;
+Process      *as_process(Value v);
+int           process_pid(Process *process);
+Value         process_returncode(Process *process);    /* None while it runs; -N if signal N ended it */
+StreamWriter *process_stdin(Process *process);         /* NULL unless a PIPE */
+StreamReader *process_stdout(Process *process);
+StreamReader *process_stderr(Process *process);
+Coroutine    *process_wait(Process *process);          /* await: the returncode. Full pipes nobody reads block the child */
+#define       process_communicate(process, ...) process_communicate_(process, OPTIONS_(CommunicateOptions, (.start_ = 0), __VA_ARGS__).input)  /* await: (stdout, stderr), bytes or None */
+typedef struct { char start_; Value input; } CommunicateOptions;
+void          process_send_signal(Process *process, int number);   /* ProcessLookupError once it has ended */
+void          process_terminate(Process *process);
+void          process_kill(Process *process);
+
 /* ---- Introspection ---------------------------------------------------------------------------------------------- */
 
 /* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task. .limit: frames per coroutine. */
@@ -794,6 +959,29 @@ Coroutine *loop_shutdown_default_executor_(Loop *loop, double timeout);
 Value      threadfuture_result_(ThreadFuture *tf, double timeout);
 Value      threadfuture_exception_(ThreadFuture *tf, double timeout);
 void       loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions options);
+Coroutine *loop_getaddrinfo_(Loop *loop, const char *host, Value port, AddressOptions options);
+Coroutine *loop_sock_sendfile_(Loop *loop, int fd, int file, SendfileOptions options);
+Coroutine *loop_create_connection_(Loop *loop, const Protocol *protocol, Value arg, const char *host, Value port, ConnectionOptions options);
+Coroutine *loop_create_unix_connection_(Loop *loop, const Protocol *protocol, Value arg, const char *path, ConnectionOptions options);
+Coroutine *loop_create_datagram_endpoint_(Loop *loop, const Protocol *protocol, Value arg, DatagramOptions options);
+Coroutine *loop_create_server_(Loop *loop, const Protocol *protocol, Value arg, const char *host, Value port, ServerOptions options);
+Coroutine *loop_create_unix_server_(Loop *loop, const Protocol *protocol, Value arg, const char *path, ServerOptions options);
+void       transport_set_write_buffer_limits_(Transport *transport, WriteLimits limits);
+void       transport_sendto_(Transport *transport, const void *data, size_t size, Value address);
+Value      transport_get_extra_info_(Transport *transport, const char *name, Value otherwise);
+Coroutine *asyncio_open_connection_(const char *host, Value port, ConnectionOptions options);
+Coroutine *asyncio_open_unix_connection_(const char *path, ConnectionOptions options);
+Coroutine *asyncio_start_server_(ClientConnected connected, const char *host, Value port, ServerOptions options);
+Coroutine *asyncio_start_unix_server_(ClientConnected connected, const char *path, ServerOptions options);
+Coroutine *streamreader_read_(StreamReader *reader, long n);
+Coroutine *streamreader_readuntil_(StreamReader *reader, Value separator);
+void       streamreader_set_exception_(StreamReader *reader, Value e);
+StreamReader *asyncio_StreamReader_(long limit);
+void       streamwriter_write_(StreamWriter *writer, Value data);
+Value      streamwriter_get_extra_info_(StreamWriter *writer, const char *name, Value otherwise);
+Coroutine *asyncio_create_subprocess_exec_(SubprocessOptions options);
+Coroutine *asyncio_create_subprocess_shell_(SubprocessOptions options);
+Coroutine *process_communicate_(Process *process, Value input);
 Value      asyncio_format_call_graph_(GraphOptions options);
 void       asyncio_print_call_graph_(GraphOptions options);
 Value      asyncio_capture_call_graph_(GraphOptions options);
