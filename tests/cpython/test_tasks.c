@@ -2168,12 +2168,12 @@ LOOP_TEST(SleepTests__test_sleep_zero)
 
 /* ---- RunCoroutineThreadsafeTests ---------------------------------------------------------------------------------- */
 
-typedef struct Submission { Loop *loop; double timeout; bool fail, cancel; } Submission;
+typedef struct Submission { Loop *loop; double timeout; bool fail, cancel; double delay; } Submission;
 
-/* Waits for 0.05 seconds and returns a + b. */
-async_def(add, (int) a, (int) b, (bool) fail, (bool) cancel)
+/* Waits for a while and returns a + b. */
+async_def(add, (int) a, (int) b, (double) delay, (bool) fail, (bool) cancel)
 {
-    await(asyncio_sleep(0.05));
+    await(asyncio_sleep(delay));
     if (fail) throw(RuntimeError, "Fail!");
     if (cancel) {
         task_cancel(asyncio_current_task());
@@ -2186,7 +2186,7 @@ async_def(add, (int) a, (int) b, (bool) fail, (bool) cancel)
 static Value submit_add(Value submission)
 {
     Submission *s = as_pointer(submission);
-    ThreadFuture *future = asyncio_run_coroutine_threadsafe(add(1, 2, s->fail, s->cancel), s->loop);
+    ThreadFuture *future = asyncio_run_coroutine_threadsafe(add(1, 2, s->delay, s->fail, s->cancel), s->loop);
     Value volatile sum = None;
     try {
         sum = threadfuture_result(future, .timeout = s->timeout);
@@ -2205,19 +2205,20 @@ static void end_threads(Loop *loop) { loop_run_until_complete(loop, loop_shutdow
 
 LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe)
 {
-    ck_repr(run_add(&(Submission){loop, NO_TIMEOUT, false, false}), "3");
+    ck_repr(run_add(&(Submission){loop, NO_TIMEOUT, false, false, 0.05}), "3");
     end_threads(loop);
 }
 
 LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_with_exception)
 {
-    ck_raises_text(RuntimeError, "Fail!", run_add(&(Submission){loop, NO_TIMEOUT, true, false}));
+    ck_raises_text(RuntimeError, "Fail!", run_add(&(Submission){loop, NO_TIMEOUT, true, false, 0.05}));
     end_threads(loop);
 }
 
 LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_with_timeout)
 {
-    ck_raises(TimeoutError, run_add(&(Submission){loop, 0, false, false}));
+    loop_set_virtual_clock(loop, false);                    /* on which an hour would be over before the thread looks */
+    ck_raises(TimeoutError, run_add(&(Submission){loop, 0, false, false, 3600}));
     run_all(loop);
     ck_repr(asyncio_all_tasks(.loop = loop), "[]");          /* add() was cancelled */
     end_threads(loop);
@@ -2225,7 +2226,7 @@ LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_with_timeou
 
 LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_task_cancelled)
 {
-    ck_raises(CancelledError, run_add(&(Submission){loop, NO_TIMEOUT, false, true}));
+    ck_raises(CancelledError, run_add(&(Submission){loop, NO_TIMEOUT, false, true, 0.05}));
     end_threads(loop);
 }
 
@@ -2240,7 +2241,7 @@ static Task *broken_factory(Loop *loop, Coroutine *coro, TaskOptions options)
 LOOP_TEST(RunCoroutineThreadsafeTests__test_run_coroutine_threadsafe_task_factory_exception)
 {
     reports_begin(loop);
-    Submission s = {loop, NO_TIMEOUT, false, false};
+    Submission s = {loop, NO_TIMEOUT, false, false, 0.05};
     Future *run = loop_run_in_executor(loop, NULL, submit_add, .arg = V((void *)&s));
     loop_set_task_factory(loop, broken_factory);
     ck_raises_text(NameError, "broken", loop_run_until_complete(loop, run));
