@@ -5,22 +5,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-const Object *ask_waits_in(const Model *m, uint64_t task, const char **role, size_t *place) {
-    const Object *o, *owned = NULL;
-    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++) {
-        for (size_t i = 0; o->waiters && i < o->waiters->n; i++) {
-            if (o->waiters->at[i].number != task)
-                continue;
-            if (!strcmp(o->type, "Timeout")) {    /* its "waiter" is whom it watches over */
-                owned = owned ? owned : o;
-                break;
-            }
-            *role = o->waiters->at[i].text;
-            *place = i;
-            return o;
-        }
+static const Entry *entry_of(const Object *o, uint64_t task, size_t *place) {
+    for (size_t i = 0; o->waiters && i < o->waiters->n; i++) {
+        if (o->waiters->at[i].number != task)
+            continue;
+        *place = i;
+        return &o->waiters->at[i];
     }
     return NULL;
+}
+
+/* A Timeout's "waiter" is whom it watches over, so that is no line; and who stands at a barrier also stands in the line
+ * of the condition inside it, which says less. */
+const Object *ask_waits_in(const Model *m, uint64_t task, const char **role, size_t *place) {
+    const Object *o, *found = NULL;
+    size_t at;
+    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++) {
+        if (!strcmp(o->type, "Timeout") || (found && strcmp(o->type, "Barrier")))
+            continue;
+        const Entry *e = entry_of(o, task, &at);
+        if (!e)
+            continue;
+        found = o;
+        *role = e->text;
+        *place = at;
+    }
+    return found;
 }
 
 static int by_due(const void *a, const void *b) {

@@ -457,18 +457,50 @@ static bool is_role(const char *why) {
     return !strcmp(why, "getter") || !strcmp(why, "putter") || !strcmp(why, "joiner") || !strcmp(why, "waiter");
 }
 
-SAY(object_change) {
-    const char *label = arg_text(a, "label"), *why = arg_text(a, "why");
-    if (is_role(why) && e->task) {
-        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s (as %s).", ask_label(m, e->task),
-                *label ? label : arg_text(a, "type"), why);
-        say_contents(&s->why, m, a);
+/* What a task does to an object, by the cause that the trace gives. %s is the object; "…" takes the rest of the cause. */
+static const struct {
+    const char *why, *says;
+} deeds[] = {
+    {"put ", "puts … into %s"}, {"got ", "takes … out of %s"}, {"released", "releases %s"}, {"acquired", "acquires %s"},
+    {"a task is done", "reports an item of %s as done"}, {"task_done()", "reports an item of %s as done"},
+    {"notified", "notifies %s"}, {"set", "sets %s"}, {"cleared", "clears %s"}, {"one more has arrived", "arrives at %s"},
+    {"all have arrived", "arrives at %s as the last one, and opens it"}, {"one has left", "leaves %s"},
+    {"reset", "resets %s"}, {"aborted", "breaks %s"}, {"a new task", "adds a task to %s"},
+    {"its result is there", "completes %s"}, {"left in time", "leaves %s in time"},
+    {"a deadline is set", "sets the deadline of %s"}, {"cancelled", "cancels %s"}, {"failed", "completes %s with an exception"},
+};
+
+static void say_deed(Buf *out, const char *says, const char *rest, const char *label) {
+    for (const char *p = says; *p; p++) {
+        if (!strncmp(p, "…", 3))
+            buf_str(out, rest), p += 2;
+        else if (!strncmp(p, "%s", 2))
+            buf_str(out, label), p++;
+        else
+            buf_add(out, p, 1);
+    }
+}
+
+/* "Task 'x' puts 1 into Queue #3", or, for a cause that is not in the table, "Queue #3: one of its children is done". */
+static void say_change(Buf *out, const Model *m, uint64_t task, const char *label, const char *why) {
+    for (size_t i = 0; task && i < sizeof deeds / sizeof *deeds; i++) {
+        size_t n = strlen(deeds[i].why);
+        if (strncmp(why, deeds[i].why, n) || (why[n] && deeds[i].why[n - 1] != ' '))
+            continue;
+        buf_fmt(out, "Task '%s' ", ask_label(m, task));
+        say_deed(out, deeds[i].says, why + n, label);
         return;
     }
-    buf_fmt(&s->what, "%s: %s", *label ? label : arg_text(a, "type"), *why ? why : "changed");
-    if (e->task && strncmp(why, "'", 1))
-        buf_fmt(&s->what, " by Task '%s'", ask_label(m, e->task));
-    if (*arg_text(a, "state") && !arg(a, "items"))
+    buf_fmt(out, "%s: %s", label, *why ? why : "changed");
+}
+
+SAY(object_change) {
+    const char *label = *arg_text(a, "label") ? arg_text(a, "label") : arg_text(a, "type"), *why = arg_text(a, "why");
+    if (is_role(why) && e->task)
+        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s (as %s)", ask_label(m, e->task), label, why);
+    else
+        say_change(&s->what, m, e->task, label, why);
+    if (*arg_text(a, "state") && !arg(a, "items") && !is_role(why))
         buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
     buf_str(&s->what, ".");
     say_contents(&s->why, m, a);

@@ -80,7 +80,7 @@ START_TEST(a_queue) {
     load("workers");
     expect(EV_TASK_WAIT, 1, "Who can wake 'Task-1' now: the task whose queue_task_done() brings Queue #4 down to zero "
                             "unfinished items (now 20).");
-    expect(EV_OBJECT_CHANGE, 1, "Queue #4: put 0.05 by Task 'Task-1'.");
+    expect(EV_OBJECT_CHANGE, 1, "Task 'Task-1' puts 0.05 into Queue #4.");
 } END_TEST
 
 START_TEST(a_lock_a_full_queue_a_socket_a_failure) {
@@ -90,6 +90,11 @@ START_TEST(a_lock_a_full_queue_a_socket_a_failure) {
     expect(EV_TASK_WAIT, 6, "whichever task next takes an item out of Queue #5, because it is full");
     expect(EV_TASK_WAIT, 8, "select(), as soon as stream.readline() can go on (descriptor 7)");
     expect(EV_READER_ADD, 1, "The loop will watch descriptor 7 for reading");
+} END_TEST
+
+START_TEST(deeds_have_verbs) {
+    load("workers");
+    expect(EV_OBJECT_CHANGE, 22, "Task 'worker-0' takes 0.05 out of Queue #4.");
 } END_TEST
 
 START_TEST(every_step_has_a_sentence) {
@@ -114,6 +119,7 @@ int main(void) {
     tcase_add_test(c, a_timeout_that_hits);
     tcase_add_test(c, a_queue);
     tcase_add_test(c, a_lock_a_full_queue_a_socket_a_failure);
+    tcase_add_test(c, deeds_have_verbs);
     tcase_add_loop_test(c, every_step_has_a_sentence, 0, 4);
     return run_suite(s);
 }
