@@ -36,10 +36,14 @@ def methods_of(source, file):
 
 def carried_over():
     for path in sorted(HERE.glob("test_*.c")):
-        for name in re.findall(r"^[A-Z_]*TEST\((\w+)\)", path.read_text(), re.M):
+        text = path.read_text()
+        for name in re.findall(r"^[A-Z_]*TEST\((\w+)\)", text, re.M):
             cls, separator, method = name.partition("__test")
             if separator:
                 yield f"{path.stem}.{cls}.test{method}"
+        # A mixin's method, for each of the classes that CPython mixes it into.
+        for group, method in re.findall(r"^FOR_EACH_QUEUE\w*\((\w+)s, (test_\w+)", text, re.M):
+            yield f"{path.stem}._Queue{group}Mixin.{method}"
 
 
 def left_out():
