@@ -309,6 +309,8 @@ static int run_window(View *v, const Options *o) {
     App app = {.canvas = v->c, .session = v->s, .view = *v};
     SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
     SDL_SetHint(SDL_HINT_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR, "0");
+    if (!getenv("SDL_VIDEODRIVER"))               /* or SDL would end up with drivers that show nothing to anybody */
+        SDL_SetHint(SDL_HINT_VIDEODRIVER, getenv("WAYLAND_DISPLAY") ? "x11,wayland" : "x11");
     if (SDL_Init(SDL_INIT_VIDEO)) {
         return no_display(o);
     }
