@@ -1,0 +1,72 @@
+/* Lesson 20: the program hangs, or an error has disappeared. Who waits for whom, and where is it? */
+#include "asyncio.h"
+
+async_def(transfer, (Lock *) from, (Lock *) to)
+{
+    async_with (from) {
+        await(asyncio_sleep(0.1));
+        async_with (to) {
+            print("never printed");
+        } end_with
+    } end_with
+    return None;
+}
+
+async_def(forgotten)
+{
+    throw(ValueError, "nobody looks at me");
+    return None;
+}
+
+static void report(Loop *loop, const ExceptionReport *what)
+{
+    (void)loop;
+    print("  handler:", what->message, "-", repr(what->exception));
+}
+
+static void show_tasks(void)
+{
+    for_in (task, asyncio_all_tasks()) {
+        if (as_task(task) == asyncio_current_task()) continue;
+        Value innermost = list_get(task_get_stack(as_task(task)), -1);
+        print("  ", task_get_name(as_task(task)), "stands in", list_get(innermost, 0));
+    }
+}
+
+async_def(lost_errors)
+{
+    loop_set_exception_handler(asyncio_get_running_loop(), report);
+    print("a task fails and nobody asks");
+    scope {
+        asyncio_create_task(forgotten());
+        await(asyncio_sleep(0.1));
+    }
+    loop_set_exception_handler(asyncio_get_running_loop(), NULL);
+    return None;
+}
+
+async_def(main_)
+{
+    await(lost_errors());
+
+    print("two tasks wait for each other");
+    Lock *left = asyncio_Lock(), *right = asyncio_Lock();
+    Task *anna = asyncio_create_task(transfer(left, right), .name = "anna");
+    Task *bert = asyncio_create_task(transfer(right, left), .name = "bert");
+    await(asyncio_sleep(0.2));
+    show_tasks();
+    print("  left is locked:", lock_locked(left), "- right is locked:", lock_locked(right));
+    asyncio_print_call_graph(.future = anna, .file = stderr);
+    await(asyncio_gather(anna, bert));                  /* Python would hang here for ever */
+    return None;
+}
+
+int main(void)
+{
+    try {
+        asyncio_run(main_());
+    } except (DeadlockError, e) {
+        print("deadlock");
+        fprintf(stderr, "%s\n", as_str(str(e)));
+    } end_try
+}
