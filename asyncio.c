@@ -138,6 +138,7 @@ static inline Stack *this_stack(void)
 
 /* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
 static bool trace_on;
+#define COLD __attribute__((cold))                      /* the compiler keeps such calls out of the way of the others */
 #ifdef ASYNCIO_NO_TRACE
 #define TRACING false
 #else
@@ -312,8 +313,8 @@ static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
 static bool frame_shows(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
-static void task_ready(Task *task, Future *cause);
-static void task_wake(Task *task, Future *future);
+static inline void task_ready(Task *task, Future *cause);
+static inline void task_wake(Task *task, Future *future);
 static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
 static Stack *task_run(Stack *me);
 static Value task_interruption(Task *task);
@@ -333,19 +334,19 @@ static bool is_main_thread(void);
 static void on_interrupt(int number);
 static Loop *volatile interruptible, *volatile signal_loop;   /* whose loop Ctrl-C is for, and other signals */
 static int trace_task(void);
-static void trace_event(const char *name, char phase, const char *fields, ...);
+COLD static void trace_event(const char *name, char phase, const char *fields, ...);
 static int trace_control_fd(void);
 static bool trace_heed_control(void);
 static void trace_select(Loop *loop, double patience);
 static void trace_selected(Loop *loop, bool any, bool woken);
-static void trace_task_waits(Task *task);
-static void trace_task_made(Task *task, const Site *site);
+COLD static void trace_task_waits(Task *task);
+COLD static void trace_task_made(Task *task, const Site *site);
 static void trace_thread_name(Task *task);
-static void trace_wake_arrow(Task *task);
-static void trace_task_runs(Task *task, Future *future);
-static void trace_line(const Site *site, Object *awaitable);
+COLD static void trace_wake_arrow(Task *task);
+COLD static void trace_task_runs(Task *task, Future *future);
+COLD static void trace_line(const Site *site, Object *awaitable);
 static void trace_output(const char *text, size_t size);
-static void trace_changed(Object *object, const char *why, Value v);
+COLD static void trace_changed(Object *object, const char *why, Value v);
 static void future_describe(void *object, FILE *out);
 static void trace_finish(int status);
 static _Noreturn void trace_exit_and_leave(int status);
@@ -443,7 +444,7 @@ static inline bool last_reference(Object *object)
 }
 
 static size_t object_size(const Object *object);
-static void trace_drop(Object *object);
+COLD static void trace_drop(Object *object);
 
 static void object_drop(Object *object)
 {
@@ -455,7 +456,7 @@ static void object_drop(Object *object)
     deallocate(object, object_size(object));
 }
 
-static inline void release(const void *pointer)
+__attribute__((always_inline)) static inline void release(const void *pointer)
 {
     if (pointer && last_reference((Object *)pointer)) object_drop((Object *)pointer);
 }
@@ -1246,22 +1247,23 @@ static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
     x->last_frame = of;
 }
 
-static bool holds_exception(Value groups, Value e)
+static bool exception_leads_to(Value e, const Exc *x)
 {
-    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
+    for (; is_exception(e); e = as_exc(e)->context) {
+        if (as_exc(e) == x) return true;
+        if (is_group(e)) for_in (member, as_exc(e)->exceptions) if (exception_leads_to(member, x)) return true;
+    }
     return false;
 }
 
 /* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a group that
- * holds x does not become its context: no cycles. */
+ * leads to x does not become its context: no cycles. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
-    for (Value each = handled; is_exception(each); each = as_exc(each)->context)
-        if (is_group(each) && holds_exception(as_exc(each)->exceptions, V(&x->object))) return;
     for (Exc *each = as_exc(handled); is_exception(each->context); each = as_exc(each->context))
         if (as_exc(each->context) == x) { value_replace(&each->context, None); break; }
-    value_replace(&x->context, handled);
+    if (!exception_leads_to(handled, x)) value_replace(&x->context, handled);
 }
 
 static _Noreturn void uncaught(Exc *x);
@@ -1449,6 +1451,12 @@ static void handler_collect(Handler *handler, Exc *x)
     list_append(again ? handler->kept : handler->raised, V(&x->object));
     release(x);
     handler_next_star(handler);
+}
+
+static bool holds_exception(Value groups, Value e)
+{
+    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
+    return false;
 }
 
 /* The group, without what is in none of `kept`. */
@@ -1815,7 +1823,7 @@ static inline Object *ready_take(Loop *loop)
     return entry;
 }
 
-static void handle_ready(Loop *loop, Handle *handle, void *cause)
+static inline void handle_ready(Loop *loop, Handle *handle, void *cause)
 {
     TRACE("handle.ready", 'i', "handle:o what:s task:i by:o", handle, handle->name, 0, cause);
     ready_append(loop, handle);
@@ -2755,7 +2763,7 @@ static void future_append(Future *future, void *entry)
 }
 
 /* What waited for the future goes into the ready queue. */
-static void future_wake(Future *future, Object *entry)
+static inline void future_wake(Future *future, Object *entry)
 {
     if (entry->class == &task_class) task_wake((Task *)entry, future);
     else {
@@ -3132,13 +3140,13 @@ Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Sit
 
 /* Into the ready queue: for its first step, or because of a future. */
 
-static void task_ready(Task *task, Future *cause)
+static inline void task_ready(Task *task, Future *cause)
 {
     TRACE("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task, cause);
     ready_append(task->future.loop, task);
 }
 
-static void task_wake(Task *task, Future *future)
+static inline void task_wake(Task *task, Future *future)
 {
     TRACE("task.wake", 'i', "task:o by:i via:o", task, trace_task(), future);
     if (TRACING) trace_wake_arrow(task);
@@ -3199,7 +3207,7 @@ static Stack *task_run(Stack *me)
     Loop *loop = here.loop;
     Task *task = loop->current;
     Coroutine *coro = task->coro;
-    trace_task_runs(task, NULL);
+    if (TRACING) trace_task_runs(task, NULL);
     try {
         if (task->must_cancel) { coroutine_close(coro); throw(task_interruption(task)); }
         if (coro->state != CREATED) throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
@@ -3216,15 +3224,15 @@ static Stack *task_run(Stack *me)
 }
 
 /* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come again. */
-static void task_suspend(Task *task)
+static inline void task_suspend(Task *task)
 {
     Loop *loop = task->future.loop;
     task->stack = here.stack;
-    trace_task_waits(task);
+    if (TRACING) trace_task_waits(task);
     here.variables = &here.base_variables;
     if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
     else stack_park(loop);
-    trace_task_runs(task, task->waiting_on);
+    if (TRACING) trace_task_runs(task, task->waiting_on);
 }
 
 static Task *task_running(void)
@@ -3346,16 +3354,42 @@ static Stack *task_return_to_caller(Task *task)
 
 /* Cancelling. */
 
+/* Of tasks that wait for each other in a ring no future can wake one: this one stops waiting. */
+static void task_stop_waiting(Task *task)
+{
+    Future *future = task->waiting_on;
+    int kept = 0, count = future->callback_count;
+    for (int i = 0; i < count; i++) {
+        Object *entry = *future_waiting(future, i);
+        if (entry != &task->future.object) { *future_waiting(future, kept++) = entry; continue; }
+        task_ready(task, NULL);
+        release(entry);
+    }
+    future->callback_count = kept;
+}
+
+/* Follows the chain of tasks that wait for tasks down to what the last one waits for. `slow` follows at half the pace: if it is met again,
+ * the chain is a ring. */
 static bool task_cancel_future(Future *future, Value message)
 {
-    Task *task = (Task *)future;
+    Task *task = (Task *)future, *slow = task;
     future->unretrieved = false;
     if (future->state != PENDING) return false;
-    TRACE("task.cancel", 'i', "task:o by:i message:V", task, trace_task(), message);
-    task->cancel_requests++;
-    if (task->waiting_on && future_cancel_(task->waiting_on, message)) return true;
+    for (int steps = 1; ; steps++) {
+        TRACE("task.cancel", 'i', "task:o by:i message:V", task, trace_task(), message);
+        task->cancel_requests++;
+        Future *next = task->waiting_on;
+        if (!next) break;
+        if (next->object.class != &task_class || next->state != PENDING) {
+            if (future_cancel_(next, message)) return true;
+            break;
+        }
+        task = (Task *)next;
+        if (task == slow) { task_stop_waiting(task); break; }
+        if (steps % 2 == 0) slow = (Task *)slow->waiting_on;
+    }
     task->must_cancel = true;
-    value_replace(&future->message, message);
+    value_replace(&task->future.message, message);
     return true;
 }
 
@@ -3432,7 +3466,7 @@ static void coroutine_repr_state(Coroutine *coro, FILE *out)
     if (!coro) { fputs(" coro=None", out); return; }
     fprintf(out, " coro=<%s() ", coro->code->name);
     if (coro->state == RUNNING && coro->site) fprintf(out, "running at %s:%d>", coro->site->file, coro->site->line);
-    else fprintf(out, "%s, defined at %s:%d>", coro->state == CLOSED ? "done" : "running", coro->code->file, coro->code->line);
+    else fprintf(out, "%s at %s:%d>", coro->state == CLOSED ? "done, defined" : "running", coro->code->file, coro->code->line);
 }
 
 static void task_repr(void *object, FILE *out)
@@ -3761,9 +3795,9 @@ static Value gather_result(Future *child)
     return child->result;
 }
 
-static void gather_finish(Gather *gather, Future *last)
+static void gather_finish(Gather *gather)
 {
-    if (gather->cancel_requested) { future_fail(&gather->future, future_cancelled_error(last)); return; }
+    if (gather->cancel_requested) { future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1)))); return; }
     Value results = list();
     for_in (v, gather->children) list_append(results, gather_result(as_future(v)));
     future_finish(&gather->future, results);
@@ -3778,7 +3812,7 @@ static void gather_one_done(Future *child, Value arg)
     if (future_done(outer)) child->unretrieved = false;
     else if (!gather->return_exceptions && future_cancelled(child)) future_fail(outer, future_cancelled_error(child));
     else if (!gather->return_exceptions && future_failed(child)) future_fail(outer, future_exception(child));
-    else if (gather->finished == gather->count) gather_finish(gather, child);
+    else if (gather->finished == gather->count) gather_finish(gather);
     else TRACE_CHANGED(outer, "one of its children is done");
 }
 
@@ -3793,11 +3827,9 @@ static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *s
     return &task->future;
 }
 
-static void gather_add(Gather *gather, Future *child, Value done)
+static void gather_watch(Gather *gather, Future *child, Value done)
 {
     Future *outer = &gather->future;
-    outer->loop = child->loop;
-    list_append(gather->children, child);
     if (child->awaited_by == outer) return;             /* named before */
     asyncio_future_add_to_awaited_by(child, outer);
     gather->count++;
@@ -3813,7 +3845,12 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
     gather->children = value_retain(list());
     Value done = list();
     long newest_task = task_numbers;
-    for_in (v, awaitables) gather_add(gather, gather_child(v, outer->loop, newest_task, site), done);
+    for_in (v, awaitables) {                            /* this may raise: so far the children know nothing of the gather */
+        Future *child = gather_child(v, outer->loop, newest_task, site);
+        outer->loop = child->loop;
+        list_append(gather->children, child);
+    }
+    for_in (child, gather->children) gather_watch(gather, as_future(child), done);
     if (!gather->count) {
         outer->loop = asyncio_get_event_loop();
         future_finish(outer, list());
@@ -8608,7 +8645,6 @@ static char *frames_text(Task *task)
 
 static void trace_task_waits(Task *task)
 {
-    if (!TRACING) return;
     char *what = purpose_text(task->waiting_on), *frames = frames_text(task);
     trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task), traced_object(task->waiting_on), what,
                 waiting_kind(task->waiting_on), frames);
@@ -8635,7 +8671,6 @@ static void trace_wake_arrow(Task *task)
 
 static void trace_task_runs(Task *task, Future *future)
 {
-    if (!TRACING) return;
     Coroutine *coro = task->coro;
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);
