@@ -478,7 +478,7 @@ static void block_timeout(const Node *node, const char *who)
 static void block_group(const Node *node, const char *who)
 {
     TaskGroup *group = asyncio_TaskGroup();
-    fill(node, 1, V(group));
+    fill_ranked(node, 1, V(group), rank(who));
     async_with (group) {
         block(at(node, 2), who);
     } end_with
@@ -617,6 +617,16 @@ static Value step_release(const Node *node, const char *who)
     return None;
 }
 
+static Value step_gspawn(const Node *node, const char *who)
+{
+    (void)who;
+    TaskGroup *group = slot_object(node, 1);
+    int child = rank(word(node, 3));
+    if (world.ranks[slot_index(word(node, 1))] >= child) throw(Empty, "%s", word(node, 1));
+    fill_ranked(node, 2, V(taskgroup_create_task(group, call(word(node, 3)))), child);
+    return None;
+}
+
 static Value step_reschedule(const Node *node, const char *who)
 {
     (void)who;
@@ -646,9 +656,6 @@ static Value step_var(const Node *node, const char *who)
 STEP_NONE(spawn, fill_ranked(node, 1, V(asyncio_create_task(call(word(node, 2)))), rank(word(node, 2))))
 STEP_NONE(eager, fill_ranked(node, 1, V(asyncio_Task(call(word(node, 2)), .eager_start = true)), rank(word(node, 2))))
 STEP_NONE(start, fill_ranked(node, 1, V(asyncio_ensure_future(child(at(node, 2), who))), lower(rank(who) + 1, rank_of_calls(at(node, 2)))))
-STEP_NONE(gspawn,
-    TaskGroup *group = slot_object(node, 1);
-    fill_ranked(node, 2, V(taskgroup_create_task(group, call(word(node, 3)))), rank(word(node, 3))))
 STEP_NONE(factory, loop_set_task_factory(world.loop, is(node, 1, "1") ? asyncio_eager_task_factory : NULL))
 STEP(uncancel, task_uncancel(slot_task(node, 1)))
 STEP(cancelling, task_cancelling(slot_task(node, 1)))
@@ -793,6 +800,10 @@ static void finish(void)
     cancel_everybody();
     close_generator("G0");
     close_generator("G1");
+    for (int turn = 0; turn < 10; turn++) {         /* until the last timer has gone off, and what it started is over */
+        await(asyncio_sleep(40 * UNIT));
+        cancel_everybody();
+    }
     for (int i = 0; i < 4 + 8; i++) {
         const char *name = i < 4 ? text_of("F%d", i) : text_of("T%d", i - 4);
         Value future = slot_or_none(name);
@@ -801,7 +812,7 @@ static void finish(void)
         future_cancel(as_future(future));
     }
     for (int i = 0; i < PRIMITIVES; i++) note("finish", "%s %s", primitive_names[i], look(primitive_names[i]));
-    await(asyncio_sleep(HORIZON * UNIT));
+    await(asyncio_sleep(0));
 }
 
 async_def(main_)

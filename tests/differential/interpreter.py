@@ -158,13 +158,16 @@ class World:
             if f"G{i}" in self.slots:
                 await asyncio.wait([asyncio.create_task(self.sub(["aclose", f"G{i}"], "finish"))], timeout=20 * UNIT)
                 await self.cancel_everybody()
+        for turn in range(10):                      # until the last timer has gone off, and what it started is over
+            await asyncio.sleep(40 * UNIT)
+            await self.cancel_everybody()
         for name in [f"F{i}" for i in range(4)] + [f"T{i}" for i in range(8)]:
             if name in self.slots:
                 self.note("finish", name, self.state(self.slots[name]))
                 self.slots[name].cancel()
         for name in self.primitives:
             self.note("finish", name, self.look(name))
-        await asyncio.sleep(HORIZON * UNIT)
+        await asyncio.sleep(0)
 
     async def cancel_everybody(self):
         """Again and again, for a task may refuse."""
@@ -372,7 +375,8 @@ class World:
         self.note(who, title(node), "left", timeout.expired())
 
     async def block_group(self, node, who):
-        group = self.slots[node[1]] = asyncio.TaskGroup()
+        group = asyncio.TaskGroup()
+        self.keep(node[1], group, self.rank(who))
         async with group:
             await self.block(node[2:], who)
         self.note(who, title(node), "left")
@@ -442,6 +446,11 @@ class World:
         value = self.STEPS[node[0]](self, who, *node[1:])
         self.note(who, title(node), value)
 
+    def group_spawn(self, who, group, name, function):
+        if self.slot(group) and self.ranks[group] >= self.rank(function):
+            raise Empty(group)
+        self.keep(name, self.slot(group).create_task(self.call(function)), self.rank(function))
+
     def keep(self, name, it, rank=99):
         self.slots[name] = it
         self.ranks[name] = rank
@@ -482,8 +491,7 @@ class World:
         "eager": eager,
         "start": lambda self, who, name, node: self.keep(
             name, asyncio.ensure_future(self.child(node, who)), min(self.rank(who) + 1, self.rank_of_calls(node))),
-        "gspawn": lambda self, who, group, name, function: self.keep(
-            name, self.slot(group).create_task(self.call(function)), self.rank(function)),
+        "gspawn": group_spawn,
         "factory": lambda self, who, flag: self.loop.set_task_factory(asyncio.eager_task_factory if flag == "1" else None),
         "cancel": lambda self, who, name, *message: self.slot(name).cancel(*message),
         "uncancel": lambda self, who, name: self.task(name).uncancel(),
