@@ -174,7 +174,7 @@ void app_key(App *app, SDL_Keysym key) {
     View *v = &app->view;
     if (is_modifier(key.sym))
         return;
-    if (v->searching) {
+    if (v->searching && key.sym != SDLK_F12) {
         search_key(v, key.sym);
         return;
     }

@@ -324,17 +324,25 @@ static int run_window(View *v, const Options *o) {
     return status;
 }
 
-static void source_folders(View *v, const Options *o, Buf *beside) {
+static const char *folder_of(const char *path) {
+    char *copy = xcopy(path);
+    const char *folder = intern(dirname(copy));
+    free(copy);
+    return folder;
+}
+
+static void source_folders(View *v, const Options *o) {
     const Log *log = &v->s->history.log;
     for (size_t i = 0; i < o->folders.n; i++)
         vec_push(v->sources.folders, o->folders.at[i]);
-    char *copy = xcopy(o->rest[0]);
-    buf_str(beside, dirname(copy));
-    free(copy);
-    vec_push(v->sources.folders, buf_text(beside));
+    if (!v->s->program)
+        vec_push(v->sources.folders, folder_of(o->rest[0]));
+    vec_push(v->sources.near, folder_of(o->rest[0]));
+    if (*log->program)
+        vec_push(v->sources.near, folder_of(log->program));
     if (*log->cwd)
-        vec_push(v->sources.folders, log->cwd);
-    vec_push(v->sources.folders, ".");
+        vec_push(v->sources.near, log->cwd);
+    vec_push(v->sources.near, ".");
 }
 
 static int run_drawn(Session *s, const Options *o) {
@@ -346,15 +354,13 @@ static int run_drawn(Session *s, const Options *o) {
         return 1;
     }
     View v;
-    Buf beside = {0};
     view_init(&v, c, s);
     v.zoom = o->scale;
-    source_folders(&v, o, &beside);
+    source_folders(&v, o);
     int status = o->png || o->dir ? run_pictures(&v, o) : run_window(&v, o);
     view_free(&v);
     if (v.c)
         canvas_free(v.c);
-    buf_free(&beside);
     return status;
 }
 

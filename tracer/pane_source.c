@@ -214,8 +214,8 @@ static void draw_missing(View *v, SDL_Rect r, const Source *source) {
         text_wrap(c, NORMAL, r, 4, DIM, "No line of source has run yet.");
         return;
     }
-    char *words = xformat("%s is not here. It is looked for where the trace says, beside the recording, and in the "
-                          "directories given with --source DIR.", source->file);
+    char *words = xformat("%s is not found: not where the trace says, nor beside the program or the recording or above "
+                          "them. Start the tracer with --source DIR to say where it is.", source->file);
     int lines = text_wrap(c, NORMAL, r, 6, DIM, words);
     free(words);
     const Place *p = &v->s->history.log.places.at[m->place];

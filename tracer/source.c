@@ -33,10 +33,29 @@ static bool try_path(Source *source, char *path) {
     return source->text != NULL;
 }
 
+/* A relative name is relative to where the compiler ran. That is not known, but it is most likely a directory above the
+ * program or the recording: so `folder` is tried, and what is above it. */
+static bool try_above(Source *source, const char *folder, const char *name) {
+    bool found = false;
+    char *at = realpath(folder, NULL);
+    while (at && !found) {
+        char *slash = strrchr(at, '/');
+        found = try_path(source, xformat("%s/%s", at, name));
+        if (!slash || !at[1])
+            break;
+        slash[slash == at] = '\0';
+    }
+    free(at);
+    return found;
+}
+
 static void find(Sources *s, Source *source) {
     const char *slash = strrchr(source->file, '/'), *base = slash ? slash + 1 : source->file;
-    if (!*source->file || try_path(source, xcopy(source->file)))
+    if (!*source->file || (*source->file == '/' && try_path(source, xcopy(source->file))))
         return;
+    for (size_t i = 0; *source->file != '/' && i < s->near.n; i++)
+        if (try_above(source, s->near.at[i], source->file))
+            return;
     for (size_t i = 0; i < s->folders.n; i++)
         if ((*source->file != '/' && try_path(source, xformat("%s/%s", s->folders.at[i], source->file))) ||
             try_path(source, xformat("%s/%s", s->folders.at[i], base)))
@@ -78,4 +97,5 @@ void sources_free(Sources *s) {
     }
     vec_free(s->at);
     vec_free(s->folders);
+    vec_free(s->near);
 }

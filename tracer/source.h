@@ -13,7 +13,8 @@ typedef struct Source {
 
 typedef struct Sources {
     VEC(Source *) at;
-    VEC(const char *) folders;                    /* where else to look */
+    VEC(const char *) near;                       /* relative names are tried in these directories and above them */
+    VEC(const char *) folders;                    /* and, by their last part alone too, in these */
 } Sources;
 
 const Source *source_get(Sources *s, const char *file);           /* never NULL */

@@ -8,7 +8,7 @@ PYTHON ?= python3
 TRACER_MODEL := buf pmap event log lanes model dump history ask narrate program session source tell
 TRACER_DRAW := theme glyphs sprites canvas text picture view pane_top pane_source pane_output pane_tick pane_lanes \
                pane_queues pane_objects pane_graph app keys mouse main
-TRACER_TESTS := pmap log model history narrate session program
+TRACER_TESTS := pmap log model history narrate session program source
 
 TRACER_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -MMD -MP -Itracer
 TRACER_PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags libcjson sdl2 SDL2_ttf libpng)
