@@ -25,7 +25,7 @@ include tracer/tracer.mk
 
 demo:  ## a lesson in the tracer: in its window, or without a display as pictures in build/demo/ and as text
 	@tools/install-packages build
-	@$(MAKE) $(QUIET) build/tracer $(LESSONS)
+	@$(MAKE) $(QUIET) build/tracer $(call of_lesson,$(or $(N),05))
 	@tools/show-lesson --demo $(N)
 
 lesson:  ## make lesson N=05: that lesson in the tracer, or without a display as text

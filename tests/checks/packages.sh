@@ -9,7 +9,7 @@ mkdir "$work/bin"
 play() { printf '#!/bin/bash\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; }
 script=$PWD/tools/install-packages
 run() { env PATH="$work/bin" CC="${compiler:-cc}" "$script" "$@" </dev/null 2>&1; }
-for tool in bash env sed sort paste cat mktemp grep head rm cc pkg-config; do ln -s "$(command -v "$tool")" "$work/bin/$tool"; done
+for tool in bash env sed sort paste cat mktemp grep head rm cc pkg-config python3; do ln -s "$(command -v "$tool")" "$work/bin/$tool"; done
 
 # A system without apt.
 check "all is there: nothing to install" run build test
