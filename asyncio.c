@@ -1,7 +1,8 @@
 /* asyncio.c - Python's asyncio in one C file, to be read.
  *
- * What happens when a program says await(asyncio_sleep(1))? The answer is this file. asyncio is a loop that calls functions, one after
- * the other, and a way for a function to stop in its middle and be called again later. One tick of the loop:
+ * What happens when a program says await(asyncio_sleep(1))? The answer is this file. asyncio is a loop that calls
+ * functions, one after the other, and a way for a function to stop in its middle and be called again later. One
+ * tick of the loop:
  *
  *       timers (a heap)                      descriptors
  *       12.50  wake Task-2                   5: reader
@@ -17,29 +18,33 @@
  *                                            v   waits for
  *       Future:  pending; callbacks: [wake Task-3]            whoever completes it puts Task-3 into the ready queue
  *
- * The words, as asyncio has them. A *coroutine* is a function that may suspend, and one call of it. A *Future* is a result that is not there
- * yet. A *Task* runs a coroutine and is the Future of its result. A *Handle* is a callback in the loop's queue. To
- * *await* a future is to suspend the running task until it is done. To *cancel* a task is to raise CancelledError in it
- * where it waits. Everything else, locks, queues, groups, timeouts, is made of these.
+ * The words, as asyncio has them. A *coroutine* is a function that may suspend, and one call of it. A *Future* is a
+ * result that is not there yet. A *Task* runs a coroutine and is the Future of its result. A *Handle* is a callback
+ * in the loop's queue. To *await* a future is to suspend the running task until it is done. To *cancel* a task is
+ * to raise CancelledError in it where it waits. Everything else, locks, queues, groups, timeouts, is made of these.
  *
  * The chapters, each to be found by its tag:
  *
- *     [memory]         objects, who holds them, pools             [sync]           Lock, Event, Condition, Semaphore, Barrier
- *     [values]         what print() prints                        [queues]         Queue, LifoQueue, PriorityQueue
- *     [exceptions]     try, throw, tracebacks                     [taskgroup]      TaskGroup
- *     [loop]           a callback loop: the ready queue, timers,  [generators]     generators, iterators, context managers
- *                      select()                                   [context]        context variables
- *     [stacks]         many stacks: setjmp, longjmp               [run]            run(), shutdown, Ctrl-C
- *     [futures]        results that are not there yet             [introspection]  who waits for whom
- *     [coroutines]     functions that may suspend                 [trace]          telling a viewer what happens
- *     [tasks]          where they meet: step, await, cancel
- *     [sleep] [timeouts] [gather]  sleep(), timeout(), wait_for(), wait(), gather(), shield(), as_completed()
+ *     [memory]        objects, who holds them, pools       [taskgroup]      TaskGroup
+ *     [values]        what print() prints                  [generators]     generators, iterators, context managers
+ *     [exceptions]    try, throw, tracebacks               [context]        context variables
+ *     [loop]          ready queue, timers, select()        [threads]        to_thread, executors
+ *     [stacks]        many stacks: setjmp, longjmp         [signals]        add_signal_handler
+ *     [futures]       results that are not there yet       [sockets]        sock_recv and its like, names
+ *     [coroutines]    functions that may suspend           [transports]     protocols, connections, servers
+ *     [tasks]         step, await, cancel                  [streams]        StreamReader, StreamWriter
+ *     [sleep]         sleep()                              [subprocess]     children and their pipes
+ *     [timeouts]      timeout(), wait_for()                [run]            run(), shutdown, Ctrl-C
+ *     [gather]        wait(), gather(), shield() ...       [introspection]  who waits for whom
+ *     [sync]          Lock, Event, Condition ...           [trace]          telling a viewer what happens
+ *     [queues]        Queue, LifoQueue, PriorityQueue
  *
- * Where this asyncio differs from CPython's: the loop polls descriptors only when there are any; sets (of wait(), of a group's tasks) keep their order; an
- * object in a cycle is not collected before its loop closes; a loop that can never wake raises DeadlockError, where Python hangs.
+ * Where this asyncio differs from CPython's: the loop polls descriptors only when there are any; sets (of wait(),
+ * of a group's tasks) keep their order; an object in a cycle is not collected before its loop closes; a loop that
+ * can never wake raises DeadlockError, where Python hangs.
  *
- * Cleverness that was refused: assembly for the switch (two times faster, one machine only), a scheduler's stack (a switch
- * more), atomic counts everywhere, a hash table anywhere.
+ * Cleverness that was refused: assembly for the switch (two times faster, one machine only), a scheduler's stack (a
+ * switch more), atomic counts everywhere, a hash table anywhere.
  */
 #define _GNU_SOURCE
 #include "asyncio.h"
@@ -85,7 +90,8 @@
 #error "compile asyncio.c with -U_FORTIFY_SOURCE: it would take a longjmp from one stack to another for an attack"
 #endif
 
-/* ---- What the chapters share -------------------------------------------------------------------------------------- */
+/* ---- What the chapters share
+ * -------------------------------------------------------------------------------------- */
 
 typedef struct Stack Stack;
 typedef struct Variables Variables;
@@ -128,7 +134,8 @@ typedef struct Thread {
 
 static __thread Thread here;
 
-/* A thread is set up when it first makes an object, enters a try or throws: nothing else can come before one of these. */
+/* A thread is set up when it first makes an object, enters a try or throws: nothing else can come before one of
+ * these. */
 static void thread_begin(void);
 static inline Stack *this_stack(void)
 {
@@ -150,7 +157,8 @@ static double trace_stood_still;
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
 #define TRACE_MADE(object) TRACE_CHANGED(object, "made")
 
-/* The coroutine functions of the interface are ordinary ones, with external linkage and the name that Python's would have. */
+/* The coroutine functions of the interface are ordinary ones, with external linkage and the name that Python's
+ * would have. */
 #define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
 
 static const char *const own_file = __FILE__;           /* compared by address: a compiler keeps one copy of a literal */
@@ -221,8 +229,8 @@ struct Future {
     int also_count;
 };
 
-/* A task is a future too. Invariant: while its coroutine is suspended it is in exactly one place, the ready queue or the callbacks
- * of the one future it waits for. */
+/* A task is a future too. Invariant: while its coroutine is suspended it is in exactly one place, the ready queue
+ * or the callbacks of the one future it waits for. */
 struct Task {
     Future future;
     Coroutine *coro;
@@ -296,7 +304,8 @@ struct Loop {
 };
 
 /* What earlier chapters use of later ones. */
-static const Class str_class, bytes_class, list_class, exc_class, coroutine_class, future_class, gather_class, shield_class, task_class, handle_class, generator_class, lock_class, variables_class;
+static const Class str_class, bytes_class, list_class, exc_class, coroutine_class, future_class, gather_class;
+static const Class shield_class, task_class, handle_class, generator_class, lock_class, variables_class;
 static void pool_grow(Stack *stack);
 static List *list_new(const Class *class, int capacity);
 static Value vformat(const char *text, va_list args);
@@ -323,6 +332,7 @@ static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
 static Stack *generator_run(AsyncGenerator *gen);
+static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
 static Variables **task_variables(Task *task);
@@ -355,14 +365,15 @@ static char *copy_string(const char *text);
 
 /* ---- [memory] Objects, counting, pools ---------------------------------------------------------------------------
  *
- * Every object starts with an Object: its class and a count of those who hold it. Python's rule "it lives as long as someone
- * refers to it" needs a compiler that counts each variable. C has none, so a variable counts nothing; instead each
- * stack has a pool, a list of what was made or received on it. A coroutine remembers how long the list was when
- * it began, and lets go of the rest when it returns. Whoever stores an object (a list, a queue, a future) holds it
- * for itself. So a program frees nothing, and a value is good until its coroutine ends.
+ * Every object starts with an Object: its class and a count of those who hold it. Python's rule "it lives as long
+ * as someone refers to it" needs a compiler that counts each variable. C has none, so a variable counts nothing;
+ * instead each stack has a pool, a list of what was made or received on it. A coroutine remembers how long the list
+ * was when it began, and lets go of the rest when it returns. Whoever stores an object (a list, a queue, a future)
+ * holds it for itself. So a program frees nothing, and a value is good until its coroutine ends.
  *
- * Blocks come from free lists by size: a task that is created and awaited costs about six blocks, and half of its time would go to malloc.
- * Counts are plain additions until the process starts a second thread; glibc tells, in __libc_single_threaded.
+ * Blocks come from free lists by size: a task that is created and awaited costs about six blocks, and half of its
+ * time would go to malloc. Counts are plain additions until the process starts a second thread; glibc tells, in
+ * __libc_single_threaded.
  */
 
 static long count(long *counter, long n)
@@ -489,7 +500,8 @@ static inline void pool_drop(Stack *stack, int mark)
     while (stack->pool_size > mark) release(stack->pool[--stack->pool_size]);
 }
 
-/* Takes the newest object out of the pool, if it is this one: what was made only to be handed on at once leaves no trace. */
+/* Takes the newest object out of the pool, if it is this one: what was made only to be handed on at once leaves no
+ * trace. */
 static inline bool unpool_newest(void *pointer)
 {
     Stack *stack = here.stack;
@@ -559,8 +571,8 @@ static _Noreturn void out_of_memory(size_t size)
 
 /* ---- [values] Values ----------------------------------------------------------------------------------------------
  *
- * Strings and bytes share a layout, lists and tuples another. print() and repr() write what Python writes, because a lesson
- * compares the two outputs; the float is the shortest text that reads back as the same number.
+ * Strings and bytes share a layout, lists and tuples another. print() and repr() write what Python writes, because
+ * a lesson compares the two outputs; the float is the shortest text that reads back as the same number.
  */
 
 static void list_destroy(void *object);
@@ -886,8 +898,8 @@ bool value_for_in_(Value items, Value *index, Value *item)
 
 /* Writing. */
 
-/* Does d, in this many digits, read back as itself? Below a power of two doubles lie closer than above it: there the nearest digits
- * may not do while the next ones up do. */
+/* Does d, in this many digits, read back as itself? Below a power of two doubles lie closer than above it: there
+ * the nearest digits may not do while the next ones up do. */
 static bool digits_suffice(double d, int precision, char digits[32])
 {
     snprintf(digits, 32, "%.*e", precision, d);
@@ -898,7 +910,8 @@ static bool digits_suffice(double d, int precision, char digits[32])
     return strtod(digits, NULL) == d;
 }
 
-/* The shortest digits that read back as the same double, laid out as Python does: an exponent below 1e-4 and from 1e16 on. */
+/* The shortest digits that read back as the same double, laid out as Python does: an exponent below 1e-4 and from
+ * 1e16 on. */
 static void write_float(double d, FILE *out)
 {
     char digits[32];
@@ -916,8 +929,8 @@ static void write_float(double d, FILE *out)
     }
 }
 
-/* All but control and format characters, spaces other than ' ', surrogates and private ones. (Python also escapes what its version of
- * Unicode has not assigned yet.) */
+/* All but control and format characters, spaces other than ' ', surrogates and private ones. (Python also escapes
+ * what its version of Unicode has not assigned yet.) */
 static bool is_printable(uint32_t c)
 {
     static const uint32_t hidden[][2] = {
@@ -929,7 +942,8 @@ static bool is_printable(uint32_t c)
     return true;
 }
 
-/* Decodes one character; a byte that begins none comes out as the lone surrogate that Python's surrogateescape makes of it. */
+/* Decodes one character; a byte that begins none comes out as the lone surrogate that Python's surrogateescape
+ * makes of it. */
 static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
 {
     static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
@@ -1059,8 +1073,9 @@ static FILE *open_memory(char **data, size_t *size)
 
 /* ---- [exceptions] Exceptions --------------------------------------------------------------------------------------
  *
- * An exception travels by longjmp to the innermost try of the running stack. On its way it leaves the coroutines in between: each is
- * finished, its pool dropped, its place added to the traceback. A `try` is a Handler on the C stack, in one of these phases:
+ * An exception travels by longjmp to the innermost try of the running stack. On its way it leaves the coroutines in
+ * between: each is finished, its pool dropped, its place added to the traceback. A `try` is a Handler on the C
+ * stack, in one of these phases:
  *
  *     PROBE     just opened: one jump to the end of the block tells whether a finally is there
  *     BODY      the try block runs                            an exception here lands: LANDED
@@ -1070,8 +1085,8 @@ static FILE *open_memory(char **data, size_t *size)
  *     FINALLY   off the chain; what is still unhandled waits in `exception`
  *     CLOSED    left
  *
- * In LANDED, FAILED and FINALLY the handler owns `exception`; in HANDLING and STAR the pool does.
- * `return` or `break` out of the block runs only the cleanup, handler_close_: that is why they cannot pass a finally.
+ * In LANDED, FAILED and FINALLY the handler owns `exception`; in HANDLING and STAR the pool does. `return` or
+ * `break` out of the block runs only the cleanup, handler_close_: that is why they cannot pass a finally.
  */
 
 static void exc_destroy(void *object);
@@ -1233,7 +1248,8 @@ static const char *site_function(const Site *site, const Coroutine *frame)
     return frame && !strncmp(site->function, frame->code->name, strlen(frame->code->name)) ? frame->code->name : site->function;
 }
 
-/* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of this file. */
+/* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of
+ * this file. */
 static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
 {
     const void *of = frame ? (const void *)frame : (const void *)here.stack;
@@ -1256,8 +1272,8 @@ static bool exception_leads_to(Value e, const Exc *x)
     return false;
 }
 
-/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a group that
- * leads to x does not become its context: no cycles. */
+/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a
+ * group that leads to x does not become its context: no cycles. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
@@ -1442,8 +1458,8 @@ static bool handler_next_star(Handler *handler)
     return handler->phase == PHASE_LANDED;
 }
 
-/* An except_star block raised: the other clauses still get their part, then all that was raised goes on together. What a block
- * raises again joins what no clause wanted, in `kept`, which began as the whole group alone. */
+/* An except_star block raised: the other clauses still get their part, then all that was raised goes on together.
+ * What a block raises again joins what no clause wanted, in `kept`, which began as the whole group alone. */
 static void handler_collect(Handler *handler, Exc *x)
 {
     bool again = handler->reraises && handler->exception.object == &x->object;
@@ -1666,16 +1682,17 @@ static void memory_report(const char *what, size_t size)
 
 /* ---- [loop] A callback loop ---------------------------------------------------------------------------------------
  *
- * The loop knows nothing of coroutines. It has a queue of what is ready to run, a heap of timers, and a set of file descriptors, and
- * it goes round:
+ * The loop knows nothing of coroutines. It has a queue of what is ready to run, a heap of timers, and a set of file
+ * descriptors, and it goes round:
  *
  *        +--> timers that were cancelled leave the heap
  *        |    select(): wait for a descriptor, no longer than to the next timer, not at all if something is ready
  *        |    descriptors that are ready, then timers that are due, join the ready queue
  *        +--- run what is in the queue now; what joins it meanwhile waits for the next round
  *
- * An entry of the ready queue is a Handle (a callback) or a Task (its next step). The queue holds its entries, the heap
- * its timers. A cancelled handle stays where it is and is skipped: taking it out would cost more than passing it by.
+ * An entry of the ready queue is a Handle (a callback) or a Task (its next step). The queue holds its entries, the
+ * heap its timers. A cancelled handle stays where it is and is skipped: taking it out would cost more than passing
+ * it by.
  *
  * What CPython does and this loop does not: a poll of the descriptors in each round even when none is registered. A
  * program cannot see the difference, and a system call per round would be nine tenths of a switch.
@@ -1776,7 +1793,8 @@ static void handle_failed(Handle *handle, Value e)
     loop_call_exception_handler(handle->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
 }
 
-/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises goes to the exception handler. */
+/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises goes to the exception
+ * handler. */
 static void handle_run(Handle *handle)
 {
     TRACE("handle.run", 'B', "handle:o what:s task:i", handle, handle->name, 0);
@@ -1848,8 +1866,9 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
     return handle;
 }
 
-/* Timers: a binary heap by time, moved through exactly as Python's heapq does, so that equal times come out in the same order.
- * Sift down to a leaf, always to the smaller child, then back up: fewer comparisons than stopping on the way. */
+/* Timers: a binary heap by time, moved through exactly as Python's heapq does, so that equal times come out in the
+ * same order. Sift down to a leaf, always to the smaller child, then back up: fewer comparisons than stopping on
+ * the way. */
 
 static void timers_sift_up(Timer *heap, int position)
 {
@@ -2034,8 +2053,8 @@ void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options) { wa
 bool loop_remove_reader(Loop *loop, int fd) { return unwatch(loop, fd, FOR_READING); }
 bool loop_remove_writer(Loop *loop, int fd) { return unwatch(loop, fd, FOR_WRITING); }
 
-/* Other threads hand their callbacks to the inbox and write a byte to the self-pipe, which select() always watches. A full
- * pipe is no harm: a wake-up is on its way already. */
+/* Other threads hand their callbacks to the inbox and write a byte to the self-pipe, which select() always watches.
+ * A full pipe is no harm: a wake-up is on its way already. */
 
 static void loop_wake(Loop *loop)
 {
@@ -2137,7 +2156,8 @@ static void loop_select(Loop *loop, double patience)
     }
 }
 
-/* Waits as long as the loop may. Without descriptors there is nothing to ask the kernel unless there is time to pass. */
+/* Waits as long as the loop may. Without descriptors there is nothing to ask the kernel unless there is time to
+ * pass. */
 static void loop_wait(Loop *loop)
 {
     double patience = loop_patience(loop);
@@ -2206,9 +2226,9 @@ static void loop_end_step(Loop *loop)
     release(task);
 }
 
-/* The loop itself. Runs callbacks until somebody else must have the processor, and says whose stack that is: a task's whose turn has
- * come, or home, when the loop is to end. It runs on the stack of the task that has nothing to do: `idle` is that stack if its
- * task is done, so that the next new task can begin right there. */
+/* The loop itself. Runs callbacks until somebody else must have the processor, and says whose stack that is: a
+ * task's whose turn has come, or home, when the loop is to end. It runs on the stack of the task that has nothing
+ * to do: `idle` is that stack if its task is done, so that the next new task can begin right there. */
 static Stack *loop_next(Loop *loop, Stack *idle)
 {
     loop_end_step(loop);
@@ -2355,6 +2375,7 @@ void loop_close(Loop *loop)
     for (int i = 0; i < loop->inbox_count; i++) release(loop->inbox[i]);
     loop->inbox_count = 0;
     pool_drop(&loop->own, 0);
+    while (loop->generators) generator_delist(loop->generators);
     close(loop->wake_pipe[0]);
     close(loop->wake_pipe[1]);
 }
@@ -2439,20 +2460,22 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
 
 /* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
  *
- * A coroutine that suspends must keep its place: where it is in its body, and all its callers up to the task. Python keeps that in
- * frame objects. C keeps it on the stack, so each task gets a stack of its own, and to suspend is to go on using another.
+ * A coroutine that suspends must keep its place: where it is in its body, and all its callers up to the task.
+ * Python keeps that in frame objects. C keeps it on the stack, so each task gets a stack of its own, and to suspend
+ * is to go on using another.
  *
- * setjmp() writes down the processor's registers, the stack pointer among them; longjmp() loads them again. That is all a
- * switch takes, as long as the stack is there: stack_switch() below. A new stack has no registers to load yet, so it is
- * entered once by makecontext() and setcontext(): the one mechanism that works under valgrind and every sanitizer.
- * musl has none; there this file needs libucontext.
+ * setjmp() writes down the processor's registers, the stack pointer among them; longjmp() loads them again. That is
+ * all a switch takes, as long as the stack is there: stack_switch() below. A new stack has no registers to load
+ * yet, so it is entered once by makecontext() and setcontext(): the one mechanism that works under valgrind and
+ * every sanitizer. musl has none; there this file needs libucontext.
  *
- * A stack whose task is done waits in a list, its bottom function ready to run the next task: no stack is made twice. 64 of them are
- * mapped at a time. Only pages that are touched cost memory, a sleeping task one: the Stack itself lies at the top of its memory. The
- * lowest page is a guard: running into it is a stack overflow, and is told as one.
+ * A stack whose task is done waits in a list, its bottom function ready to run the next task: no stack is made
+ * twice. 64 of them are mapped at a time. Only pages that are touched cost memory, a sleeping task one: the Stack
+ * itself lies at the top of its memory. The lowest page is a guard: running into it is a stack overflow, and is
+ * told as one.
  *
- * Whoever has nothing to do runs the loop, on his own stack, until somebody else must go on, and then switches straight to that one.
- * A scheduler with a stack of its own would cost a second switch each time.
+ * Whoever has nothing to do runs the loop, on his own stack, until somebody else must go on, and then switches
+ * straight to that one. A scheduler with a stack of its own would cost a second switch each time.
  */
 
 #ifdef __has_feature
@@ -2492,8 +2515,8 @@ static void stack_size_begin(void)
     } end_try
 }
 
-/* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits the mapping, and the
- * kernel allows some 65,000 mappings, so there is an end to it. */
+/* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits
+ * the mapping, and the kernel allows some 65,000 mappings, so there is an end to it. */
 static void stack_guard(char *low, size_t page)
 {
     static int guards;
@@ -2506,7 +2529,8 @@ static void stack_guard(char *low, size_t page)
 
 static void stack_overflow_watch(void);
 
-/* Where a task's stack begins differs by some cache lines from its neighbours', else a thousand tasks would share a few of them. */
+/* Where a task's stack begins differs by some cache lines from its neighbours', else a thousand tasks would share a
+ * few of them. */
 static void stacks_map(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), total = stack_size * STACKS_PER_SLAB;
@@ -2549,10 +2573,10 @@ __attribute__((no_sanitize_address)) static _Noreturn void stack_enter_first(Sta
     abort();
 }
 
-/* On x86-64 these are the compiler's own setjmp and longjmp, on other machines the library's. The difference is not so much that they write
- * three words instead of eight encrypted ones, but that they are no calls. A processor predicts each return from the calls that it
- * remembers; a call of longjmp() never returns, so from then on every return is predicted wrongly: five of them after each switch, 7 ns
- * each, and a switch takes 70 ns instead of 32. */
+/* On x86-64 these are the compiler's own setjmp and longjmp, on other machines the library's. The difference is not
+ * so much that they write three words instead of eight encrypted ones, but that they are no calls. A processor
+ * predicts each return from the calls that it remembers; a call of longjmp() never returns, so from then on every
+ * return is predicted wrongly: five of them after each switch, 7 ns each, and a switch takes 70 ns instead of 32. */
 #ifdef __x86_64__
 #define REGISTERS_SAVE(registers) __builtin_setjmp((void **)(registers))
 #define REGISTERS_LOAD(registers) __builtin_longjmp((void **)(registers), 1)
@@ -2561,8 +2585,8 @@ __attribute__((no_sanitize_address)) static _Noreturn void stack_enter_first(Sta
 #define REGISTERS_LOAD(registers) _longjmp(registers, 1)
 #endif
 
-/* Leaves `from`, goes on with `to`; returns when somebody switches back to `from`. Kept by itself: a compiler that sees a setjmp and a
- * loop around it in one function may move the loop's counter across it. */
+/* Leaves `from`, goes on with `to`; returns when somebody switches back to `from`. Kept by itself: a compiler that
+ * sees a setjmp and a loop around it in one function may move the loop's counter across it. */
 __attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
 {
     Stack *ground = here.ground;
@@ -2601,7 +2625,8 @@ static void stack_main(void)
     }
 }
 
-/* Tells whose stack is full. The loop and its callbacks run on the stack of a task that has nothing to do: it may be theirs that overflows. */
+/* Tells whose stack is full. The loop and its callbacks run on the stack of a task that has nothing to do: it may
+ * be theirs that overflows. */
 static void stack_tell_overflow(Stack *stack)
 {
     char text[1024], number[32] = "";
@@ -2648,9 +2673,9 @@ static void stack_overflow_watch(void)
 
 /* ---- [futures] Futures --------------------------------------------------------------------------------------------
  *
- * A Future is a result that is not there yet, and the list of who wants to know: it goes once from PENDING to FINISHED or CANCELLED,
- * and then each callback of the list is put into the ready queue, in order. Never called at once: who completes a
- * future goes on undisturbed. A task that awaits a future is in that list too, as itself.
+ * A Future is a result that is not there yet, and the list of who wants to know: it goes once from PENDING to
+ * FINISHED or CANCELLED, and then each callback of the list is put into the ready queue, in order. Never called at
+ * once: who completes a future goes on undisturbed. A task that awaits a future is in that list too, as itself.
  *
  * Invariant: `callbacks` is empty once the state is not PENDING.
  */
@@ -2706,8 +2731,8 @@ static Value cancelled_error(Value message)
     return exception_new_args(CancelledError, is_none(message) ? tuple() : tuple(message));
 }
 
-/* The CancelledError that ended a task goes to the first who asks, so that its traceback grows from task to task; whoever
- * asks later, or asks a plain future, gets a new one. */
+/* The CancelledError that ended a task goes to the first who asks, so that its traceback grows from task to task;
+ * whoever asks later, or asks a plain future, gets a new one. */
 static Value future_cancelled_error(Future *future)
 {
     if (future->state != CANCELLED || is_none(future->result)) return cancelled_error(future->message);
@@ -2942,9 +2967,9 @@ static void future_repr(void *object, FILE *out)
 
 /* ---- [coroutines] Coroutines --------------------------------------------------------------------------------------
  *
- * A coroutine object is a function and its arguments, to be run once. Awaiting one is calling it: its body runs on the stack of who
- * awaits it. While it runs it is a frame: the chain from the innermost coroutine outwards, `caller` by `caller`, is what a traceback
- * prints.
+ * A coroutine object is a function and its arguments, to be run once. Awaiting one is calling it: its body runs on
+ * the stack of who awaits it. While it runs it is a frame: the chain from the innermost coroutine outwards,
+ * `caller` by `caller`, is what a traceback prints.
  */
 
 static void coroutine_destroy(void *object);
@@ -3032,11 +3057,13 @@ static Value coroutine_await(Coroutine *coro, bool only_here)
 
 /* ---- [tasks] Tasks, and await --------------------------------------------------------------------------------------
  *
- * A Task runs a coroutine, step by step, and is the Future of its result. A step lasts from one suspension to the next. Between steps a
- * task is in exactly one place: in the ready queue, or in the callbacks of the one future it waits for, `waiting_on`.
+ * A Task runs a coroutine, step by step, and is the Future of its result. A step lasts from one suspension to the
+ * next. Between steps a task is in exactly one place: in the ready queue, or in the callbacks of the one future it
+ * waits for, `waiting_on`.
  *
- * cancel() never stops anything itself. It cancels the future that the task waits for, which wakes the task with CancelledError; if
- * there is none, `must_cancel` makes the next step begin with that exception. What the coroutine does with it is its own affair.
+ * cancel() never stops anything itself. It cancels the future that the task waits for, which wakes the task with
+ * CancelledError; if there is none, `must_cancel` makes the next step begin with that exception. What the coroutine
+ * does with it is its own affair.
  */
 
 static void task_destroy(void *object);
@@ -3201,7 +3228,8 @@ static void task_failed(Task *task, Value e)
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
 
-/* A whole task, on a stack of its own: the first step begins here, the last one ends here. Returns whose stack is to go on. */
+/* A whole task, on a stack of its own: the first step begins here, the last one ends here. Returns whose stack is
+ * to go on. */
 static Stack *task_run(Stack *me)
 {
     Loop *loop = here.loop;
@@ -3209,7 +3237,8 @@ static Stack *task_run(Stack *me)
     Coroutine *coro = task->coro;
     if (TRACING) trace_task_runs(task, NULL);
     try {
-        if (task->must_cancel) { coroutine_close(coro); throw(task_interruption(task)); }
+        Value interruption = task_interruption(task);
+        if (!is_none(interruption)) { coroutine_close(coro); throw(interruption); }
         if (coro->state != CREATED) throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
         task_finished(task, value_pooled(coroutine_call(coro)));
     } except (BaseException, e) {
@@ -3223,7 +3252,8 @@ static Stack *task_run(Stack *me)
     return loop_next(loop, me);
 }
 
-/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come again. */
+/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come
+ * again. */
 static inline void task_suspend(Task *task)
 {
     Loop *loop = task->future.loop;
@@ -3277,8 +3307,8 @@ static void future_refuse(Future *future, Task *task)
     throw(e);
 }
 
-/* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so whoever waits
- * inside this file can tidy up first, without a try. Misuse is raised. */
+/* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so
+ * whoever waits inside this file can tidy up first, without a try. Misuse is raised. */
 static Value future_wait(Future *future)
 {
     Task *task = task_to_suspend();
@@ -3368,8 +3398,8 @@ static void task_stop_waiting(Task *task)
     future->callback_count = kept;
 }
 
-/* Follows the chain of tasks that wait for tasks down to what the last one waits for. `slow` follows at half the pace: if it is met again,
- * the chain is a ring. */
+/* Follows the chain of tasks that wait for tasks down to what the last one waits for. `slow` follows at half the
+ * pace: if it is met again, the chain is a ring. */
 static bool task_cancel_future(Future *future, Value message)
 {
     Task *task = (Task *)future, *slow = task;
@@ -3498,8 +3528,8 @@ static void task_abandon(Loop *loop, Task *task)
     release(task);
 }
 
-/* The loop is closing with tasks that are not done: they will never go on. Each is told so, by GeneratorExit where it waits, so that it
- * lets go of what it holds; what it then still awaits is refused. */
+/* The loop is closing with tasks that are not done: they will never go on. Each is told so, by GeneratorExit where
+ * it waits, so that it lets go of what it holds; what it then still awaits is refused. */
 static void loop_abandon_tasks(Loop *loop)
 {
     for (Task *task; (task = loop->tasks); ) {
@@ -3515,8 +3545,9 @@ static void loop_abandon_tasks(Loop *loop)
 
 /* ---- [sleep] sleep() ----------------------------------------------------------------------------------------------
  *
- * A future that a timer completes. From here on every wait has the same shape: make a future, arrange who completes it, wait, tidy up, and only then
- * raise what the wait was interrupted by. future_wait() hands that exception over instead of raising it, so the tidying needs no try.
+ * A future that a timer completes. From here on every wait has the same shape: make a future, arrange who completes
+ * it, wait, tidy up, and only then raise what the wait was interrupted by. future_wait() hands that exception over
+ * instead of raising it, so the tidying needs no try.
  */
 
 static void sleep_over(Value future) { future_finish_unless_done((Future *)future.object, None); }
@@ -3540,9 +3571,9 @@ ASYNC(asyncio_sleep, asyncio_sleep_, (double) delay, (Value) result)
 
 /* ---- [timeouts] timeout(), wait_for() -----------------------------------------------------------------------------
  *
- * A Timeout cancels the task that is in its block. The CancelledError then comes out of the block, and becomes TimeoutError
- * only there, and only if nobody else asked for a cancellation too: uncancel() must bring the number of requests back
- * to what it was on entry. So a timeout never swallows somebody else's cancel().
+ * A Timeout cancels the task that is in its block. The CancelledError then comes out of the block, and becomes
+ * TimeoutError only there, and only if nobody else asked for a cancellation too: uncancel() must bring the number
+ * of requests back to what it was on entry. So a timeout never swallows somebody else's cancel().
  */
 
 typedef enum { TIMEOUT_CREATED, TIMEOUT_ENTERED, TIMEOUT_EXPIRING, TIMEOUT_EXPIRED, TIMEOUT_EXITED } TimeoutState;
@@ -3652,8 +3683,8 @@ static bool timeout_leave(void *manager, Value e)
     return false;
 }
 
-/* Cancels a future and waits until that has happened. The future itself is not awaited: a cancel() of the
- * waiting task must interrupt the wait only. */
+/* Cancels a future and waits until that has happened. The future itself is not awaited: a cancel() of the waiting
+ * task must interrupt the wait only. */
 static void cancel_and_wait(Future *future)
 {
     Future *waiter = pooled(future_inner(future->loop, "a cancelled task to end", future));
@@ -3718,7 +3749,8 @@ static int compare_pointers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Sorted, equals are neighbours. */
+/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Sorted, equals are
+ * neighbours. */
 static Value unique(Value objects)
 {
     int count = len(objects), repeated = 0;
@@ -3994,10 +4026,11 @@ static Value as_completed_step(void *iterator, bool *end)
 
 /* ---- [sync] Lock, Event, Condition, Semaphore, Barrier -------------------------------------------------------------
  *
- * Every one has the same shape: a state, and a line of waiters. A Waiter is a future and a place in the line; it lives on the stack of the
- * task that waits. To wake somebody is to complete his future; he runs later, and in between others may come. So each
- * primitive must answer: may a newcomer overtake one who has been woken? (No: he looks at the line, not only at the
- * state.) And who is woken instead, if the one that was woken is cancelled before he runs? (The next in line.)
+ * Every one has the same shape: a state, and a line of waiters. A Waiter is a future and a place in the line; it
+ * lives on the stack of the task that waits. To wake somebody is to complete his future; he runs later, and in
+ * between others may come. So each primitive must answer: may a newcomer overtake one who has been woken? (No: he
+ * looks at the line, not only at the state.) And who is woken instead, if the one that was woken is cancelled
+ * before he runs? (The next in line.)
  */
 
 typedef struct Waiter { Future *future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
@@ -4028,8 +4061,8 @@ static void line_remove(Line *line, Waiter *waiter)
     waiter->in_line = false;
 }
 
-/* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter, which may be so
- * even then. Whoever was woken and goes away must wake the next. */
+/* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter,
+ * which may be so even then. Whoever was woken and goes away must wake the next. */
 static Value line_wait(Line *line, const char *role, const char *purpose, void *owner, bool *woken)
 {
     Waiter me;
@@ -4111,8 +4144,8 @@ static void lock_take(Lock *lock)
     TRACE_CHANGED(lock, "acquired");
 }
 
-/* Wakes the head of the line and nobody else: if he is awake already, or cancelled and still in line, it is his turn to take
- * the lock or to wake the next. Two may never be awake at once: both would take it. */
+/* Wakes the head of the line and nobody else: if he is awake already, or cancelled and still in line, it is his
+ * turn to take the lock or to wake the next. Two may never be awake at once: both would take it. */
 static void lock_wake_head(Lock *lock)
 {
     Waiter *head = lock->line.first;
@@ -4205,8 +4238,8 @@ void event_clear(Event *event)
 
 bool event_is_set(Event *event) { return event->set; }
 
-/* A condition is a line of its own beside a lock. wait() gives the lock up and always has it again when it ends, even when it ends by being
- * cancelled, again and again; only then is the exception raised. */
+/* A condition is a line of its own beside a lock. wait() gives the lock up and always has it again when it ends,
+ * even when it ends by being cancelled, again and again; only then is the exception raised. */
 struct Condition { Object object; Lock *lock; Line line; };
 
 static void condition_destroy(void *object);
@@ -4365,8 +4398,8 @@ static bool semaphore_leave(void *manager, Value e)
     return false;
 }
 
-/* A barrier lets its parties go on once all have arrived. It fills, then drains before it may fill again; reset() and abort() break it for
- * those inside. It is a condition with four states, and reads as one. */
+/* A barrier lets its parties go on once all have arrived. It fills, then drains before it may fill again; reset()
+ * and abort() break it for those inside. It is a condition with four states, and reads as one. */
 typedef enum { FILLING, DRAINING, RESETTING, BROKEN } BarrierState;
 static const char *const barrier_states[] = {"filling", "draining", "resetting", "broken"};
 
@@ -4476,8 +4509,9 @@ ASYNC(barrier_abort, barrier_abort, (Barrier *) barrier)
 
 /* ---- [queues] Queues -----------------------------------------------------------------------------------------------
  *
- * The same shape with two lines: getters wait while it is empty, putters while it is full. A woken getter leaves the line, but the item stays in
- * the queue: whoever comes first takes it, and the getter looks again. Three ways to store the items make three queues.
+ * The same shape with two lines: getters wait while it is empty, putters while it is full. A woken getter leaves
+ * the line, but the item stays in the queue: whoever comes first takes it, and the getter looks again. Three ways
+ * to store the items make three queues.
  */
 
 typedef enum { FIFO, LIFO, PRIORITY } QueueOrder;
@@ -4552,7 +4586,8 @@ static void queue_grow(Queue *queue)
     queue->capacity = capacity;
 }
 
-/* The heap, moved through as heapq does. A comparison may raise: the items change places one pair at a time, so none is lost. */
+/* The heap, moved through as heapq does. A comparison may raise: the items change places one pair at a time, so
+ * none is lost. */
 
 static void heap_swap(Value *heap, int a, int b) { Value v = heap[a]; heap[a] = heap[b]; heap[b] = v; }
 
@@ -4587,13 +4622,13 @@ static Value queue_fetch(Queue *queue)
         queue->count--;
         return item;
     }
-    Value item = queue->order == LIFO ? queue->items[queue->count - 1] : queue->items[0];
-    queue->count--;
-    if (queue->order == PRIORITY && queue->count) {
-        queue->items[0] = queue->items[queue->count];
-        heap_sift_down(queue->items, queue->count);
+    int last = queue->count - 1;
+    if (queue->order == PRIORITY) {
+        heap_swap(queue->items, 0, last);
+        heap_sift_down(queue->items, last);             /* if this raises, the item is still there */
     }
-    return item;
+    queue->count = last;
+    return queue->items[last];
 }
 
 /* Wakes the first who is still asleep; all before him leave the line, and so does he. */
@@ -4686,9 +4721,9 @@ void queue_shutdown_(Queue *queue, bool immediate)
 
 /* ---- [taskgroup] TaskGroup -----------------------------------------------------------------------------------------
  *
- * Its block ends when all its tasks have. The first that fails aborts the group: the others are cancelled, and the parent too if it
- * is still inside the block. That cancel is the group's own, so the exit takes it back by uncancel(), and tells somebody
- * else's cancel from it by what is left.
+ * Its block ends when all its tasks have. The first that fails aborts the group: the others are cancelled, and the
+ * parent too if it is still inside the block. That cancel is the group's own, so the exit takes it back by
+ * uncancel(), and tells somebody else's cancel from it by what is left.
  */
 
 struct TaskGroup {
@@ -4839,9 +4874,9 @@ static bool taskgroup_leave(void *manager, Value e)
 
 /* ---- [generators] Generators, iterators, context managers ----------------------------------------------------------
  *
- * An asynchronous generator has a stack of its own, like a task, but no turn of its own: its consumer switches to it, and
- * yield() switches back. While it runs it is part of the consumer's task, so an await in it suspends that task, with the
- * generator's stack as the place to go on.
+ * An asynchronous generator has a stack of its own, like a task, but no turn of its own: its consumer switches to
+ * it, and yield() switches back. While it runs it is part of the consumer's task, so an await in it suspends that
+ * task, with the generator's stack as the place to go on.
  */
 
 typedef enum { GENERATOR_CREATED, GENERATOR_SUSPENDED, GENERATOR_RUNNING, GENERATOR_CLOSED } GeneratorState;
@@ -4854,6 +4889,8 @@ struct AsyncGenerator {
     AsyncGenerator *previous, *next;                    /* in that loop's list */
     Value yielded, sent, thrown;
     GeneratorState state;
+    bool finalising;                                    /* nobody holds it any more; `closer` closes it, once it has begun */
+    Task *closer;                                       /* not held: it holds the generator */
 };
 
 static void generator_destroy(void *object);
@@ -4917,7 +4954,8 @@ static Stack *generator_run(AsyncGenerator *gen)
     return consumer;
 }
 
-/* Lets it run to its next yield: returns what it yields, or sets *end. `sent` is what its yield returns; `thrown`, if not None, is raised there. */
+/* Lets it run to its next yield: returns what it yields, or sets *end. `sent` is what its yield returns; `thrown`,
+ * if not None, is raised there. */
 static Value generator_step(AsyncGenerator *gen, Value sent, Value thrown, bool *end)
 {
     *end = false;
@@ -5001,14 +5039,28 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *) gen)
     return None;
 }
 
-/* Nobody can ask it for more. Its `finally` blocks may await, so a task closes it, as Python's does; without a running
- * loop it is closed here, and an await in it fails. */
+static void generator_finalise(Value v)
+{
+    AsyncGenerator *gen = (AsyncGenerator *)v.object;
+    if (gen->state == GENERATOR_SUSPENDED) gen->closer = asyncio_create_task(generator_aclose(gen));
+}
+
+/* Can its loop still run a task that closes it? */
+static bool generator_has_loop(const AsyncGenerator *gen)
+{
+    Loop *loop = gen->loop;
+    return loop && !loop->closed && !loop->generators_shut && (here.loop == loop || !loop->running);
+}
+
+/* Nobody can ask it for more. Its `finally` blocks may await, so a task closes it, as Python's does, begun by a
+ * callback; without a loop it is closed here, and an await in it fails. */
 static void generator_destroy(void *object)
 {
     AsyncGenerator *gen = object;
     if (gen->state == GENERATOR_CREATED) generator_closed(gen);
-    if (gen->state == GENERATOR_SUSPENDED && here.loop && here.loop == gen->loop && !here.loop->generators_shut) {
-        asyncio_create_task(generator_aclose(gen));
+    if (gen->state == GENERATOR_SUSPENDED && !gen->finalising && generator_has_loop(gen)) {
+        gen->finalising = true;
+        loop_call_soon(gen->loop, generator_finalise, .arg = V(gen));
         return;
     }
     if (gen->state == GENERATOR_SUSPENDED) {
@@ -5025,7 +5077,7 @@ ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
     loop->generators_shut = true;
     for (AsyncGenerator *gen = loop->generators; gen; gen = gen->next) {
         list_append(generators, gen);
-        list_append(closing, generator_aclose(gen));
+        if (gen->closer) list_append(closing, gen->closer); else list_append(closing, generator_aclose(gen));
     }
     if (!len(closing)) return None;
     Value results = await(asyncio_gather_list(closing, .return_exceptions = true));
@@ -5181,7 +5233,8 @@ ContextManager *asyncio_contextmanager(AsyncGenerator *gen)
     return manager;
 }
 
-/* The statement itself. Its handler catches what the block raises; its cleanup runs where the block is left by return or break. */
+/* The statement itself. Its handler catches what the block raises; its cleanup runs where the block is left by
+ * return or break. */
 
 void with_enter_(With *with, Value manager, const Site *site)
 {
@@ -5232,8 +5285,8 @@ void with_close_(With *with)
 
 /* ---- [context] Context variables -----------------------------------------------------------------------------------
  *
- * A set of values is never changed, only replaced: so a copy of a context is one more hold on the same set, and every task and callback
- * can have its own for nothing. `here.variables` is the place that holds the set in force.
+ * A set of values is never changed, only replaced: so a copy of a context is one more hold on the same set, and
+ * every task and callback can have its own for nothing. `here.variables` is the place that holds the set in force.
  */
 
 struct ContextVar { Object object; char *name; Value default_value; };
@@ -5378,9 +5431,10 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
 
 /* ---- [threads] Threads ---------------------------------------------------------------------------------------------
  *
- * The loop belongs to one thread. Work that blocks goes to another: an Executor runs functions in its threads, one after the other. A
- * ThreadFuture is a result that a thread may wait for, with a lock and a condition of the system, where a Future is one that a task waits
- * for. The bridge between the two, either way, is call_soon_threadsafe(): whatever touches a Future does so in its loop.
+ * The loop belongs to one thread. Work that blocks goes to another: an Executor runs functions in its threads, one
+ * after the other. A ThreadFuture is a result that a thread may wait for, with a lock and a condition of the
+ * system, where a Future is one that a task waits for. The bridge between the two, either way, is
+ * call_soon_threadsafe(): whatever touches a Future does so in its loop.
  */
 
 typedef enum { THREAD_PENDING, THREAD_RUNNING, THREAD_CANCELLED, THREAD_FINISHED } ThreadState;
@@ -5849,8 +5903,8 @@ bool threadfuture_cancel(ThreadFuture *tf)
 
 /* ---- [signals] Signals ---------------------------------------------------------------------------------------------
  *
- * A signal interrupts whatever runs, so its handler may do next to nothing: it notes the number and wakes the loop through the self-pipe. The
- * loop then schedules the program's callback, which runs like any other.
+ * A signal interrupts whatever runs, so its handler may do next to nothing: it notes the number and wakes the loop
+ * through the self-pipe. The loop then schedules the program's callback, which runs like any other.
  */
 
 enum { SIGNALS = 65 };
@@ -5925,8 +5979,9 @@ static void loop_remove_signal_handlers(Loop *loop)
 
 /* ---- [sockets] Sockets ---------------------------------------------------------------------------------------------
  *
- * Every operation on a socket is the same loop: try it; if the system says "not now", wait until select() reports the descriptor, and
- * try again. Names are looked up in a thread of the executor, because the system's resolver blocks; a literal address needs none.
+ * Every operation on a socket is the same loop: try it; if the system says "not now", wait until select() reports
+ * the descriptor, and try again. Names are looked up in a thread of the executor, because the system's resolver
+ * blocks; a literal address needs none.
  */
 
 /* An error number with a text of our own, as asyncio raises it: the class follows from the number. */
@@ -6233,11 +6288,12 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) fi
 
 /* ---- [transports] Transports and protocols -------------------------------------------------------------------------
  *
- * A transport moves bytes: it owns a descriptor, reads when there is something, and keeps in a buffer what cannot be written at once. A
- * protocol is told what happens, by callbacks. The two water marks of the buffer tell the protocol when to stop writing and when
- * to go on. Nothing here suspends; streams, below, put await on top.
+ * A transport moves bytes: it owns a descriptor, reads when there is something, and keeps in a buffer what cannot
+ * be written at once. A protocol is told what happens, by callbacks. The two water marks of the buffer tell the
+ * protocol when to stop writing and when to go on. Nothing here suspends; streams, below, put await on top.
  *
- * Every transport makes two promises: connection_made() comes first, and connection_lost() comes last, exactly once.
+ * Every transport makes two promises: connection_made() comes first, and connection_lost() comes last, exactly
+ * once.
  */
 
 typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM } TransportKind;
@@ -6329,7 +6385,8 @@ static void ignore_sigpipe(void)
     if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
-/* Takes the descriptor over. The protocol is told, reading begins, and then `waiter`, if any, is completed: in three callbacks. */
+/* Takes the descriptor over. The protocol is told, reading begins, and then `waiter`, if any, is completed: in
+ * three callbacks. */
 static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server)
 {
     check_no_transport(loop, fd);
@@ -6767,8 +6824,8 @@ static int connect_in_order(Loop *loop, Value infos, Value local, Value errors)
     return -1;
 }
 
-/* Happy eyeballs: the next attempt begins when the one before has failed, or has taken `delay` seconds. The first that
- * connects wins, the others are cancelled, and a socket that they win too late is closed. */
+/* Happy eyeballs: the next attempt begins when the one before has failed, or has taken `delay` seconds. The first
+ * that connects wins, the others are cancelled, and a socket that they win too late is closed. */
 static int connect_racing(Loop *loop, Value infos, Value local, double delay, Value errors)
 {
     Value attempts = list();
@@ -6994,7 +7051,8 @@ static void server_listen(Value v)
 
 static bool out_of_resources(int problem) { return problem == EMFILE || problem == ENFILE || problem == ENOBUFS || problem == ENOMEM; }
 
-/* As many as there may be waiting. Without descriptors left the listening socket would be ready for ever: rest a second. */
+/* As many as there may be waiting. Without descriptors left the listening socket would be ready for ever: rest a
+ * second. */
 static void server_accept(Value v)
 {
     Server *server = (Server *)list_get(v, 0).object;
@@ -7179,8 +7237,9 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *) loop, (Protoco
 
 /* ---- [streams] Streams ---------------------------------------------------------------------------------------------
  *
- * A reader and a writer, made of a protocol that fills a buffer and counts its water marks. A reader pauses its transport when it holds twice
- * its limit, so that a slow reader slows the peer; a writer's drain() waits while the transport holds too much.
+ * A reader and a writer, made of a protocol that fills a buffer and counts its water marks. A reader pauses its
+ * transport when it holds twice its limit, so that a slow reader slows the peer; a writer's drain() waits while the
+ * transport holds too much.
  */
 
 struct StreamReader {
@@ -7650,9 +7709,9 @@ Server *as_server(Value v)
 
 /* ---- [subprocess] Subprocesses -------------------------------------------------------------------------------------
  *
- * A child is started by posix_spawn, its standard streams given or made as pipes, whose near ends become streams. Its end is a readable
- * descriptor too, a pidfd, so the loop waits for it as for any other, and reaps exactly this child, once. Where the kernel has no pidfd (before
- * 5.3, and under valgrind) a thread waits instead.
+ * A child is started by posix_spawn, its standard streams given or made as pipes, whose near ends become streams.
+ * Its end is a readable descriptor too, a pidfd, so the loop waits for it as for any other, and reaps exactly this
+ * child, once. Where the kernel has no pidfd (before 5.3, and under valgrind) a thread waits instead.
  */
 
 struct Process {
@@ -7945,11 +8004,12 @@ ASYNC(process_communicate, process_communicate_, (Process *) process, (Value) in
 
 /* ---- [run] run() and shutdown ---------------------------------------------------------------------------------------
  *
- * A Runner makes a loop, runs coroutines on it, and shuts it down: the other tasks are cancelled and awaited, what they raise
- * is reported, generators are closed, then the loop. asyncio_run() is one Runner with one run.
+ * A Runner makes a loop, runs coroutines on it, and shuts it down: the other tasks are cancelled and awaited, what
+ * they raise is reported, generators are closed, then the loop. asyncio_run() is one Runner with one run.
  *
- * Ctrl-C: the signal handler only counts, and wakes the loop. The first cancels the main task, so that every finally runs; the second ends the
- * loop at once. If the loop does not come round between two of them, the second ends the process.
+ * Ctrl-C: the signal handler only counts, and wakes the loop. The first cancels the main task, so that every
+ * finally runs; the second ends the loop at once. If the loop does not come round between two of them, the second
+ * ends the process.
  */
 
 typedef enum { RUNNER_CREATED, RUNNER_INITIALIZED, RUNNER_CLOSED } RunnerState;
@@ -8121,7 +8181,8 @@ Value asyncio_run_(Object *main, bool only_here, RunOptions options)
 
 /* ---- [introspection] Who waits for whom ----------------------------------------------------------------------------
  *
- * Frames know their callers, tasks what they wait for, futures who waits for them: that is all one needs to draw the graph.
+ * Frames know their callers, tasks what they wait for, futures who waits for them: that is all one needs to draw
+ * the graph.
  */
 
 /* The next frame outwards; past the bottom of a generator's stack it is its consumer's. */
@@ -8311,9 +8372,9 @@ static void loop_deadlock(Loop *loop)
 
 /* ---- [trace] The trace ---------------------------------------------------------------------------------------------
  *
- * Every chapter above tells what it does, through the macros TRACE, TRACE_MADE and TRACE_CHANGED; docs/TRACE.md says what
- * is told and how it is written. Off, each costs one test of a flag. Under control the program asks leave before each
- * event, and while it waits the clock stands still.
+ * Every chapter above tells what it does, through the macros TRACE, TRACE_MADE and TRACE_CHANGED; docs/TRACE.md
+ * says what is told and how it is written. Off, each costs one test of a flag. Under control the program asks leave
+ * before each event, and while it waits the clock stands still.
  */
 
 static FILE *trace_file;
@@ -8407,8 +8468,8 @@ static void json_site(const Site *site, FILE *out)
     json_string(function, length, out);
 }
 
-/* The arguments of an event: "key:type key:type …". i int, o object's id, d double, t time of the loop, s string, v value, V value or
- * null for None, S a Site (three keys), j JSON as it stands. */
+/* The arguments of an event: "key:type key:type …". i int, o object's id, d double, t time of the loop, s string, v
+ * value, V value or null for None, S a Site (three keys), j JSON as it stands. */
 static void json_fields(const char *fields, va_list args, FILE *out)
 {
     while (*fields) {
@@ -8921,7 +8982,8 @@ static void trace_start(void)
     free(argv);
 }
 
-/* ---- Threads begin and end here ------------------------------------------------------------------------------------ */
+/* ---- Threads begin and end here
+ * ------------------------------------------------------------------------------------ */
 
 static size_t object_size(const Object *object)
 {

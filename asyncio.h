@@ -14,13 +14,14 @@
  *     yield v                      yield(v)                        in an async_gen
  *     while True:                  forever { }
  *
- * Ownership, once for all: you free nothing. An object that a function here returns, or that you receive as a parameter
- * of a coroutine, lives until that coroutine returns, and longer if something else holds it: the loop, a queue, a list,
- * a future, the value you return. `forever`, `async_for` and `scope` drop at the end of each turn what the turn made;
- * keep(v) saves a value from that. Outside a coroutine, in main(), objects live until the thread ends.
+ * Ownership, once for all: you free nothing. An object that a function here returns, or that you receive as a
+ * parameter of a coroutine, lives until that coroutine returns, and longer if something else holds it: the loop, a
+ * queue, a list, a future, the value you return. `forever`, `async_for` and `scope` drop at the end of each turn
+ * what the turn made; keep(v) saves a value from that. Outside a coroutine, in main(), objects live until the
+ * thread ends.
  *
- * "Suspends" below means that other tasks may run before the call returns. Times are seconds, as double.
- * Everything here belongs to the thread that runs the loop, except what says "from any thread".
+ * "Suspends" below means that other tasks may run before the call returns. Times are seconds, as double. Everything
+ * here belongs to the thread that runs the loop, except what says "from any thread".
  */
 #ifndef ASYNCIO_H
 #define ASYNCIO_H
@@ -116,7 +117,8 @@ typedef struct Value {
     Executor *: f, ThreadFuture *: f, \
     Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, Process *: f
 
-/* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python writes them. */
+/* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python
+ * writes them. */
 #define print(...)        value_print_(VALUES_(__VA_ARGS__))                 /* print(*args) */
 #define list(...)         value_list_(VALUES_(__VA_ARGS__))                  /* [a, b, ...] */
 #define tuple(...)        value_tuple_(VALUES_(__VA_ARGS__))                 /* (a, b, ...) */
@@ -210,11 +212,13 @@ void  exception_print(Value e, FILE *file);                            /* traceb
 
 /* try { ... } except (E) { ... } except (E, e) { ... } finally { ... } end_try
  *
- * except clauses as many as wanted, or none; finally once, last, or not. e is a Value. `return`, `break` and `continue` may leave
- * a try, but not one with a finally: that stops the program with a message, because C would skip the finally.
- * A local variable that is changed inside `try` and read after an exception must be `volatile`: lessons/04 says why.
+ * except clauses as many as wanted, or none; finally once, last, or not. e is a Value. `return`, `break` and
+ * `continue` may leave a try, but not one with a finally: that stops the program with a message, because C would
+ * skip the finally. A local variable that is changed inside `try` and read after an exception must be `volatile`:
+ * lessons/04 says why.
  *
- * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and leaves the rest. */
+ * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and
+ * leaves the rest. */
 #define try \
     { Handler try_ __attribute__((cleanup(handler_close_))); handler_open_(&try_, STATIC_SITE_); \
       { __label__ probe_, begin_; goto probe_; begin_: \
@@ -248,14 +252,15 @@ typedef struct Handler {
 
 /* ---- Coroutines ------------------------------------------------------------------------------------------------- */
 
-/* async def name(a, b): at file level. The parameters are written (type) name, up to twelve; the body returns a Value.
+/* async def name(a, b): at file level. The parameters are written (type) name, up to twelve; the body returns a
+ * Value.
  *
  *     async_def(say_after, (double) delay, (const char *) what) { await(asyncio_sleep(delay)); print(what); return None; }
  *
  * Calling say_after(1, "x") makes the coroutine object and runs nothing; arguments of wrong type do not compile.
  * Objects and Values passed in are held; what a pointer or a C string points to stays yours and must live as long.
- * A type with brackets or an asterisk in its middle needs a typedef. The function is static;
- * async_decl(name, ...); declares one that comes further down. */
+ * A type with brackets or an asterisk in its middle needs a typedef. The function is static; async_decl(name, ...);
+ * declares one that comes further down. */
 #define async_def(name, ...)  ASYNC_DEFINE_(static, Coroutine, coroutine_new_, #name, name, __VA_ARGS__)
 #define async_decl(name, ...) __attribute__((unused)) static Coroutine *name(ASYNC_PARAMETERS_(__VA_ARGS__))
 
@@ -263,9 +268,9 @@ typedef struct Handler {
 #define async_gen(name, ...)  ASYNC_DEFINE_(static, AsyncGenerator, generator_new_, #name, name, __VA_ARGS__)
 #define async_gen_decl(name, ...) __attribute__((unused)) static AsyncGenerator *name(ASYNC_PARAMETERS_(__VA_ARGS__))
 
-/* await x. A coroutine runs here and now, in this task; a Task or Future that is not done suspends this task until it is. Returns its
- * result or raises its exception. CancelledError when this task is cancelled meanwhile. RuntimeError: a coroutine
- * awaited twice, a task awaiting itself, a future of another loop, or no task running. */
+/* await x. A coroutine runs here and now, in this task; a Task or Future that is not done suspends this task until
+ * it is. Returns its result or raises its exception. CancelledError when this task is cancelled meanwhile.
+ * RuntimeError: a coroutine awaited twice, a task awaiting itself, a future of another loop, or no task running. */
 #define await(x)     await_(AWAITABLE_(x), IS_CALL_(x) + IS_NEW_TASK_(x), STATIC_SITE_)
 #define AWAITABLE_(x) _Generic((x), Value: awaitable_of_value_, Coroutine *: awaitable_itself_, Task *: awaitable_itself_, \
                                     Future *: awaitable_itself_, Object *: awaitable_itself_)(x)
@@ -277,11 +282,12 @@ const char *coroutine_name(Coroutine *coro);           /* coro.__name__ */
 
 /* ---- Running ---------------------------------------------------------------------------------------------------- */
 
-/* asyncio.run(main): a new loop, main as its first task, then the whole shutdown: other tasks cancelled and awaited, generators and threads
- * closed, loop closed. Returns main's value. What main raises: in main(), a traceback on stderr and exit status 1
- * (inside a try it is yours to catch). Ctrl-C cancels main and raises KeyboardInterrupt; a second one does so at once.
- * .debug: 1, 0, or left out: as ASYNCIO_DEBUG says. .loop_factory: makes the loop. .virtual_clock: sleeping costs no time (also
- * ASYNCIO_CLOCK=virtual). RuntimeError if a loop already runs in this thread. Does not suspend: it blocks until all is done. */
+/* asyncio.run(main): a new loop, main as its first task, then the whole shutdown: other tasks cancelled and
+ * awaited, generators and threads closed, loop closed. Returns main's value. What main raises: in main(), a
+ * traceback on stderr and exit status 1 (inside a try it is yours to catch). Ctrl-C cancels main and raises
+ * KeyboardInterrupt; a second one does so at once. .debug: 1, 0, or left out: as ASYNCIO_DEBUG says. .loop_factory:
+ * makes the loop. .virtual_clock: sleeping costs no time (also ASYNCIO_CLOCK=virtual). RuntimeError if a loop
+ * already runs in this thread. Does not suspend: it blocks until all is done. */
 #define asyncio_run(main, ...) asyncio_run_(AWAITABLE_(main), IS_CALL_(main), OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
 typedef struct { char start_; int debug; Loop *(*loop_factory)(void); bool virtual_clock; } RunOptions;
 
@@ -294,24 +300,25 @@ void  runner_close(Runner *runner);                    /* runner.close(), the sh
 
 /* ---- Sleeping --------------------------------------------------------------------------------------------------- */
 
-/* asyncio.sleep(delay, result=None): suspends this task for delay seconds, <= 0 for one pass of the loop. Returns result.
- * ValueError for NaN. */
+/* asyncio.sleep(delay, result=None): suspends this task for delay seconds, <= 0 for one pass of the loop. Returns
+ * result. ValueError for NaN. */
 #define asyncio_sleep(delay, ...) asyncio_sleep_(delay, OPTIONS_(SleepOptions, (.start_ = 0), __VA_ARGS__).result)
 typedef struct { char start_; Value result; } SleepOptions;
 
 /* ---- Tasks ------------------------------------------------------------------------------------------------------ */
 
-/* asyncio.create_task(coro): its first step runs in the next pass of the loop, in order of creation. The task takes coro over. RuntimeError
- * without a running loop. .name: copied, else "Task-N". .context: runs in it, else in a copy of the current one.
- * .eager_start: runs at once, inside this call, until it first suspends. Does not suspend. */
+/* asyncio.create_task(coro): its first step runs in the next pass of the loop, in order of creation. The task takes
+ * coro over. RuntimeError without a running loop. .name: copied, else "Task-N". .context: runs in it, else in a
+ * copy of the current one. .eager_start: runs at once, inside this call, until it first suspends. Does not suspend. */
 #define asyncio_create_task(coro, ...) asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 typedef struct { char start_; const char *name; Context *context; bool eager_start; Loop *loop; } TaskOptions;
 
-/* asyncio.ensure_future(aw): a Future or Task unchanged, a coroutine as a new Task. ValueError if .loop is not its loop. */
+/* asyncio.ensure_future(aw): a Future or Task unchanged, a coroutine as a new Task. ValueError if .loop is not its
+ * loop. */
 #define asyncio_ensure_future(aw, ...) asyncio_ensure_future_(AWAITABLE_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
-/* asyncio.current_task(loop=None): NULL in a plain callback; RuntimeError without a running loop. asyncio.all_tasks(loop=None): a list of
- * the tasks that are not done, oldest first. */
+/* asyncio.current_task(loop=None): NULL in a plain callback; RuntimeError without a running loop.
+ * asyncio.all_tasks(loop=None): a list of the tasks that are not done, oldest first. */
 #define asyncio_current_task(...) asyncio_current_task_(OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
 #define asyncio_all_tasks(...)    asyncio_all_tasks_(OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
 typedef struct { char start_; Loop *loop; } LoopOptions;
@@ -328,8 +335,9 @@ void        task_set_name_(Task *task, Value name);
 Coroutine  *task_get_coro(Task *task);                 /* task.get_coro(): NULL if it finished eagerly */
 Context    *task_get_context(Task *task);              /* task.get_context() */
 
-/* task.get_stack(limit=None): list of (function, file, line), the innermost place of a suspended task, the traceback of
- * a failed one, else empty; oldest first. .limit: at most so many. print_stack writes them to .file, default stderr. */
+/* task.get_stack(limit=None): list of (function, file, line), the innermost place of a suspended task, the
+ * traceback of a failed one, else empty; oldest first. .limit: at most so many. print_stack writes them to .file,
+ * default stderr. */
 #define task_get_stack(task, ...)   task_get_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
 #define task_print_stack(task, ...) task_print_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
 typedef struct { char start_; int limit; FILE *file; } StackOptions;
@@ -360,30 +368,32 @@ bool    future_cancel_(Future *future, Value message);
 #define future_cancel(future, ...) future_cancel_(future, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg) /* future.cancel(msg=None): false if already done */
 Loop   *future_get_loop(Future *future);               /* future.get_loop() */
 
-/* future.add_done_callback(fn, context=None): fn(future, arg) in the loop, once the future is done, in the order of registration; if it
- * is done already, soon. .arg is handed on. remove_done_callback takes back every registration of the same fn and .arg and returns how many. */
+/* future.add_done_callback(fn, context=None): fn(future, arg) in the loop, once the future is done, in the order of
+ * registration; if it is done already, soon. .arg is handed on. remove_done_callback takes back every registration
+ * of the same fn and .arg and returns how many. */
 #define future_add_done_callback(future, fn, ...)    future_add_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
 #define future_remove_done_callback(future, fn, ...) future_remove_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
 typedef struct { char start_; Context *context; Value arg; const char *name; } DoneOptions;
 
 /* ---- Running concurrently --------------------------------------------------------------------------------------- */
 
-/* asyncio.gather(a, b, ...): runs coroutines, Tasks and Futures concurrently. Returns a Future: the list of results in the order of the
- * arguments. The first exception is raised at once and the others go on; with .return_exceptions = true exceptions are
- * results. Cancelling it cancels all. asyncio_gather_list(list, ...) takes a list, of any length. TypeError for anything else. */
+/* asyncio.gather(a, b, ...): runs coroutines, Tasks and Futures concurrently. Returns a Future: the list of results
+ * in the order of the arguments. The first exception is raised at once and the others go on; with
+ * .return_exceptions = true exceptions are results. Cancelling it cancels all. asyncio_gather_list(list, ...) takes
+ * a list, of any length. TypeError for anything else. */
 #define asyncio_gather(...) asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
 #define asyncio_gather_list(aws, ...) asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
 typedef struct { char start_; void *awaitables[24]; double too_many_here_use_asyncio_gather_list; bool return_exceptions; } GatherOptions;
 typedef struct { char start_; bool return_exceptions; } GatherListOptions;
 
-/* asyncio.wait_for(aw, timeout): the result of aw, or after timeout seconds aw is cancelled, awaited to its end, and TimeoutError raised.
- * timeout None or NO_TIMEOUT: no limit. Suspends. */
+/* asyncio.wait_for(aw, timeout): the result of aw, or after timeout seconds aw is cancelled, awaited to its end,
+ * and TimeoutError raised. timeout None or NO_TIMEOUT: no limit. Suspends. */
 #define asyncio_wait_for(aw, timeout) asyncio_wait_for_(AWAITABLE_(aw), TIMEOUT_(timeout))
 #define NO_TIMEOUT INFINITY
 #define TIMEOUT_(t) _Generic((t), Value: timeout_of_value_, default: timeout_of_number_)(t)
 
-/* asyncio.wait(aws): aws a list of Tasks and Futures. Returns a tuple (done, pending) of lists, in the order given. Never raises TimeoutError,
- * cancels nothing. ValueError if empty, TypeError for coroutines. Suspends. */
+/* asyncio.wait(aws): aws a list of Tasks and Futures. Returns a tuple (done, pending) of lists, in the order given.
+ * Never raises TimeoutError, cancels nothing. ValueError if empty, TypeError for coroutines. Suspends. */
 #define asyncio_wait(aws, ...) asyncio_wait_(aws, OPTIONS_(WaitOptions, (.timeout = NO_TIMEOUT, .return_when = ALL_COMPLETED), __VA_ARGS__))
 typedef struct { char start_; double timeout; int return_when; } WaitOptions;
 enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
@@ -399,16 +409,16 @@ enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
 typedef struct { char start_; double timeout; } AsCompletedOptions;
 Coroutine *as_completed_next(AsCompleted *it);         /* NULL at the end */
 
-/* async with asyncio.timeout(delay) as t: async_with (t, asyncio_timeout(1.5)) { ... } end_with. TimeoutError where the block ends if the
- * deadline passed. delay may be None. timeout_at takes loop_time() seconds. */
+/* async with asyncio.timeout(delay) as t: async_with (t, asyncio_timeout(1.5)) { ... } end_with. TimeoutError where
+ * the block ends if the deadline passed. delay may be None. timeout_at takes loop_time() seconds. */
 #define asyncio_timeout(delay)   asyncio_timeout_(TIMEOUT_(delay))
 #define asyncio_timeout_at(when) asyncio_timeout_at_(TIMEOUT_(when))
 double  timeout_when(Timeout *timeout);                /* t.when(): NO_TIMEOUT if it has none */
 #define timeout_reschedule(t, when) timeout_reschedule_(t, TIMEOUT_(when))   /* t.reschedule(when); RuntimeError unless entered */
 bool    timeout_expired(Timeout *timeout);             /* t.expired() */
 
-/* async with asyncio.TaskGroup() as tg: async_with (tg, asyncio_TaskGroup()) { ... } end_with. The block ends when all its tasks have. If one fails the
- * others are cancelled and an ExceptionGroup is raised: see except_star. */
+/* async with asyncio.TaskGroup() as tg: async_with (tg, asyncio_TaskGroup()) { ... } end_with. The block ends when
+ * all its tasks have. If one fails the others are cancelled and an ExceptionGroup is raised: see except_star. */
 TaskGroup *asyncio_TaskGroup(void);
 #define taskgroup_create_task(tg, coro, ...) taskgroup_create_task_(tg, coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
@@ -455,7 +465,8 @@ bool       barrier_broken(Barrier *barrier);
 
 /* ---- Queues ----------------------------------------------------------------------------------------------------- */
 
-/* asyncio.Queue(maxsize=0), <= 0: unlimited. LifoQueue gives the newest first, PriorityQueue the smallest. The queue holds its items. */
+/* asyncio.Queue(maxsize=0), <= 0: unlimited. LifoQueue gives the newest first, PriorityQueue the smallest. The
+ * queue holds its items. */
 #define    asyncio_Queue(...)         asyncio_Queue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
 #define    asyncio_LifoQueue(...)     asyncio_LifoQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
 #define    asyncio_PriorityQueue(...) asyncio_PriorityQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
@@ -475,15 +486,16 @@ typedef struct { char start_; bool immediate; } ShutdownOptions;
 
 /* ---- Generators, iterators, context managers -------------------------------------------------------------------- */
 
-/* async for v in it: it is an AsyncGenerator, AsyncIterator, AsCompleted or a Value of one. break and continue work. Each turn
- * suspends as the iterator does; what the turn made is dropped at its end. */
+/* async for v in it: it is an AsyncGenerator, AsyncIterator, AsCompleted or a Value of one. break and continue
+ * work. Each turn suspends as the iterator does; what the turn made is dropped at its end. */
 #define async_for(v, it) for (Value for_##v = async_iter_(V(it), STATIC_SITE_), v = None; async_next_(for_##v, &v, STATIC_SITE_); )
 
-/* yield v, in an async_gen: hands v to the consumer and suspends until it asks for more. Returns what asend() sent, else None. */
+/* yield v, in an async_gen: hands v to the consumer and suspends until it asks for more. Returns what asend() sent,
+ * else None. */
 #define yield(v)      generator_yield_(V(v), STATIC_SITE_)
 
-/* [expression async for v in it if condition]: async_list(v, it, expression) or async_list(v, it, expression, condition). A list Value.
- * [await a for a in aws] is async_list_await(aws): one after the other. */
+/* [expression async for v in it if condition]: async_list(v, it, expression) or async_list(v, it, expression,
+ * condition). A list Value. [await a for a in aws] is async_list_await(aws): one after the other. */
 #define async_list(v, it, expression, ...) ({ \
     Value list_##v = list(); \
     async_for (v, it) { if (true __VA_OPT__(&& (__VA_ARGS__))) list_append(list_##v, expression); } list_##v; })
@@ -500,13 +512,15 @@ Coroutine *generator_aclose(AsyncGenerator *gen);               /* await gen.acl
 Value   asyncio_anext_(Value iterator);
 #define asyncio_anext(it) asyncio_anext_(V(it))                 /* await(asyncio_anext(it)): await anext(it), a coroutine Value */
 
-/* An object with __aenter__ and __aexit__: aenter(self) gives the value after "as"; aexit(self, e) gets the exception or None, and if it returns
- * a true value the exception ends there. asyncio_contextmanager(gen) makes one of a generator that yields once. */
+/* An object with __aenter__ and __aexit__: aenter(self) gives the value after "as"; aexit(self, e) gets the
+ * exception or None, and if it returns a true value the exception ends there. asyncio_contextmanager(gen) makes one
+ * of a generator that yields once. */
 #define asyncio_context_manager(aenter, aexit, self) asyncio_context_manager_(aenter, aexit, V(self))
 ContextManager *asyncio_contextmanager(AsyncGenerator *gen);
 
-/* async with m as x, also async_with (m) without x: m is a Lock, Condition, Semaphore, Barrier, Timeout, TaskGroup or ContextManager. x is what __aenter__ gave if m is a ContextManager,
- * else m itself. Leaving by return, break or continue runs the exit too; an exit may suspend. */
+/* async with m as x, also async_with (m) without x: m is a Lock, Condition, Semaphore, Barrier, Timeout, TaskGroup
+ * or ContextManager. x is what __aenter__ gave if m is a ContextManager, else m itself. Leaving by return, break or
+ * continue runs the exit too; an exit may suspend. */
 #define async_with(...) ASYNC_WITH_PICK_(__VA_ARGS__, ASYNC_WITH_AS_, ASYNC_WITH_)(__VA_ARGS__)
 #define ASYNC_WITH_PICK_(a, b, pick, ...) pick
 #define ASYNC_WITH_(m) ASYNC_WITH_AS_(unnamed_, m)
@@ -535,7 +549,8 @@ double loop_time(Loop *loop);                          /* seconds of its clock *
 void   loop_set_virtual_clock(Loop *loop, bool on);    /* on: time jumps to the next timer instead of being slept */
 Coroutine *loop_shutdown_asyncgens(Loop *loop);        /* await loop.shutdown_asyncgens() */
 
-/* fn(arg) soon, in order; after delay seconds; at loop_time() when. fn is run in .context, else in a copy of the current one. RuntimeError if closed. */
+/* fn(arg) soon, in order; after delay seconds; at loop_time() when. fn is run in .context, else in a copy of the
+ * current one. RuntimeError if closed. */
 #define loop_call_soon(loop, fn, ...)            loop_call_soon_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 #define loop_call_later(loop, delay, fn, ...)    loop_call_later_(loop, delay, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 #define loop_call_at(loop, when, fn, ...)        loop_call_at_(loop, when, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
@@ -546,7 +561,8 @@ bool     handle_cancelled(Handle *handle);
 double   handle_when(Handle *handle);                  /* timer.when() */
 Context *handle_get_context(Handle *handle);
 
-/* fn(arg) whenever fd is readable (writable), until removed. A second add replaces the first. remove: true if there was one. */
+/* fn(arg) whenever fd is readable (writable), until removed. A second add replaces the first. remove: true if there
+ * was one. */
 #define loop_add_reader(loop, fd, fn, ...) loop_add_reader_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 #define loop_add_writer(loop, fd, fn, ...) loop_add_writer_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool loop_remove_reader(Loop *loop, int fd);
@@ -588,14 +604,15 @@ Value       context_get(Context *context, ContextVar *var, Value otherwise);    
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
 
-/* await asyncio.to_thread(fn, arg): fn(arg) runs in a thread of the default executor, in a copy of this task's context. Returns its value or raises
- * its exception. Cancelling the await does not stop the thread. Suspends. */
+/* await asyncio.to_thread(fn, arg): fn(arg) runs in a thread of the default executor, in a copy of this task's
+ * context. Returns its value or raises its exception. Cancelling the await does not stop the thread. Suspends. */
 typedef Value (*ThreadFunction)(Value arg);
 #define asyncio_to_thread(fn, ...) asyncio_to_thread_(fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
 typedef struct { char start_; Value arg; } ThreadOptions;
 
-/* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions. loop.run_in_executor(executor, fn, arg): a Future;
- * executor NULL: the loop's default one. executor_submit() is for threads: a ThreadFuture. RuntimeError after shutdown. */
+/* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions.
+ * loop.run_in_executor(executor, fn, arg): a Future; executor NULL: the loop's default one. executor_submit() is
+ * for threads: a ThreadFuture. RuntimeError after shutdown. */
 #define   asyncio_ThreadPoolExecutor(...) asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
 typedef struct { char start_; int max_workers; } ExecutorOptions;
 #define   loop_run_in_executor(loop, executor, fn, ...) loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
@@ -605,8 +622,9 @@ typedef struct { char start_; bool wait; } ExecutorShutdownOptions;
 void      loop_set_default_executor(Loop *loop, Executor *executor);
 #define   loop_shutdown_default_executor(loop, ...) loop_shutdown_default_executor_(loop, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)  /* await; joins the threads */
 
-/* asyncio.run_coroutine_threadsafe(coro, loop), from any thread but the loop's own: runs coro as a task of that loop. The ThreadFuture's result(timeout)
- * blocks the calling thread: TimeoutError leaves the task running, threadfuture_cancel() cancels it. TypeError for no coroutine. */
+/* asyncio.run_coroutine_threadsafe(coro, loop), from any thread but the loop's own: runs coro as a task of that
+ * loop. The ThreadFuture's result(timeout) blocks the calling thread: TimeoutError leaves the task running,
+ * threadfuture_cancel() cancels it. TypeError for no coroutine. */
 ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
 #define   threadfuture_result(tf, ...)    threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
 #define   threadfuture_exception(tf, ...) threadfuture_exception_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
@@ -616,15 +634,17 @@ bool      threadfuture_done(ThreadFuture *tf);
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 
-/* loop.add_signal_handler(sig, fn): fn(arg) runs in the loop whenever the signal comes; a second one replaces the first. Only in the main thread.
- * ValueError for no signal, RuntimeError for one that cannot be caught. remove: true if there was one. */
+/* loop.add_signal_handler(sig, fn): fn(arg) runs in the loop whenever the signal comes; a second one replaces the
+ * first. Only in the main thread. ValueError for no signal, RuntimeError for one that cannot be caught. remove:
+ * true if there was one. */
 #define loop_add_signal_handler(loop, number, fn, ...) loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool    loop_remove_signal_handler(Loop *loop, int number);
 
 /* ---- Sockets ---------------------------------------------------------------------------------------------------- */
 
-/* Sockets are descriptors; these make them non-blocking. Addresses are Values as Python writes them: a tuple (host, port), or a path.
- * Each suspends until it is done, and raises OSError or the class of it that fits. RuntimeError if a transport owns the descriptor. */
+/* Sockets are descriptors; these make them non-blocking. Addresses are Values as Python writes them: a tuple (host,
+ * port), or a path. Each suspends until it is done, and raises OSError or the class of it that fits. RuntimeError
+ * if a transport owns the descriptor. */
 Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);                       /* await loop.sock_recv(sock, n): bytes, empty at the end */
 Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);    /* the number of bytes; buffer is yours */
 Coroutine *loop_sock_recvfrom(Loop *loop, int fd, size_t size);                   /* (bytes, address) */
@@ -635,8 +655,9 @@ Coroutine *loop_sock_accept(Loop *loop, int fd);                                
 #define    loop_sock_sendfile(loop, fd, file, ...) loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1), __VA_ARGS__))  /* the bytes sent; SendfileNotAvailableError */
 typedef struct { char start_; int64_t offset, count; } SendfileOptions;
 
-/* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for literal addresses. host may
- * be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror, an OSError. */
+/* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for
+ * literal addresses. host may be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror,
+ * an OSError. */
 #define    loop_getaddrinfo(loop, host, port, ...) loop_getaddrinfo_(loop, host, V(port), OPTIONS_(AddressOptions, (.family = 0), __VA_ARGS__))
 typedef struct { char start_; int family, type, proto, flags; } AddressOptions;
 Coroutine *loop_getnameinfo(Loop *loop, Value address, int flags);
@@ -644,8 +665,9 @@ extern const ExceptionClass GaiError[1];
 
 /* ---- Transports and protocols ----------------------------------------------------------------------------------- */
 
-/* A protocol is a table of callbacks, each given `self`, what make(arg) returned (without make: arg itself). All but those used may be NULL.
- * connection_made comes first, connection_lost last, once; eof_received returns true to keep the write side open. */
+/* A protocol is a table of callbacks, each given `self`, what make(arg) returned (without make: arg itself). All
+ * but those used may be NULL. connection_made comes first, connection_lost last, once; eof_received returns true to
+ * keep the write side open. */
 typedef struct Protocol {
     Value (*make)(Value arg);                                                     /* the protocol factory */
     void (*connection_made)(Value self, Transport *transport);
@@ -660,9 +682,10 @@ typedef struct Protocol {
     void (*error_received)(Value self, Value e);
 } Protocol;
 
-/* Each is awaited and gives (transport, self). Errors: OSError of the last address, or all of them in one; ValueError for options that exclude
- * each other. .sock: a connected descriptor instead of an address, owned by the transport from then on. .happy_eyeballs_delay: seconds
- * until the next address is tried as well; .all_errors: an ExceptionGroup. */
+/* Each is awaited and gives (transport, self). Errors: OSError of the last address, or all of them in one;
+ * ValueError for options that exclude each other. .sock: a connected descriptor instead of an address, owned by the
+ * transport from then on. .happy_eyeballs_delay: seconds until the next address is tried as well; .all_errors: an
+ * ExceptionGroup. */
 #define loop_create_connection(loop, protocol, arg, host, port, ...) loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
 #define loop_create_unix_connection(loop, protocol, arg, path, ...)  loop_create_unix_connection_(loop, protocol, V(arg), path, CONNECTION_(__VA_ARGS__))
 #define CONNECTION_(...) OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1), __VA_ARGS__)
@@ -693,7 +716,8 @@ typedef struct { char start_; Value otherwise; } ExtraOptions;
 const Protocol *transport_get_protocol(Transport *transport, Value *self);
 void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
 
-/* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at server_start_serving(). */
+/* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at
+ * server_start_serving(). */
 #define  loop_create_server(loop, protocol, arg, host, port, ...) loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
 #define  loop_create_unix_server(loop, protocol, arg, path, ...)  loop_create_unix_server_(loop, protocol, V(arg), path, SERVER_(__VA_ARGS__))
 #define  SERVER_(...) OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true), __VA_ARGS__)
@@ -711,11 +735,13 @@ Loop      *server_get_loop(Server *server);
 
 /* ---- Streams ---------------------------------------------------------------------------------------------------- */
 
-/* await asyncio.open_connection(host, port, limit=65536): a tuple (reader, writer); as_streamreader(list_get(v, 0)) and so on. Suspends. */
+/* await asyncio.open_connection(host, port, limit=65536): a tuple (reader, writer); as_streamreader(list_get(v, 0))
+ * and so on. Suspends. */
 #define asyncio_open_connection(host, port, ...)  asyncio_open_connection_(host, V(port), CONNECTION_(__VA_ARGS__))
 #define asyncio_open_unix_connection(path, ...)   asyncio_open_unix_connection_(path, CONNECTION_(__VA_ARGS__))
 
-/* await asyncio.start_server(connected, host, port): a Server. For each connection connected(reader, writer) runs as a task:
+/* await asyncio.start_server(connected, host, port): a Server. For each connection connected(reader, writer) runs
+ * as a task:
  *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … } */
 typedef Coroutine *(*ClientConnected)(StreamReader *reader, StreamWriter *writer);
 #define asyncio_start_server(connected, host, port, ...) asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
@@ -751,9 +777,10 @@ void       streamreader_set_transport(StreamReader *reader, Transport *transport
 
 /* ---- Subprocesses ----------------------------------------------------------------------------------------------- */
 
-/* await asyncio.create_subprocess_exec(program, *args, stdin=…, stdout=…, stderr=…): a Process, as a Value. Each stream is INHERIT (as left out), PIPE,
- * DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (NULL-terminated "NAME=value"), .limit of the readers, .start_new_session.
- * create_subprocess_shell(command) runs /bin/sh -c command. FileNotFoundError, PermissionError. No descriptor above 2 is inherited. */
+/* await asyncio.create_subprocess_exec(program, *args, stdin=…, stdout=…, stderr=…): a Process, as a Value. Each
+ * stream is INHERIT (as left out), PIPE, DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (NULL-terminated
+ * "NAME=value"), .limit of the readers, .start_new_session. create_subprocess_shell(command) runs /bin/sh -c
+ * command. FileNotFoundError, PermissionError. No descriptor above 2 is inherited. */
 enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
 #define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
 #define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))
@@ -782,7 +809,8 @@ void          process_kill(Process *process);
 
 /* ---- Introspection ---------------------------------------------------------------------------------------------- */
 
-/* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task. .limit: frames per coroutine. */
+/* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task.
+ * .limit: frames per coroutine. */
 #define asyncio_format_call_graph(...)  asyncio_format_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
 #define asyncio_print_call_graph(...)   asyncio_print_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
 #define asyncio_capture_call_graph(...) asyncio_capture_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
@@ -805,11 +833,13 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 #define UNPACK_(...) __VA_ARGS__
 #define DROP_(...)
 
-/* Is the text of x a call, as in await(f(1))? Then nobody else names what it made, and it can go as soon as it is done. */
+/* Is the text of x a call, as in await(f(1))? Then nobody else names what it made, and it can go as soon as it is
+ * done. */
 #define IS_CALL_(x) (sizeof(#x) > 1 && #x[sizeof(#x) - 2] == ')')
 #define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))  /* other calls may give a task that has a name elsewhere */
 
-/* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each EXPAND. */
+/* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each
+ * EXPAND. */
 #define EACH_(m, ...)         __VA_OPT__(EXPAND_(EACH_STEP_(m, __VA_ARGS__)))
 #define EACH_STEP_(m, x, ...) m(x) __VA_OPT__(EACH_AGAIN_ PARENTHESES_ (m, __VA_ARGS__))
 #define EACH_AGAIN_()         EACH_STEP_
@@ -838,8 +868,8 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 #define SECOND_OF_(x, y, ...)     y
 #define HOLDER_(x)                _Generic((x), Value: hold_value_, OBJECT_TYPES_(hold_object_), default: hold_nothing_)
 
-/* A coroutine function f becomes: a struct of its arguments, its body, a function that runs the body on such a struct,
- * one that holds or lets go of the objects in it, and f itself, which makes the coroutine object. */
+/* A coroutine function f becomes: a struct of its arguments, its body, a function that runs the body on such a
+ * struct, one that holds or lets go of the objects in it, and f itself, which makes the coroutine object. */
 #define ASYNC_DEFINE_(linkage, Type, make, shown, name, ...) \
     struct name##_arguments_ { EACH_(ASYNC_FIELD_, __VA_ARGS__) }; \
     static Value name##_body_(ASYNC_PARAMETERS_(__VA_ARGS__)); \
