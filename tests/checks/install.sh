@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/checks/checks.inc
 
-run_make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s "$@" DESTDIR="$work/root" PREFIX=/opt/asyncio; }
+run_make() { env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -o build/libasyncio.a -o build/tracer "$@" DESTDIR="$work/root" PREFIX=/opt/asyncio; }
 
 check "make install" run_make install
 equal "what is installed" "bin/tracer include/asyncio.h lib/libasyncio.a lib/pkgconfig/asyncio.pc share/man/man1/tracer.1 share/man/man3/asyncio.3" \
