@@ -60,9 +60,9 @@ static void handle(App *app, const SDL_Event *e) {
     } else if (e->type == SDL_KEYDOWN) {
         app->dirty = true;
         app_key(app, e->key.keysym);
-    } else if (e->type == SDL_TEXTINPUT && app->view.searching) {
-        buf_str(&app->view.words, e->text.text);
+    } else if (e->type == SDL_TEXTINPUT) {
         app->dirty = true;
+        app_text(app, e->text.text);
     } else {
         app_mouse(app, e);
     }
@@ -77,7 +77,7 @@ int app_run(App *app, int w, int h) {
         return 2;
     }
     SDL_SetWindowMinimumSize(app->window, 800, 560);
-    SDL_StopTextInput();
+    SDL_StartTextInput();
     while (!app->quit) {
         int wait;
         SDL_Event e;

@@ -17,6 +17,7 @@ typedef struct App {
 /* Runs until the user quits; returns the exit status. */
 int app_run(App *app, int w, int h);
 void app_key(App *app, SDL_Keysym key);           /* keys.c */
+void app_text(App *app, const char *text);
 void app_mouse(App *app, const SDL_Event *e);     /* mouse.c */
 void app_picture(App *app);
 

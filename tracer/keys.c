@@ -13,7 +13,6 @@ static void search_key(View *v, SDL_Keycode key) {
         words->s[words->len] = '\0';
     } else if (key == SDLK_ESCAPE || key == SDLK_RETURN || key == SDLK_KP_ENTER) {
         v->searching = false;
-        SDL_StopTextInput();
         if (key != SDLK_ESCAPE && words->len)
             session_find(v->s, words->s, +1);
     }
@@ -108,37 +107,47 @@ static void leave(App *app) {
     memset(v->scroll, 0, sizeof v->scroll);
 }
 
-/* Keys that are letters: what the keyboard's layout makes of them counts. */
-static bool letter_key(App *app, SDL_Keysym key) {
+static void search(View *v) {
+    v->searching = true;
+    buf_clear(&v->words);
+}
+
+/* Signs, as the keyboard's layout makes them: `/` is Shift+7 on some keyboards and `[` needs AltGr. */
+static void sign(App *app, char what) {
     View *v = &app->view;
     Session *s = v->s;
-    bool shift = key.mod & KMOD_SHIFT;
-    switch (key.sym) {
-    case SDLK_QUESTION: case SDLK_h: v->help = !v->help; return true;
-    case SDLK_SLASH:
-        if (shift) {
-            v->help = !v->help;
-            return true;
-        }
-        v->searching = true;
-        buf_clear(&v->words);
-        SDL_StartTextInput();
-        SDL_FlushEvent(SDL_TEXTINPUT);
-        return true;
-    case SDLK_n:
+    switch (what) {
+    case '?': case 'h': v->help = !v->help; break;
+    case '/': search(v); break;
+    case 'n': case 'N':
         if (v->words.len)
-            session_find(s, v->words.s, shift ? -1 : +1);
-        return true;
-    case SDLK_t: v->by_time = !v->by_time; return true;
-    case SDLK_PLUS: case SDLK_EQUALS: case SDLK_KP_PLUS: widen(v, 1.25); return true;
-    case SDLK_MINUS: case SDLK_KP_MINUS: widen(v, 0.8); return true;
-    case SDLK_LEFTBRACKET: session_faster(s, -1); return true;
-    case SDLK_RIGHTBRACKET: session_faster(s, +1); return true;
-    case SDLK_q: app->quit = true; return true;
-    default: return false;
+            session_find(s, v->words.s, what == 'N' ? -1 : +1);
+        break;
+    case 't': v->by_time = !v->by_time; break;
+    case '+': case '=': widen(v, 1.25); break;
+    case '-': widen(v, 0.8); break;
+    case '[': session_faster(s, -1); break;
+    case ']': session_faster(s, +1); break;
+    case 'q': app->quit = true; break;
+    default:
+        if (what >= '1' && what < '1' + PANES - 1)
+            alone(v, what - '0');
     }
 }
 
+void app_text(App *app, const char *text) {
+    if (app->view.searching) {
+        buf_str(&app->view.words, text);
+        return;
+    }
+    if (*text == ' ')
+        return;                                   /* a key, not a sign: see below */
+    buf_clear(&app->session->note);
+    if (text[0] && !text[1])
+        sign(app, *text);
+}
+
+/* Keys that are no signs. */
 static void other_key(App *app, SDL_Keysym key) {
     View *v = &app->view;
     Session *s = v->s;
@@ -160,9 +169,7 @@ static void other_key(App *app, SDL_Keysym key) {
     case SDLK_PAGEDOWN: move(v, +10); break;
     case SDLK_RETURN: case SDLK_KP_ENTER: alone(v, v->focus); break;
     case SDLK_ESCAPE: leave(app); break;
-    default:
-        if (key.sym >= SDLK_1 && key.sym < SDLK_1 + PANES - 1)
-            alone(v, key.sym - SDLK_0);
+    default: break;
     }
 }
 
@@ -178,10 +185,8 @@ void app_key(App *app, SDL_Keysym key) {
         search_key(v, key.sym);
         return;
     }
-    if (key.sym != SDLK_F12)
+    if (key.sym < 128 ? key.sym < ' ' : key.sym != SDLK_F12)
         buf_clear(&v->s->note);
-    if ((key.mod & KMOD_CTRL) && control_key(v, key.sym))
-        return;
-    if (!letter_key(app, key))
+    if (!(key.mod & KMOD_CTRL) || !control_key(v, key.sym))
         other_key(app, key);
 }

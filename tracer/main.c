@@ -185,6 +185,7 @@ static bool open_program(Session *s, const Options *o) {
 
 /* Lets the program run, to the end or to the step that is wanted, telling meanwhile if a teller is given. */
 static void run_program(Session *s, const Options *o, Teller *teller) {
+    enum { CREDIT = 512 };
     Program *p = s->program;
     double began = now_seconds();
     size_t enough = o->has_step && !teller && !o->dir ? o->step : SIZE_MAX;
@@ -195,8 +196,8 @@ static void run_program(Session *s, const Options *o, Teller *teller) {
         if (teller && (fflush(teller->out) || ferror(teller->out)))
             break;
         size_t left = enough - session_count(s);
-        if (p->spoke && p->asked < 32 && !p->ended && left > p->asked)
-            program_leave(p, left - p->asked < 64 ? left - p->asked : 64);
+        if (p->spoke && p->asked < CREDIT / 2 && !p->ended && left > p->asked)
+            program_leave(p, left - p->asked < CREDIT ? left - p->asked : CREDIT);
         if (o->limit > 0 && now_seconds() - began > o->limit) {
             fprintf(stderr, "tracer: the program still runs after %g s (--limit): it is ended now.\n", o->limit);
             break;

@@ -92,6 +92,8 @@ static int code_rows(Canvas *c, int room, const char *s) {
 /* The width of a piece together with the brackets and commas that cling to it: no row should begin with those. */
 static int cling_width(Canvas *c, Style style, const char *s, size_t n) {
     size_t more = s[n - 1] == ' ' ? 0 : strspn(s + n, ")]};,");
+    while (n > 1 && s[n - 1] == ' ')              /* a blank at the end may stick out */
+        n--;
     return text_width(c, style, s, (int) n) + text_width(c, CODE, s + n, (int) more);
 }
 
