@@ -1,4 +1,4 @@
-/* Lesson 06: what does sleep promise, what is sleep(0) for, and what does one greedy task do to all the others? */
+/* Lesson 06: what does sleep promise, and what does one greedy task do to the others? */
 #include "asyncio.h"
 
 static double start;

@@ -1,4 +1,4 @@
-"""Lesson 06: what does sleep promise, what is sleep(0) for, and what does one greedy task do to all the others?"""
+"""Lesson 06: what does sleep promise, and what does one greedy task do to the others?"""
 # needs Python 3.13: earlier ones do not refuse to sleep for NaN seconds
 import asyncio
 import math

@@ -43,7 +43,8 @@ async_def(main_)
     print("a request, not an act");
     Task *task = asyncio_create_task(sleeper("anna"));
     await(asyncio_sleep(0.1));
-    print("cancel() says", task_cancel(task, .msg = V("time to get up")), "- done?", task_done(task), "- requests:", task_cancelling(task));
+    print("cancel() says", task_cancel(task, .msg = V("time to get up")),
+          "- done?", task_done(task), "- requests:", task_cancelling(task));
     try {
         await(task);
     } except (CancelledError, e) {

@@ -1,4 +1,4 @@
-/* Lesson 10: how do three workers share twenty jobs, and how does the program know that all is done? */
+/* Lesson 10: how do three workers share twenty jobs, and when is all done? */
 #include "asyncio.h"
 
 /* The documentation's example draws these at random. Fixed ones make every run the same. */
@@ -28,7 +28,8 @@ async_def(main_)
 
     Value tasks = list();
     static const char *const names[] = {"worker-0", "worker-1", "worker-2"};
-    for (int i = 0; i < 3; i++) list_append(tasks, asyncio_create_task(worker(names[i], queue), .name = names[i]));
+    for (int i = 0; i < 3; i++)
+        list_append(tasks, asyncio_create_task(worker(names[i], queue), .name = names[i]));
 
     double started_at = loop_time(asyncio_get_running_loop());
     await(queue_join(queue));

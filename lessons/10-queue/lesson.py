@@ -1,4 +1,4 @@
-"""Lesson 10: how do three workers share twenty jobs, and how does the program know that all is done?"""
+"""Lesson 10: how do three workers share twenty jobs, and when is all done?"""
 import asyncio
 
 # The documentation's example draws these at random. Fixed ones make every run the same.

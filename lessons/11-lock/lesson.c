@@ -5,9 +5,9 @@ static int64_t balance;
 
 async_def(deposit, (int) amount)
 {
-    int64_t seen = balance;                             /* read */
-    await(asyncio_sleep(0.1));                          /* meanwhile others run */
-    balance = seen + amount;                            /* write what was true 0.1 s ago */
+    int64_t seen = balance;  /* read */
+    await(asyncio_sleep(0.1));  /* meanwhile others run */
+    balance = seen + amount;  /* write what was true 0.1 s ago */
     return None;
 }
 
@@ -28,7 +28,10 @@ async_def(main_)
 
     balance = 0;
     Lock *lock = asyncio_Lock();
-    await(asyncio_gather(safe_deposit(10, lock), safe_deposit(20, lock), safe_deposit(30, lock)));
+    await(asyncio_gather(
+        safe_deposit(10, lock),
+        safe_deposit(20, lock),
+        safe_deposit(30, lock)));
     print("with a lock:", balance);
 
     /* A lock is fair: who asked first is served first, and nobody pushes in. */

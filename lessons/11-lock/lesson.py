@@ -6,9 +6,9 @@ balance = 0
 
 async def deposit(amount):
     global balance
-    seen = balance                                      # read
-    await asyncio.sleep(0.1)                            # meanwhile others run
-    balance = seen + amount                             # write what was true 0.1 s ago
+    seen = balance  # read
+    await asyncio.sleep(0.1)  # meanwhile others run
+    balance = seen + amount  # write what was true 0.1 s ago
 
 
 async def safe_deposit(amount, lock):

@@ -9,7 +9,8 @@ async_def(guest, (const char *) name, (Event *) doors_open)
     return None;
 }
 
-/* A kitchen shelf: how many loaves lie on it. Who changes or reads the number holds the condition's lock. */
+/* A shelf, and how many loaves lie on it. Who changes or reads the number holds the
+ * condition's lock. */
 static int loaves;
 
 static Value enough(Value wanted) { return V((bool)(loaves >= as_int(wanted))); }
@@ -59,7 +60,11 @@ async_def(main_)
 
     print("a condition");
     Condition *shelf = asyncio_Condition();
-    await(asyncio_gather(customer("hotel", 3, shelf), customer("child", 1, shelf), customer("widow", 2, shelf), baker(shelf)));
+    await(asyncio_gather(
+        customer("hotel", 3, shelf),
+        customer("child", 1, shelf),
+        customer("widow", 2, shelf),
+        baker(shelf)));
     return None;
 }
 

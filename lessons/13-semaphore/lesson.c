@@ -20,8 +20,12 @@ async_def(main_)
 {
     start = loop_time(asyncio_get_running_loop());
     Semaphore *connections = asyncio_Semaphore(.value = 2);
-    print(await(asyncio_gather(request(1, 0.1, connections), request(2, 0.4, connections), request(3, 0.2, connections),
-                               request(4, 0.3, connections), request(5, 0.1, connections))));
+    print(await(asyncio_gather(
+        request(1, 0.1, connections),
+        request(2, 0.4, connections),
+        request(3, 0.2, connections),
+        request(4, 0.3, connections),
+        request(5, 0.1, connections))));
     print("most at the same time:", most);
 
     /* By hand. A permit that is released goes to who has waited longest. */

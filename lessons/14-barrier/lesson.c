@@ -25,7 +25,10 @@ async_def(late, (Barrier *) hut)
 async_def(main_)
 {
     Barrier *hut = asyncio_Barrier(3);
-    print(await(asyncio_gather(hiker("anna", 0.3, hut), hiker("bert", 0.1, hut), hiker("cora", 0.2, hut))));
+    print(await(asyncio_gather(
+        hiker("anna", 0.3, hut),
+        hiker("bert", 0.1, hut),
+        hiker("cora", 0.2, hut))));
 
     Task *waiting = asyncio_create_task(late(hut));
     await(asyncio_sleep(0.1));

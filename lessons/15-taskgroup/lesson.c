@@ -42,7 +42,7 @@ async_def(main_)
         list_append(tasks, taskgroup_create_task(group, step_("build", 0.1, NULL), .name = "build"));
         print("two steps on their way");
     } end_with
-    print("both are done:", task_result(as_task(list_get(tasks, 0))), task_result(as_task(list_get(tasks, 1))));
+    for_in (task, tasks) print(task_get_name(as_task(task)), "gave", task_result(as_task(task)));
 
     print("one fails, and one more while it is being stopped");
     await(with_failures());

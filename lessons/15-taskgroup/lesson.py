@@ -37,7 +37,8 @@ async def main():
         tasks.append(group.create_task(step("plan", 0.2), name="plan"))
         tasks.append(group.create_task(step("build", 0.1), name="build"))
         print("two steps on their way")
-    print("both are done:", tasks[0].result(), tasks[1].result())
+    for task in tasks:
+        print(task.get_name(), "gave", task.result())
 
     print("one fails, and one more while it is being stopped")
     await with_failures()

@@ -70,7 +70,8 @@ async_def(main_)
     print("comprehensions");
     print("  ", async_list(i, countdown(4), as_int(i) * as_int(i)));
     print("  ", async_list(i, countdown(4), i, as_int(i) % 2 == 0));
-    print("  ", async_list_await(list(asyncio_sleep(0.1, .result = V("a")), asyncio_sleep(0.1, .result = V("b")))));
+    Value sleeps = list(asyncio_sleep(0.1, .result = V("a")), asyncio_sleep(0.1, .result = V("b")));
+    print("  ", async_list_await(sleeps));
     return None;
 }
 

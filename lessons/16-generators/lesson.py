@@ -69,7 +69,8 @@ async def main():
     print("comprehensions")
     print("  ", [i * i async for i in countdown(4)])
     print("  ", [i async for i in countdown(4) if i % 2 == 0])
-    print("  ", [await a for a in [asyncio.sleep(0.1, "a"), asyncio.sleep(0.1, "b")]])
+    sleeps = [asyncio.sleep(0.1, "a"), asyncio.sleep(0.1, "b")]
+    print("  ", [await a for a in sleeps])
 
 
 asyncio.run(main())

@@ -13,12 +13,15 @@ async_def(connection_close, (Value) name, (Value) e)
 {
     await(asyncio_sleep(0.1));
     print("  closed", name, "because of", is_none(e) ? V("the end") : repr(e));
-    return V((bool)isinstance(e, KeyError));            /* true: the exception ends here */
+    return V((bool)isinstance(e, KeyError));  /* true: the exception ends here */
 }
 
 static Coroutine *aenter(Value self) { return connection_open(self); }
 static Coroutine *aexit(Value self, Value e) { return connection_close(self, e); }
-static ContextManager *connection(const char *name) { return asyncio_context_manager(aenter, aexit, name); }
+static ContextManager *connection(const char *name)
+{
+    return asyncio_context_manager(aenter, aexit, name);
+}
 
 /* The same with a generator: what is before the yield is aenter, what is after it aexit. */
 async_gen(transaction, (const char *) name)

@@ -16,7 +16,7 @@ class Connection:
     async def __aexit__(self, kind, e, traceback):
         await asyncio.sleep(0.1)
         print("  closed", self.name, "because of", "the end" if e is None else repr(e))
-        return isinstance(e, KeyError)                  # true: the exception ends here
+        return isinstance(e, KeyError)  # true: the exception ends here
 
 
 # The same with a generator: what is before the yield is __aenter__, what is after it __aexit__.

@@ -3,11 +3,14 @@
 
 static ContextVar *user;
 
-static void log_(const char *what) { print(format("  [%s] %s", as_str(contextvar_get(user)), what)); }
+static void log_(const char *what)
+{
+    print(format("  [%s] %s", as_str(contextvar_get(user)), what));
+}
 
 async_def(query, (double) seconds)
 {
-    log_("query");                                      /* nobody handed the user down to here */
+    log_("query");  /* nobody handed the user down to here */
     await(asyncio_sleep(seconds));
     log_("answer");
     return None;

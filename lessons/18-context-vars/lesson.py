@@ -10,7 +10,7 @@ def log(what):
 
 
 async def query(seconds):
-    log("query")                                        # nobody handed the user down to here
+    log("query")  # nobody handed the user down to here
     await asyncio.sleep(seconds)
     log("answer")
 

@@ -35,7 +35,10 @@ static void my_event_set(Value event)
 
 /* ---- what a future can do ---- */
 
-static void tell(Future *future, Value arg) { print("  callback", arg, "sees", future_result(future)); }
+static void tell(Future *future, Value arg)
+{
+    print("  callback", arg, "sees", future_result(future));
+}
 
 async_def(guest, (const char *) name, (Value) event)
 {
@@ -44,7 +47,10 @@ async_def(guest, (const char *) name, (Value) event)
     return None;
 }
 
-static void fail(Value future) { future_set_exception(as_future(future), exception_new(OSError, "line is dead")); }
+static void fail(Value future)
+{
+    future_set_exception(as_future(future), exception_new(OSError, "line is dead"));
+}
 
 async_def(main_)
 {

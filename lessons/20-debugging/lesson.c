@@ -57,7 +57,7 @@ async_def(main_)
     show_tasks();
     print("  left is locked:", lock_locked(left), "- right is locked:", lock_locked(right));
     asyncio_print_call_graph(.future = anna, .file = stderr);
-    await(asyncio_gather(anna, bert));                  /* Python would hang here for ever */
+    await(asyncio_gather(anna, bert));  /* Python would hang here for ever */
     return None;
 }
 

@@ -46,7 +46,7 @@ async def main():
     print("  left is locked:", left.locked(), "- right is locked:", right.locked())
     if sys.version_info >= (3, 14):
         asyncio.print_call_graph(anna, file=sys.stderr)
-    async with asyncio.timeout(0.5):                    # Python would hang here for ever
+    async with asyncio.timeout(0.5):  # Python would hang here for ever
         await asyncio.gather(anna, bert)
 
 

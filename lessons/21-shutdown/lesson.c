@@ -48,7 +48,7 @@ async_def(main_, (Value) kept)
     asyncio_create_task(background("second", 0.2));
     asyncio_create_task(spoiled());
     AsyncGenerator *standing = numbers();
-    list_append(kept, standing);                        /* held from outside, or it would be closed when main_ returns */
+    list_append(kept, standing);  /* or it would be closed when main_ returns */
     await(generator_anext(standing));
     await(asyncio_sleep(0.1));
     print("  1. main_ returns");

@@ -30,7 +30,7 @@ async def spoiled():
         raise RuntimeError("disk full")
 
 
-tasks = []                                              # in Python somebody must hold a task
+tasks = []  # in Python somebody must hold a task
 
 
 def report(loop, what):
@@ -43,7 +43,7 @@ async def main(kept):
     tasks.append(asyncio.create_task(background("second", 0.2)))
     tasks.append(asyncio.create_task(spoiled()))
     standing = numbers()
-    kept.append(standing)                               # held from outside, or it would be closed when main returns
+    kept.append(standing)  # held from outside, or it would be closed when main returns
     await anext(standing)
     await asyncio.sleep(0.1)
     print("  1. main_ returns")
