@@ -160,7 +160,7 @@ LOOP_TEST(BaseFutureTests__test_future_repr)
 }
 
 /* shield() is what copies one future's state to another here. */
-static Future *copy_of(Loop *loop, Future *f, Value result, Value exception)
+__attribute__((noinline)) static Future *copy_of(Loop *loop, Future *f, Value result, Value exception)
 {
     Future *copy = asyncio_shield(f);
     if (!is_none(exception)) future_set_exception(f, exception);
