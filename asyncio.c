@@ -3910,8 +3910,9 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
 typedef struct Shield { Future future; Future *inner; } Shield;
 
 static void shield_destroy(void *object);
+static void shield_describe(void *object, FILE *out);
 static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy, .write = future_repr,
-                                   .cancel = future_cancel_plain, .describe = future_describe};
+                                   .cancel = future_cancel_plain, .describe = shield_describe};
 
 static void shield_destroy(void *object)
 {
@@ -5069,6 +5070,7 @@ static void generator_destroy(void *object)
     }
     generator_delist(gen);
     release(gen->body);
+    gen->body = NULL;                                   /* its last step may have left it in a pool: then this runs again */
 }
 
 ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
@@ -8776,8 +8778,8 @@ static void trace_object(const char *event, Object *object, const char *why, Val
     size_t size;
     if (!object->class->describe) return;
     FILE *out = open_memory(&fields, &size);
-    fprintf(out, "\"%s\",\"label\":\"%s #%u\"", object->class->name[0] == '_' ? "gather" : object->class->name,
-            object->class->name[0] == '_' ? "gather" : object->class->name, object_id(object));
+    const char *type = object->class == &shield_class ? "shield" : object->class->name[0] == '_' ? "gather" : object->class->name;
+    fprintf(out, "\"%s\",\"label\":\"%s #%u\"", type, type, object_id(object));
     object->class->describe(object, out);
     fclose(out);
     out = open_memory(&reason, &size);
@@ -8844,6 +8846,12 @@ static void gather_describe(void *object, FILE *out)
 {
     future_describe(object, out);
     describe_children(((Gather *)object)->children, out);
+}
+
+static void shield_describe(void *object, FILE *out)
+{
+    future_describe(object, out);
+    fprintf(out, ",\"children\":[%u]", object_id((Object *)((Shield *)object)->inner));
 }
 
 static void timeout_describe(void *object, FILE *out)
