@@ -2,6 +2,7 @@
  *
  *     TEST(name) { ... }                a test
  *     ASYNC_TEST(name) { ... return None; }   one whose body is a coroutine, run under the virtual clock
+ *     IO_TEST(name) { ... return None; }      the same under the real clock, for what talks to the outside
  *     ck_raises(E, code...)             the code raises E
  *     ck_raises_text(E, "text", code...)
  *     ck_repr(v, "['a', 1]")            repr(v) is that text
@@ -33,12 +34,14 @@ static RegisteredTest *first_test_, **next_test_ = &first_test_;
     static void name##_here_(void)
 
 /* Nothing may be left over when the loop has closed. */
-#define ASYNC_TEST(name) \
+#define ASYNC_TEST(name) COROUTINE_TEST_(name, true)
+#define IO_TEST(name)    COROUTINE_TEST_(name, false)
+#define COROUTINE_TEST_(name, virtual_time) \
     async_decl(name); \
     static void name##_call_(int index_) { \
         (void)index_; \
         size_t before_ = asyncio_live_objects(); \
-        scope { asyncio_run(name(), .virtual_clock = true); notes_forget_(); } \
+        scope { asyncio_run(name(), .virtual_clock = virtual_time); notes_forget_(); } \
         ck_assert_msg(asyncio_live_objects() == before_, "%ld objects left over", (long)(asyncio_live_objects() - before_)); } \
     REGISTER_TEST_(name) \
     async_def(name)

@@ -1,0 +1,84 @@
+/* Signal handlers run in the loop, as callbacks. */
+#include "testing.h"
+#include <signal.h>
+#include <unistd.h>
+
+static int came;
+static void count_it(Value v) { came += (int)as_int(v); }
+static void replaced(Value v) { (void)v; ck_abort_msg("the first handler was replaced"); }
+
+async_def(until, (int) wanted) { while (came < wanted) await(asyncio_sleep(0.001)); return None; }
+
+IO_TEST(a_signal_calls_its_handler_in_the_loop)
+{
+    Loop *loop = asyncio_get_running_loop();
+    came = 0;
+    loop_add_signal_handler(loop, SIGUSR1, count_it, V(1));
+    kill(getpid(), SIGUSR1);
+    ck_assert_int_eq(came, 0);                           /* not in the signal's own context */
+    await(until(1));
+    ck_assert(loop_remove_signal_handler(loop, SIGUSR1));
+    ck_assert(!loop_remove_signal_handler(loop, SIGUSR1));
+    return None;
+}
+
+IO_TEST(a_signal_wakes_a_loop_that_sleeps)
+{
+    Loop *loop = asyncio_get_running_loop();
+    came = 0;
+    loop_add_signal_handler(loop, SIGALRM, count_it, V(1));
+    ualarm(2000, 0);
+    double began = loop_time(loop);
+    Task *sleeper = asyncio_create_task(asyncio_sleep(3600));
+    await(until(1));
+    ck_assert(loop_time(loop) - began < 60);
+    task_cancel(sleeper);
+    loop_remove_signal_handler(loop, SIGALRM);
+    return None;
+}
+
+IO_TEST(a_second_handler_replaces_the_first)
+{
+    Loop *loop = asyncio_get_running_loop();
+    came = 0;
+    loop_add_signal_handler(loop, SIGUSR1, replaced);
+    loop_add_signal_handler(loop, SIGUSR1, count_it, V(10));
+    kill(getpid(), SIGUSR1);
+    await(until(10));
+    loop_remove_signal_handler(loop, SIGUSR1);
+    return None;
+}
+
+IO_TEST(two_signals_call_two_handlers)
+{
+    Loop *loop = asyncio_get_running_loop();
+    came = 0;
+    loop_add_signal_handler(loop, SIGUSR1, count_it, V(1));
+    loop_add_signal_handler(loop, SIGUSR2, count_it, V(100));
+    kill(getpid(), SIGUSR2);
+    kill(getpid(), SIGUSR1);
+    await(until(101));
+    loop_remove_signal_handler(loop, SIGUSR1);
+    loop_remove_signal_handler(loop, SIGUSR2);
+    return None;
+}
+
+IO_TEST(bad_signals_are_refused)
+{
+    Loop *loop = asyncio_get_running_loop();
+    ck_raises(ValueError, loop_add_signal_handler(loop, 0, count_it));
+    ck_raises(ValueError, loop_add_signal_handler(loop, 1000, count_it));
+    ck_raises_text(RuntimeError, "sig 9 cannot be caught", loop_add_signal_handler(loop, SIGKILL, count_it));
+    ck_raises(TypeError, loop_add_signal_handler(loop, SIGUSR1, NULL));
+    return None;
+}
+
+async_def(adds_a_handler) { loop_add_signal_handler(asyncio_get_running_loop(), SIGUSR1, count_it); return None; }
+
+TEST(closing_the_loop_takes_its_handlers_away)
+{
+    struct sigaction action;
+    asyncio_run(adds_a_handler());
+    sigaction(SIGUSR1, NULL, &action);
+    ck_assert(action.sa_handler == SIG_DFL);
+}

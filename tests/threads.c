@@ -1,0 +1,211 @@
+/* Threads: blocking functions in executors, coroutines called from other threads. */
+#include "testing.h"
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+static Value twice(Value v) { return V(as_int(v) * 2); }
+static Value fails(Value v) { throw(ValueError, "no %s", as_str(v)); }
+
+/* Two threads that meet: neither could go on if the other did not run at the same time. */
+static pthread_barrier_t meeting;
+static Value meets(Value v) { pthread_barrier_wait(&meeting); return v; }
+
+IO_TEST(to_thread_returns_the_value_of_the_function)
+{
+    ck_repr(await(asyncio_to_thread(twice, V(21))), "42");
+    return None;
+}
+
+IO_TEST(to_thread_raises_what_the_function_raises)
+{
+    ck_raises_text(ValueError, "no luck", await(asyncio_to_thread(fails, V("luck"))));
+    return None;
+}
+
+IO_TEST(to_thread_runs_nothing_until_it_is_awaited)
+{
+    Coroutine *coro = asyncio_to_thread(fails, V("never"));
+    await(asyncio_sleep(0));
+    coroutine_close(coro);
+    return None;
+}
+
+IO_TEST(two_threads_run_at_the_same_time)
+{
+    pthread_barrier_init(&meeting, NULL, 2);
+    Value both = await(asyncio_gather(asyncio_to_thread(meets, V("a")), asyncio_to_thread(meets, V("b"))));
+    ck_repr(both, "['a', 'b']");
+    pthread_barrier_destroy(&meeting);
+    return None;
+}
+
+static ContextVar *var;
+static Value read_var(Value v) { (void)v; return contextvar_get(var); }
+static Value set_var(Value v) { contextvar_set(var, v); return contextvar_get(var); }
+
+IO_TEST(to_thread_runs_in_a_copy_of_the_context)
+{
+    var = context_var("var", V("default"));
+    contextvar_set(var, "set");
+    ck_repr(await(asyncio_to_thread(read_var)), "'set'");
+    ck_repr(await(asyncio_to_thread(set_var, V("changed"))), "'changed'");
+    ck_repr(contextvar_get(var), "'set'");
+    return None;
+}
+
+IO_TEST(run_in_executor_runs_in_an_empty_context)
+{
+    var = context_var("var", V("default"));
+    contextvar_set(var, "set");
+    ck_repr(await(loop_run_in_executor(asyncio_get_running_loop(), NULL, read_var)), "'default'");
+    return None;
+}
+
+IO_TEST(more_work_than_threads)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(2);
+    Value futures = list();
+    for (int i = 0; i < 200; i++) list_append(futures, loop_run_in_executor(asyncio_get_running_loop(), executor, twice, V(i)));
+    Value results = await(asyncio_gather_list(futures));
+    for (int i = 0; i < 200; i++) ck_assert_int_eq(as_int(list_get(results, i)), 2 * i);
+    executor_shutdown(executor);
+    ck_raises_text(RuntimeError, "cannot schedule new futures after shutdown", executor_submit(executor, twice, V(1)));
+    ck_raises(RuntimeError, await(loop_run_in_executor(asyncio_get_running_loop(), executor, twice, V(1))));
+    return None;
+}
+
+/* One thread, kept busy by the first piece of work until `gate` opens: what comes second has not begun. */
+static int gate[2];
+static Value waits_at_gate(Value v) { char byte; ssize_t n = read(gate[0], &byte, 1); (void)n; return v; }
+static bool second_ran;
+static Value second(Value v) { second_ran = true; return v; }
+
+IO_TEST(cancelled_work_that_has_not_begun_never_runs)
+{
+    ck_assert_int_eq(pipe(gate), 0);
+    Loop *loop = asyncio_get_running_loop();
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    Future *first = loop_run_in_executor(loop, executor, waits_at_gate, V(1)), *other = loop_run_in_executor(loop, executor, second, V(2));
+    ck_assert(future_cancel(other));
+    ck_raises(CancelledError, await(other));
+    ck_assert_int_eq(write(gate[1], "!", 1), 1);
+    ck_repr(await(first), "1");
+    executor_shutdown(executor);
+    ck_assert(!second_ran);
+    return None;
+}
+
+IO_TEST(cancelling_the_await_does_not_stop_the_thread)
+{
+    ck_assert_int_eq(pipe(gate), 0);
+    Task *task = asyncio_create_task(asyncio_to_thread(waits_at_gate, V(1)));
+    await(asyncio_sleep(0));
+    task_cancel(task);
+    ck_raises(CancelledError, await(task));
+    ck_assert_int_eq(write(gate[1], "!", 1), 1);         /* else the shutdown would wait for it */
+    return None;
+}
+
+IO_TEST(the_default_executor_is_shut_down_with_the_loop)
+{
+    Loop *loop = asyncio_get_running_loop();
+    ck_repr(await(asyncio_to_thread(twice, V(1))), "2");
+    await(loop_shutdown_default_executor(loop));
+    ck_raises_text(RuntimeError, "Executor shutdown has been called", await(asyncio_to_thread(twice, V(1))));
+    return None;
+}
+
+/* From other threads into the loop. */
+
+static Loop *target;
+async_def(add, (int) a, (int) b) { await(asyncio_sleep(0)); return V(a + b); }
+async_def(raises) { await(asyncio_sleep(0)); throw(ValueError, "from the loop"); return None; }
+async_def(sleeps_for_ever) { try { await(asyncio_Event() ? event_wait(asyncio_Event()) : NULL); } finally { note("cancelled"); } end_try return None; }
+
+static Value asks_for_a_sum(Value v)
+{
+    (void)v;
+    ThreadFuture *sum = asyncio_run_coroutine_threadsafe(add(20, 22), target);
+    Value result = threadfuture_result(sum);
+    ck_assert(threadfuture_done(sum) && !threadfuture_cancelled(sum));
+    return result;
+}
+
+IO_TEST(run_coroutine_threadsafe_gives_the_result)
+{
+    target = asyncio_get_running_loop();
+    ck_repr(await(asyncio_to_thread(asks_for_a_sum)), "42");
+    return None;
+}
+
+static Value asks_for_an_exception(Value v)
+{
+    (void)v;
+    ck_raises_text(ValueError, "from the loop", threadfuture_result(asyncio_run_coroutine_threadsafe(raises(), target)));
+    return True;
+}
+
+IO_TEST(run_coroutine_threadsafe_raises_the_exception)
+{
+    target = asyncio_get_running_loop();
+    await(asyncio_to_thread(asks_for_an_exception));
+    return None;
+}
+
+static Value gives_up(Value v)
+{
+    (void)v;
+    ThreadFuture *tf = asyncio_run_coroutine_threadsafe(sleeps_for_ever(), target);
+    ck_raises(TimeoutError, threadfuture_result(tf, 0.01));
+    ck_assert(!threadfuture_done(tf));
+    ck_assert(threadfuture_cancel(tf));
+    ck_raises(CancelledError, threadfuture_result(tf));
+    return True;
+}
+
+IO_TEST(a_timeout_leaves_the_coroutine_running_and_cancel_ends_it)
+{
+    target = asyncio_get_running_loop();
+    await(asyncio_to_thread(gives_up));
+    while (len(asyncio_all_tasks()) > 1) await(asyncio_sleep(0));
+    ck_notes("cancelled");
+    return None;
+}
+
+IO_TEST(run_coroutine_threadsafe_wants_a_coroutine)
+{
+    ck_raises_text(TypeError, "A coroutine object is required", asyncio_run_coroutine_threadsafe(NULL, asyncio_get_running_loop()));
+    return None;
+}
+
+IO_TEST(waiting_for_ones_own_loop_is_refused)
+{
+    ThreadFuture *tf = asyncio_run_coroutine_threadsafe(add(1, 2), asyncio_get_running_loop());
+    ck_raises(RuntimeError, threadfuture_result(tf));
+    while (!threadfuture_done(tf)) await(asyncio_sleep(0));
+    ck_repr(threadfuture_result(tf), "3");
+    return None;
+}
+
+/* A loop in each of several threads. */
+
+static void *runs_a_loop(void *unused)
+{
+    (void)unused;
+    scope {
+        Value v = asyncio_run(add(1, 2));
+        ck_assert_int_eq(as_int(v), 3);
+    }
+    return NULL;
+}
+
+TEST(one_loop_per_thread_several_at_once)
+{
+    pthread_t threads[8];
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 8; i++) ck_assert_int_eq(pthread_create(&threads[i], NULL, runs_a_loop, NULL), 0);
+        for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+    }
+    ck_assert_uint_eq(asyncio_live_objects(), 0);
+}
