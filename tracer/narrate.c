@@ -134,6 +134,8 @@ SAY(select_leave) {
         buf_str(&s->what, n > 6 ? ", …)." : ").");
     } else if (arg_true(a, "woken")) {
         buf_str(&s->what, "select() returns: another thread or a signal woke the loop.");
+    } else if (m->select_timeout > 0) {
+        buf_str(&s->what, "select() returns: its time is up, and no descriptor is ready.");
     } else {
         buf_str(&s->what, "select() returns: no descriptor is ready.");
     }

@@ -176,20 +176,33 @@ static bool is_keeper(const Object *o) {
     return !o->children && strcmp(o->type, "Timeout") && strcmp(o->type, "Future") && strcmp(o->type, "shield");
 }
 
+/* 0: what this step is about, if otherwise it might be out of sight; 1: what holds something; 2: the rest. */
+static int rank(const View *v, const Object *o, bool crowded) {
+    return crowded && o->changed == v->s->now.k ? 0 : is_keeper(o) ? 1 : 2;
+}
+
 typedef struct Stack {
     SDL_Rect in;
     int y, skip;
     size_t done;
-    bool full;
+    bool full, crowded;
 } Stack;
 
-static void stack_cards(View *v, Stack *s, bool keepers) {
+static bool is_crowded(View *v, SDL_Rect in) {
+    const Object *o;
+    int height = 0;
+    for (uint64_t k = 0; height <= in.h && (o = pmap_from(&v->s->now.objects, &k)); k++)
+        height += card_height(v, in, o);
+    return height > in.h;
+}
+
+static void stack_cards(View *v, Stack *s, int wanted) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
     const Object *o;
     int bottom = s->in.y + s->in.h;
     for (uint64_t k = 0; !s->full && (o = pmap_from(&m->objects, &k)); k++) {
-        if (is_keeper(o) != keepers)
+        if (rank(v, o, s->crowded) != wanted)
             continue;
         if (s->skip > 0) {
             s->skip--;
@@ -221,9 +234,9 @@ void draw_objects(View *v, SDL_Rect r) {
     pane_scroll(v, P_OBJECTS, (int) m->objects.count, 1);
     if (!m->objects.count)
         text_wrap(v->c, NORMAL, in, 3, FAINT, "No queue, lock, event or group of tasks exists.");
-    Stack s = {.in = in, .y = in.y, .skip = v->scroll[P_OBJECTS]};
+    Stack s = {.in = in, .y = in.y, .skip = v->scroll[P_OBJECTS], .crowded = is_crowded(v, in)};
     clip_push(v->c, in);
-    stack_cards(v, &s, true);
-    stack_cards(v, &s, false);
+    for (int wanted = 0; wanted <= 2; wanted++)
+        stack_cards(v, &s, wanted);
     clip_pop(v->c);
 }

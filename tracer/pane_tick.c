@@ -80,7 +80,7 @@ void draw_tick(View *v, SDL_Rect r) {
     int box = (in.w - 3 * gap) / 4, h = in.h - pt(c, 14), size = pt(c, 18);
     for (int i = 0; i < 4; i++) {
         SDL_Rect b = {in.x + i * (box + gap), in.y, box, h};
-        stage(v, b, names[box < pt(c, 112)][i], buf_text(&details[i]), m->phase == phases[i] || (i == 0 && m->phase == PH_BEGIN));
+        stage(v, b, names[box < pt(c, 124)][i], buf_text(&details[i]), m->phase == phases[i] || (i == 0 && m->phase == PH_BEGIN));
         if (i < 3)
             icon(c, ICON_ARROW_RIGHT, b.x + box + (gap - size) / 2, b.y + (h - size) / 2, size, FAINT);
         buf_free(&details[i]);

@@ -121,7 +121,7 @@ static void draw_alone(View *v, SDL_Rect r) {
 void view_draw(View *v) {
     Canvas *c = v->c;
     double fit = c->w / 1280.0 < c->h / 800.0 ? c->w / 1280.0 : c->h / 800.0;
-    c->scale = (fit < 0.8 ? 0.8 : fit) * v->zoom;
+    c->scale = (fit < 0.9 ? 0.9 : fit) * v->zoom;
     memset(v->at, 0, sizeof v->at);
     v->tracks = (SDL_Rect) {0};
     narrate(&v->said, &v->s->now, &v->s->history.log);
