@@ -171,7 +171,7 @@ struct Class {
     bool is_io;                                         /* who waits for it waits for the outside world */
     void (*destroy)(void *object);                      /* lets go of what it holds; the memory is freed after it */
     void (*write)(void *object, FILE *out);             /* repr() */
-    bool (*cancel)(Future *future, Value message);      /* futures */
+    bool (*cancel)(Future *future, Value message);      /* futures, and only they */
     Value (*enter)(void *manager);                      /* context managers: may suspend */
     bool (*leave)(void *manager, Value exception);      /* true: the exception ends here */
     Value (*next)(void *iterator, bool *end);           /* iterators: may suspend */
@@ -669,7 +669,7 @@ const char *value_type(Value v)
     return v.tag <= VALUE_POINTER ? names[v.tag] : "unset";
 }
 
-static Value expect(Value v, ValueTag tag, const char *wanted)
+static inline Value expect(Value v, ValueTag tag, const char *wanted)
 {
     if (v.tag != tag) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
     return v;
@@ -827,22 +827,30 @@ void list_set_(Value v, int index, Value item)
     value_replace(&l->items[list_index(l->count, index, "list assignment ")], item);
 }
 
+static void list_grow(List *l)
+{
+    int capacity = l->capacity ? l->capacity * 2 : 8;
+    l->items = allocate_or_raise(l->items, capacity * sizeof *l->items);
+    l->capacity = capacity;
+}
+
 void list_insert_(Value v, int index, Value item)
 {
     List *l = as_list(v);
     if (index < 0) index += l->count;
     index = index < 0 ? 0 : index > l->count ? l->count : index;
-    if (l->count == l->capacity) {
-        int capacity = l->capacity ? l->capacity * 2 : 8;
-        l->items = allocate_or_raise(l->items, capacity * sizeof *l->items);
-        l->capacity = capacity;
-    }
+    if (l->count == l->capacity) list_grow(l);
     memmove(l->items + index + 1, l->items + index, (l->count - index) * sizeof *l->items);
     l->items[index] = value_retain(item);
     l->count++;
 }
 
-void list_append_(Value v, Value item) { list_insert_(v, as_list(v)->count, item); }
+void list_append_(Value v, Value item)
+{
+    List *l = as_list(v);
+    if (l->count == l->capacity) list_grow(l);
+    l->items[l->count++] = value_retain(item);
+}
 
 Value list_pop(Value v, int index)
 {
@@ -1516,8 +1524,12 @@ void handler_finally_(Handler *handler)
 
 void handler_end_(Handler *handler)
 {
-    assert((handler->phase != PHASE_BODY || here.stack->handlers == handler) && "a try must be left where it was entered");
-    if (handler->phase == PHASE_BODY) { handler_close_(handler); return; }     /* nothing was raised */
+    if (handler->phase == PHASE_BODY) {                 /* nothing was raised */
+        assert(here.stack->handlers == handler && "a try must be left where it was entered");
+        here.stack->handlers = handler->outer;
+        handler->phase = PHASE_CLOSED;
+        return;
+    }
     if (handler->phase != PHASE_FINALLY) handler_finally_(handler);
     handler->phase = PHASE_CLOSED;
     here.stack->handling = handler->outer_handling;
@@ -2160,6 +2172,8 @@ static void loop_select(Loop *loop, double patience)
  * pass. */
 static void loop_wait(Loop *loop)
 {
+    bool woken = __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE);
+    if (loop->ready_count && !loop->watch_count && !woken) return;      /* the usual case */
     double patience = loop_patience(loop);
     if (isinf(patience) && !loop_expects_outside(loop)) { loop_deadlock(loop); return; }
     if (loop->virtual && patience > 0 && !isinf(patience)) {
@@ -2170,7 +2184,7 @@ static void loop_wait(Loop *loop)
             trace_selected(loop, false, false);
         }
     } else if (patience > 0 || loop->watch_count) loop_select(loop, patience);
-    else if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
+    else if (woken) loop_empty_inbox(loop);
 }
 
 static void timers_due(Loop *loop)
@@ -2709,7 +2723,7 @@ static Future *future_inner(Loop *loop, const char *purpose, void *owner)
 
 static bool is_future(const Object *object)
 {
-    return object->class == &future_class || object->class == &task_class || object->class == &gather_class || object->class == &shield_class;
+    return object->class->cancel;
 }
 
 bool asyncio_isfuture_(Value v) { return v.tag == VALUE_OBJECT && is_future(v.object); }
@@ -2837,9 +2851,11 @@ static void future_schedule_callbacks(Future *future)
     int count = future->callback_count;
     future->callback_count = 0;
     for (int i = 0; i < count; i++) future_wake(future, *future_waiting(future, i));
-    free(future->more);
-    future->more = NULL;
-    future->more_capacity = 0;
+    if (future->more) {
+        free(future->more);
+        future->more = NULL;
+        future->more_capacity = 0;
+    }
     if (!future->asyncio_owned) TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "its result is there");
 }
 
@@ -3265,14 +3281,14 @@ static inline void task_suspend(Task *task)
     if (TRACING) trace_task_runs(task, task->waiting_on);
 }
 
-static Task *task_running(void)
+static inline Task *task_running(void)
 {
     if (!here.loop || !here.loop->current || here.stack == &here.loop->own)
         throw(RuntimeError, here.loop ? "await outside a task: this is a plain callback" : "await outside a task: no event loop is running");
     return here.loop->current;
 }
 
-static Task *task_to_suspend(void)
+static inline Task *task_to_suspend(void)
 {
     Task *task = task_running();
     if (task->abandoned) throw(RuntimeError, "coroutine ignored GeneratorExit");
@@ -5254,8 +5270,11 @@ void with_enter_(With *with, Value manager, const Site *site)
 
 static bool with_leave(With *with, Value e)
 {
+    Object *manager = with->manager.object;
     mark_site(with->site);
-    return with->manager.object->class->leave(with->manager.object, e);
+    bool suppressed = manager->class->leave(manager, e);
+    if (unpool_newest(manager)) release(manager);       /* what with_enter_() held; if the block made more, it goes with that */
+    return suppressed;
 }
 
 void with_end_(With *with)
@@ -8738,7 +8757,8 @@ static void trace_task_runs(Task *task, Future *future)
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);
     Value e = task->must_cancel ? V("CancelledError()") : None;
-    if (is_none(e) && future && future->state == CANCELLED) e = future_cancelled_error(future);
+    if (is_none(e) && future && future->state == CANCELLED)     /* future_cancelled_error() would take it away from who awaits */
+        e = is_none(future->result) ? cancelled_error(future->message) : future->result;
     else if (is_none(e) && future && future_failed(future)) e = future->result;
     if (future) trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":%ld", task->wakes);
     trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site, !is_none(e) ? "throw" : coro->state == CREATED ? "start" : "wake", e,
@@ -8798,7 +8818,8 @@ static void trace_changed(Object *object, const char *why, Value v)
 
 static void trace_drop(Object *object)
 {
-    if (object->class->describe) trace_event("object.drop", 'i', "id:o", object);
+    bool announced = object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
+    if (announced) trace_event("object.drop", 'i', "id:o", object);
 }
 
 static void describe_line(Line *line, bool *first, FILE *out)
@@ -8968,7 +8989,7 @@ static void trace_open(void)
         if (trace_file) fputs("[\n", trace_file);
         unsetenv("ASYNCIO_TRACE");                      /* a child must not write into the same file */
     }
-    if (!trace_file && (fd || path)) fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", path ? path : "to the tracer", strerror(errno));
+    if (!trace_file && (fd || (path && *path))) fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", fd ? "to the tracer" : path, strerror(errno));
 }
 
 static void trace_start(void)
