@@ -688,7 +688,7 @@ ASYNC_TEST(across_a_generator)
         ck_has(as_str(printed(e)), "in across_a_generator\n");
     } end_try
     scope { try { async_for (v, throws_later()) { if (as_int(v) == 2) throw(ValueError, "consumer"); } } except (ValueError, e) { note(e); } end_try }
-    await(asyncio_sleep(0));
+    await(asyncio_sleep(1));
     ck_notes("1|2|closed|'gen'|consumer|closed");
     return None;
 }

@@ -1,0 +1,347 @@
+/* The trace: what is recorded follows docs/TRACE.md, tracing changes nothing, and the tracer's commands are obeyed.
+ *
+ * A recording begins with the process, so the programs traced here are this file itself: `trace --play NAME`. */
+#define main test_main_
+#include "child.h"
+#undef main
+#include <poll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+exception_class(Hiccup, Exception);
+
+/* ---- the programs ---- */
+
+async_def(worker, (Queue *) queue, (Lock *) lock) {
+    forever { Value item = await(queue_get(queue)); async_with (lock) { await(asyncio_sleep(0.01)); print("item", item); } end_with queue_task_done(queue); }
+    return None;
+}
+async_gen(numbers) { for (int i = 0; i < 3; i++) { await(asyncio_sleep(0.01)); yield(i); } return None; }
+async_def(fails) { await(asyncio_sleep(0.01)); throw(Hiccup, "text with \"quotes\", \\ and \n, ünïcödé \xff"); return None; }
+static void callback(Value arg) { print("callback", arg); }
+static void failing_callback(Value arg) { (void)arg; throw(ValueError, "in a callback"); }
+static void quiet(Loop *loop, const ExceptionReport *report) { (void)loop; (void)report; }
+
+async_def(everything) {
+    Loop *loop = asyncio_get_running_loop();
+    Queue *queue = asyncio_Queue(.maxsize = 2), *lifo = asyncio_LifoQueue(), *priority = asyncio_PriorityQueue();
+    Lock *lock = asyncio_Lock();
+    Event *event = asyncio_Event();
+    Condition *condition = asyncio_Condition();
+    Semaphore *semaphore = asyncio_Semaphore(.value = 1);
+    Barrier *barrier = asyncio_Barrier(2);
+    loop_set_exception_handler(loop, quiet);
+    Task *a = asyncio_create_task(worker(queue, lock), .name = "a \"quoted\" name"), *b = asyncio_create_task(worker(queue, lock));
+    for (int i = 0; i < 5; i++) await(queue_put(queue, format("item \"%d\" \\ \x01", i)));
+    await(queue_join(queue));
+    task_cancel(a, .msg = V("enough"));
+    task_cancel(b);
+    await(asyncio_gather(a, b, .return_exceptions = true));
+    loop_call_soon(loop, callback, .arg = V("soon"));
+    loop_call_later(loop, 0.01, callback, .arg = V("later"));
+    handle_cancel(loop_call_later(loop, 100, callback));
+    handle_cancel(loop_call_soon(loop, callback));
+    loop_call_soon(loop, failing_callback);
+    await(asyncio_sleep(0.02));
+    try { await(asyncio_wait_for(event_wait(event), 0.01)); } except (TimeoutError) { print("timeout"); } end_try
+    try { async_with (asyncio_timeout(0.01)) { async_with (condition) { await(condition_wait(condition)); } end_with } end_with } except (TimeoutError) { } end_try
+    event_set(event);
+    await(event_wait(event));
+    async_with (semaphore) { await(asyncio_sleep(0)); } end_with
+    await(asyncio_gather(barrier_wait(barrier), barrier_wait(barrier)));
+    try { async_with (group, asyncio_TaskGroup()) { taskgroup_create_task(group, fails()); taskgroup_create_task(group, asyncio_sleep(10)); } end_with } except_star (Hiccup, e) { print("group", e); } end_try
+    async_for (v, numbers()) print(v);
+    queue_put_nowait(lifo, list(1, "x"));
+    queue_put_nowait(lifo, format("%500d", 7));
+    queue_put_nowait(priority, tuple(2, "b"));
+    queue_put_nowait(priority, tuple(1, "a"));
+    print(queue_get_nowait(priority), len(queue_get_nowait(lifo)));
+    Task *eager = asyncio_create_task(asyncio_sleep(0.01, .result = V("eager")), .eager_start = true);
+    print(await(eager), await(asyncio_shield(asyncio_create_task(asyncio_sleep(0.01, .result = V("shielded"))))));
+    Future *future = loop_create_future(loop);
+    future_set_result(future, "r");
+    print(await(future));
+    int ends[2];
+    if (pipe(ends) < 0) abort();
+    loop_add_reader(loop, ends[0], callback);
+    loop_add_writer(loop, ends[1], callback, .arg = V("writable"));
+    await(asyncio_sleep(0));
+    await(asyncio_sleep(0));
+    loop_remove_writer(loop, ends[1]);
+    loop_remove_reader(loop, ends[0]);
+    print("end ünïcödé", bytes("\xff", 1), "\x01");
+    return None;
+}
+
+async_def(a_second) { for (int i = 0; i < 3; i++) { print("step", i); await(asyncio_sleep(1)); } return None; }
+async_def(times_out) { try { await(asyncio_wait_for(asyncio_sleep(30), 0.4)); } except (TimeoutError) { print("expired"); } end_try return None; }
+async_def(raises) { await(asyncio_sleep(0)); throw(Hiccup, "uncaught"); return None; }
+async_def(many_steps) { for (int i = 0; i < 3000; i++) await(asyncio_sleep(0)); print("done"); return None; }
+
+static int play(const char *name)
+{
+    if (!strcmp(name, "everything")) asyncio_run(everything());
+    if (!strcmp(name, "a_second")) asyncio_run(a_second());
+    if (!strcmp(name, "times_out")) asyncio_run(times_out());
+    if (!strcmp(name, "raises")) asyncio_run(raises());
+    if (!strcmp(name, "many_steps")) asyncio_run(many_steps());
+    if (!strcmp(name, "twice")) { asyncio_run(a_second()); asyncio_run(a_second()); }
+    if (!strcmp(name, "nothing")) puts("nothing");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && !strcmp(argv[1], "--play")) return play(argv[2]);
+    return test_main_(argc, argv);
+}
+
+/* ---- recording ---- */
+
+static const char *recording(void)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/asyncio-trace-test-%d.json", (int)getpid());
+    return path;
+}
+
+/* Plays a program with these variables set; returns what it wrote. */
+static char *played(int *status, const char *environment, const char *name)
+{
+    return shell(status, as_str(format("%s /proc/%d/exe --play %s 2>&1", environment, (int)getpid(), name)));
+}
+
+static void check_recording(const char *options)
+{
+    int status;
+    if (!have_python()) return;
+    char *said = shell(&status, as_str(format("python3 '%s' %s %s 2>&1", beside("checks/trace.py"), recording(), options)));
+    ck_assert_msg(status == 0, "%s", said);
+    free(said);
+}
+
+TEST(recordings_follow_the_specification)
+{
+    const char *names[] = {"everything", "a_second", "times_out", "raises", "many_steps", "twice"};
+    for (int clock = 0; clock < 2; clock++)
+        for (int i = 0; i < 6; i++) {
+            if (clock == 0 && (i == 1 || i == 5)) continue;     /* these sleep for seconds */
+            free(played(NULL, as_str(format("ASYNCIO_TRACE=%s ASYNCIO_CLOCK=%s", recording(), clock ? "virtual" : "real")), names[i]));
+            check_recording("");
+        }
+    unlink(recording());
+}
+
+TEST(tracing_changes_no_output)
+{
+    int plain_status, traced_status;
+    const char *names[] = {"everything", "a_second", "raises", "many_steps"};
+    for (int i = 0; i < 4; i++) {
+        char *plain = played(&plain_status, "ASYNCIO_CLOCK=virtual", names[i]);
+        char *traced = played(&traced_status, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), names[i]);
+        ck_assert_str_eq(plain, traced);
+        ck_assert_int_eq(plain_status, traced_status);
+        ck_assert(*plain);
+        free(plain);
+        free(traced);
+    }
+    unlink(recording());
+}
+
+TEST(a_recording_that_was_cut_short)
+{
+    if (!have_python()) return;
+    free(played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "everything"));
+    for (int size = 1000; size < 12000; size += 977) {
+        ck_assert_int_eq(truncate(recording(), 0) || system(as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s /proc/%d/exe --play everything >/dev/null; truncate -s %d %s",
+            recording(), (int)getpid(), size, recording()))), 0);
+        check_recording("--cut");
+    }
+    unlink(recording());
+}
+
+TEST(the_end_tells_the_status)
+{
+    free(played(NULL, as_str(format("ASYNCIO_TRACE=%s", recording())), "raises"));
+    char *last = shell(NULL, as_str(format("tail -n 2 %s", recording())));
+    ck_has(last, "\"trace.end\"");
+    ck_has(last, "\"status\":1");
+    free(last);
+    unlink(recording());
+}
+
+TEST(unwritable_places)
+{
+    int status;
+    char *text = played(&status, "ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=/nonexistent/folder/file", "a_second");
+    ck_assert_int_eq(status, 0);
+    ck_has(text, "asyncio: no trace: cannot write /nonexistent/folder/file: No such file or directory\n");
+    ck_has(text, "step 0\nstep 1\nstep 2\n");
+    free(text);
+    text = played(&status, "ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=", "a_second");
+    ck_assert_str_eq(text, "step 0\nstep 1\nstep 2\n");
+    free(text);
+}
+
+TEST(a_full_disk)
+{
+    int status;
+    if (access("/dev/full", W_OK) != 0) return;
+    const char *names[] = {"many_steps", "a_second"};
+    for (int i = 0; i < 2; i++) {
+        char *text = played(&status, "ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=/dev/full", names[i]);
+        ck_assert_int_eq(status, 0);
+        ck_has(text, i ? "step 2\n" : "done\n");
+        ck_has(text, "No space left on device");
+        free(text);
+    }
+}
+
+/* ---- under control ---- */
+
+typedef struct Controlled { pid_t pid; int fd; char text[1 << 16]; size_t size, at; } Controlled;
+
+static Controlled *control(const char *name)
+{
+    int pair[2];
+    Controlled *c = calloc(1, sizeof *c);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    fflush(NULL);
+    c->pid = fork();
+    if (c->pid == 0) {
+        close(pair[0]);
+        setenv("ASYNCIO_TRACE_FD", as_str(format("%d", pair[1])), 1);
+        alarm(60);
+        execl("/proc/self/exe", "trace", "--play", name, (char *)NULL);
+        _exit(127);
+    }
+    close(pair[1]);
+    c->fd = pair[0];
+    return c;
+}
+
+/* The next line, or NULL: nothing for `patience` milliseconds, or the end. */
+static const char *next_line(Controlled *c, int patience)
+{
+    for (;;) {
+        char *end = memchr(c->text + c->at, '\n', c->size - c->at);
+        if (end) {
+            *end = 0;
+            const char *line = c->text + c->at;
+            c->at = (size_t)(end + 1 - c->text);
+            return line;
+        }
+        memmove(c->text, c->text + c->at, c->size - c->at);
+        c->size -= c->at;
+        c->at = 0;
+        struct pollfd waiting = {.fd = c->fd, .events = POLLIN};
+        if (poll(&waiting, 1, patience) <= 0) return NULL;
+        ssize_t got = read(c->fd, c->text + c->size, sizeof c->text - c->size - 1);
+        if (got <= 0) return NULL;
+        c->size += (size_t)got;
+    }
+}
+
+static void say(Controlled *c, const char *command) { ck_assert_int_eq(write(c->fd, command, strlen(command)), (ssize_t)strlen(command)); }
+
+static int finish(Controlled *c)
+{
+    int status;
+    ck_assert_int_eq(waitpid(c->pid, &status, 0), c->pid);
+    close(c->fd);
+    free(c);
+    return status;
+}
+
+static long number_of(const char *line) { const char *n = strstr(line, "\"n\":"); return n ? atol(n + 4) : 0; }
+
+enum { A_MOMENT = 150, LONG_ENOUGH = 20000 };
+
+TEST(it_begins_paused_and_steps)
+{
+    Controlled *c = control("a_second");
+    const char *line = next_line(c, LONG_ENOUGH);
+    ck_assert_ptr_nonnull(line);
+    ck_has(line, "\"trace.begin\"");
+    ck_assert_ptr_null(next_line(c, A_MOMENT));
+    for (long n = 2; n < 12; n++) {
+        say(c, "step 1\n");
+        line = next_line(c, LONG_ENOUGH);
+        ck_assert_ptr_nonnull(line);
+        ck_assert_int_eq(number_of(line), n);
+        ck_assert_int_eq(line[strlen(line) - 1], '}');
+    }
+    ck_assert_ptr_null(next_line(c, A_MOMENT));
+    say(c, "step 5\n");
+    for (long n = 12; n < 17; n++) ck_assert_int_eq(number_of(next_line(c, LONG_ENOUGH)), n);
+    ck_assert_ptr_null(next_line(c, A_MOMENT));
+    say(c, "nonsense\nstep\nrun\n");                    /* what it does not know it ignores */
+    long last = 16;
+    bool ended = false, wrote = false;
+    while ((line = next_line(c, LONG_ENOUGH))) {
+        if (!number_of(line)) continue;
+        ck_assert_int_eq(number_of(line), ++last);
+        ended = strstr(line, "\"trace.end\"") != NULL;
+        wrote = wrote || strstr(line, "\"text\":\"step 2\\n\"");
+    }
+    ck_assert(ended && wrote);
+    ck_assert_int_eq(finish(c), 0);
+}
+
+/* The program sleeps in select() when it is told to pause; its timeout of 0.4 s does not expire while it stands still for longer. */
+TEST(the_clock_stands_still_while_paused)
+{
+    Controlled *c = control("times_out");
+    const char *line;
+    say(c, "run\n");
+    do line = next_line(c, LONG_ENOUGH); while (line && !strstr(line, "\"select.enter\""));
+    ck_assert_ptr_nonnull(line);
+    ck_assert_ptr_null(next_line(c, A_MOMENT));         /* now it is inside select() */
+    say(c, "pause\n");
+    do line = next_line(c, LONG_ENOUGH); while (line && !strstr(line, "\"paused\""));
+    ck_assert_ptr_nonnull(line);
+    ck_assert_ptr_null(next_line(c, 900));
+    say(c, "run\n");
+    double ended = 0;
+    while ((line = next_line(c, LONG_ENOUGH))) { const char *ts = strstr(line, "\"ts\":"); if (ts) ended = atof(ts + 5); }
+    ck_assert_msg(ended >= 0.4e6 && ended < 0.4e6 + 0.4e6, "the program's clock says %g us", ended);
+    ck_assert_int_eq(finish(c), 0);
+}
+
+TEST(the_tracer_goes_away)
+{
+    for (int after = 1; after < 30; after += 7) {
+        Controlled *c = control("many_steps");
+        say(c, as_str(format("step %d\n", after)));
+        for (int i = 0; i < after; i++) ck_assert_ptr_nonnull(next_line(c, LONG_ENOUGH));
+        close(c->fd);
+        c->fd = dup(0);
+        ck_assert_int_eq(finish(c), 0);
+    }
+}
+
+TEST(pause_while_it_runs)
+{
+    Controlled *c = control("many_steps");
+    say(c, "run\n");
+    for (int i = 0; i < 50; i++) ck_assert_ptr_nonnull(next_line(c, LONG_ENOUGH));
+    say(c, "pause\n");
+    long last = 0;
+    const char *line;
+    while ((line = next_line(c, A_MOMENT))) if (number_of(line)) last = number_of(line);
+    say(c, "step 1\n");
+    ck_assert_int_eq(number_of(next_line(c, LONG_ENOUGH)), last + 1);
+    say(c, "run\n");
+    while (next_line(c, LONG_ENOUGH)) {}
+    ck_assert_int_eq(finish(c), 0);
+}
+
+TEST(a_bad_descriptor_for_control)
+{
+    int status;
+    char *text = played(&status, "ASYNCIO_TRACE_FD=77 ASYNCIO_CLOCK=virtual", "a_second");
+    ck_assert_int_eq(status, 0);
+    ck_has(text, "asyncio: no trace: cannot write to the tracer: ");
+    ck_has(text, "step 0\nstep 1\nstep 2\n");
+    free(text);
+}
