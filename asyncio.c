@@ -337,6 +337,7 @@ static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
 static Variables **task_variables(Task *task);
 static void loop_interrupt(Loop *loop);
+static void check_no_transport(Loop *loop, int fd);
 static void loop_take_signals(Loop *loop);
 static void loop_remove_signal_handlers(Loop *loop);
 static bool program_has_threads(void);
@@ -2060,10 +2061,24 @@ static void watch(Loop *loop, int fd, int direction, Callback fn, CallOptions op
     TRACE(direction == FOR_READING ? "reader.add" : "writer.add", 'i', "fd:i what:s", fd, options.name);
 }
 
-void loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options) { watch(loop, fd, FOR_READING, fn, options); }
-void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options) { watch(loop, fd, FOR_WRITING, fn, options); }
-bool loop_remove_reader(Loop *loop, int fd) { return unwatch(loop, fd, FOR_READING); }
-bool loop_remove_writer(Loop *loop, int fd) { return unwatch(loop, fd, FOR_WRITING); }
+/* The program's own readers and writers. A descriptor that a transport owns is not the program's. */
+
+static void program_watch(Loop *loop, int fd, int direction, Callback fn, CallOptions options)
+{
+    check_no_transport(loop, fd);
+    watch(loop, fd, direction, fn, options);
+}
+
+static bool program_unwatch(Loop *loop, int fd, int direction)
+{
+    check_no_transport(loop, fd);
+    return unwatch(loop, fd, direction);
+}
+
+void loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options) { program_watch(loop, fd, FOR_READING, fn, options); }
+void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options) { program_watch(loop, fd, FOR_WRITING, fn, options); }
+bool loop_remove_reader(Loop *loop, int fd) { return program_unwatch(loop, fd, FOR_READING); }
+bool loop_remove_writer(Loop *loop, int fd) { return program_unwatch(loop, fd, FOR_WRITING); }
 
 /* Other threads hand their callbacks to the inbox and write a byte to the self-pipe, which select() always watches.
  * A full pipe is no harm: a wake-up is on its way already. */
@@ -8270,9 +8285,21 @@ void task_print_stack_(Task *task, StackOptions options)
     if (failed) write_exception_line(as_exc(task->future.result), "", out);
 }
 
-/* (future, frames, awaited_by): each of awaited_by is such a tuple again. */
-static Value capture(Future *future, int limit)
+/* The path from where the capture began to `future`: who is on it already waits in a ring. */
+typedef struct Captured { Future *future; const struct Captured *before; } Captured;
+
+static Value capture(const Captured *path, int limit);
+
+static void capture_waiter(Value awaited_by, Future *waiter, const Captured *path, int limit)
 {
+    for (const Captured *at = path; at; at = at->before) if (at->future == waiter) return;
+    list_append(awaited_by, capture(&(Captured){waiter, path}, limit));
+}
+
+/* (future, frames, awaited_by): each of awaited_by is such a tuple again. */
+static Value capture(const Captured *path, int limit)
+{
+    Future *future = path->future;
     Value frames = list(), awaited_by = list();
     if (future->object.class == &task_class && limit != 0) {
         frames = task_frames((Task *)future);
@@ -8280,10 +8307,10 @@ static Value capture(Future *future, int limit)
     }
     for (int i = 0; i < future->callback_count; i++) {
         Task *task = future_waiting_task(future, i);
-        if (task) list_append(awaited_by, capture(&task->future, limit));
+        if (task) capture_waiter(awaited_by, &task->future, path, limit);
     }
-    if (future->awaited_by) list_append(awaited_by, capture(future->awaited_by, limit));
-    for (int i = 0; i < future->also_count; i++) list_append(awaited_by, capture(future->also_awaited_by[i], limit));
+    if (future->awaited_by) capture_waiter(awaited_by, future->awaited_by, path, limit);
+    for (int i = 0; i < future->also_count; i++) capture_waiter(awaited_by, future->also_awaited_by[i], path, limit);
     return tuple(future, frames, awaited_by);
 }
 
@@ -8293,7 +8320,7 @@ Value asyncio_capture_call_graph_(GraphOptions options)
     if (!future) future = (Future *)asyncio_get_running_loop()->current;
     if (!future) return None;
     if (!is_future(&future->object)) throw(TypeError, "asyncio_capture_call_graph() needs a Task or a Future");
-    return capture(future, options.limit);
+    return capture(&(Captured){future, NULL}, options.limit);
 }
 
 static void write_graph(Value graph, int level, FILE *out)

@@ -1,0 +1,215 @@
+/* Transports and protocols: the order of callbacks, water marks, pipes, datagrams. */
+#include "testing.h"
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A protocol that notes what it is told. Its self is the name in the notes. */
+static Transport *made;
+static void connected(Value self, Transport *transport) { made = transport; note(self, "made"); }
+static void lost(Value self, Value e) { note(self, "lost", repr(e)); }
+static void received(Value self, const char *data, size_t size) { note(self, bytes(data, size)); }
+static void nothing(Value arg) { (void)arg; }
+static bool ended(Value self) { note(self, "eof"); return false; }
+static bool ended_but_stays(Value self) { note(self, "eof"); return true; }
+static void paused(Value self) { note(self, "pause"); }
+static void resumed(Value self) { note(self, "resume"); }
+
+static const Protocol noting = {.connection_made = connected, .connection_lost = lost, .data_received = received,
+                                .eof_received = ended, .pause_writing = paused, .resume_writing = resumed};
+
+static int pair[2];
+static void make_pair(void) { ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0); }
+static void spin(int rounds) { while (rounds--) await(asyncio_sleep(0)); }
+
+/* A transport over one end of a socket pair; the test holds the other. */
+static Transport *connect_pair(const Protocol *protocol)
+{
+    make_pair();
+    Value both = await(loop_create_connection(asyncio_get_running_loop(), protocol, V("p"), NULL, None, .sock = pair[0]));
+    ck_repr(list_get(both, 1), "'p'");
+    return made;
+}
+
+IO_TEST(callbacks_come_in_order)
+{
+    connect_pair(&noting);
+    ck_assert_int_eq(write(pair[1], "hi", 2), 2);
+    spin(3);
+    close(pair[1]);
+    spin(5);
+    ck_notes("p made|p b'hi'|p eof|p lost None");
+    return None;
+}
+
+IO_TEST(eof_received_may_keep_the_write_side_open)
+{
+    static const Protocol staying = {.connection_made = connected, .connection_lost = lost, .data_received = received, .eof_received = ended_but_stays};
+    char answer[8] = "";
+    Transport *transport = connect_pair(&staying);
+    shutdown(pair[1], SHUT_WR);
+    spin(3);
+    transport_write(transport, "answer", 6);
+    ck_assert_int_eq(read(pair[1], answer, sizeof answer), 6);
+    transport_close(transport);
+    transport_close(transport);
+    spin(3);
+    ck_notes("p made|p eof|p lost None");
+    close(pair[1]);
+    return None;
+}
+
+IO_TEST(close_writes_what_is_buffered_first)
+{
+    static char big[1000000], sink[65536];
+    Transport *transport = connect_pair(&noting);
+    transport_write(transport, big, sizeof big);
+    ck_assert(transport_get_write_buffer_size(transport) > 0);
+    transport_close(transport);
+    ck_assert(transport_is_closing(transport));
+    size_t total = 0;
+    for (ssize_t n; total < sizeof big; spin(1)) while ((n = read(pair[1], sink, sizeof sink)) > 0) total += (size_t)n;
+    spin(3);
+    ck_assert_int_eq(read(pair[1], sink, 1), 0);
+    ck_notes("p made|p pause|p resume|p lost None");
+    close(pair[1]);
+    return None;
+}
+
+IO_TEST(abort_does_not)
+{
+    static char big[1000000];
+    Transport *transport = connect_pair(&noting);
+    transport_write(transport, big, sizeof big);
+    transport_abort(transport);
+    ck_assert_uint_eq(transport_get_write_buffer_size(transport), 0);
+    spin(3);
+    ck_notes("p made|p pause|p lost None");
+    close(pair[1]);
+    return None;
+}
+
+IO_TEST(the_water_marks)
+{
+    Transport *transport = connect_pair(&noting);
+    ck_repr(transport_get_write_buffer_limits(transport), "(16384, 65536)");
+    transport_set_write_buffer_limits(transport, .high = 1000);
+    ck_repr(transport_get_write_buffer_limits(transport), "(250, 1000)");
+    transport_set_write_buffer_limits(transport, .low = 10);
+    ck_repr(transport_get_write_buffer_limits(transport), "(10, 40)");
+    ck_raises(ValueError, transport_set_write_buffer_limits(transport, .high = 5, .low = 10));
+    transport_close(transport);
+    spin(3);
+    notes_forget_();
+    close(pair[1]);
+    return None;
+}
+
+IO_TEST(reading_can_pause)
+{
+    Transport *transport = connect_pair(&noting);
+    transport_pause_reading(transport);
+    transport_pause_reading(transport);
+    ck_assert(!transport_is_reading(transport));
+    ck_assert_int_eq(write(pair[1], "x", 1), 1);
+    spin(3);
+    ck_notes("p made");
+    transport_resume_reading(transport);
+    ck_assert(transport_is_reading(transport));
+    spin(3);
+    ck_notes("p b'x'");
+    transport_close(transport);
+    spin(3);
+    ck_notes("p lost None");
+    close(pair[1]);
+    return None;
+}
+
+static void explodes(Value self, const char *data, size_t size) { (void)self; (void)data; (void)size; throw(ValueError, "boom"); }
+static void note_report(Loop *loop, const ExceptionReport *report) { (void)loop; note(report->message); }
+
+IO_TEST(what_a_protocol_raises_closes_the_connection)
+{
+    static const Protocol exploding = {.connection_made = connected, .connection_lost = lost, .data_received = explodes};
+    loop_set_exception_handler(asyncio_get_running_loop(), note_report);
+    connect_pair(&exploding);
+    ck_assert_int_eq(write(pair[1], "x", 1), 1);
+    spin(4);
+    ck_notes("p made|Fatal error: protocol.data_received() call failed.|p lost ValueError('boom')");
+    close(pair[1]);
+    return None;
+}
+
+static char borrowed[4];
+static char *lend(Value self, size_t hint, size_t *size) { (void)self; (void)hint; *size = sizeof borrowed; return borrowed; }
+static void filled(Value self, size_t size) { note(self, bytes(borrowed, size)); }
+
+IO_TEST(a_buffered_protocol_lends_its_memory)
+{
+    static const Protocol buffered = {.connection_made = connected, .connection_lost = lost, .get_buffer = lend, .buffer_updated = filled};
+    connect_pair(&buffered);
+    ck_assert_int_eq(write(pair[1], "abcdef", 6), 6);
+    spin(4);
+    close(pair[1]);
+    spin(4);
+    ck_notes("p made|p b'abcd'|p b'ef'|p lost None");
+    return None;
+}
+
+IO_TEST(pipes_have_transports)
+{
+    int fds[2];
+    Loop *loop = asyncio_get_running_loop();
+    ck_assert_int_eq(pipe(fds), 0);
+    await(loop_connect_read_pipe(loop, &noting, V("r"), fds[0]));
+    await(loop_connect_write_pipe(loop, &noting, V("w"), fds[1]));
+    Transport *writer = made;
+    transport_write(writer, "through", 7);
+    spin(3);
+    transport_close(writer);
+    spin(6);
+    ck_notes("r made|w made|r b'through'|w lost None|r eof|r lost None");
+    return None;
+}
+
+IO_TEST(a_regular_file_is_no_pipe)
+{
+    FILE *file = tmpfile();
+    ck_raises_text(ValueError, "Pipe transport is for pipes/sockets only.", await(loop_connect_read_pipe(asyncio_get_running_loop(), &noting, V("r"), fileno(file))));
+    fclose(file);
+    return None;
+}
+
+static void datagram(Value self, const char *data, size_t size, Value address) { note(self, bytes(data, size), list_get(address, 0)); }
+static void error(Value self, Value e) { note(self, exception_type(e)->name); }
+static const Protocol packets = {.connection_made = connected, .connection_lost = lost, .datagram_received = datagram, .error_received = error};
+
+IO_TEST(datagram_endpoints)
+{
+    Loop *loop = asyncio_get_running_loop();
+    await(loop_create_datagram_endpoint(loop, &packets, V("server"), .local_addr = tuple("127.0.0.1", 0)));
+    Transport *server = made;
+    Value address = transport_get_extra_info(server, "sockname");
+    await(loop_create_datagram_endpoint(loop, &packets, V("client"), .remote_addr = address));
+    Transport *client = made;
+    transport_sendto(client, "ping", 4);
+    transport_sendto(client, "", 0);
+    spin(4);
+    ck_raises(ValueError, transport_sendto(client, "x", 1, .address = tuple("127.0.0.1", 9)));
+    transport_close(client);
+    transport_close(server);
+    spin(3);
+    ck_notes("server made|client made|server b'ping' 127.0.0.1|server b'' 127.0.0.1|client lost None|server lost None");
+    return None;
+}
+
+IO_TEST(a_descriptor_of_a_transport_is_not_for_add_reader)
+{
+    Transport *transport = connect_pair(&noting);
+    ck_raises(RuntimeError, await(loop_sock_recv(asyncio_get_running_loop(), pair[0], 1)));
+    ck_raises(RuntimeError, loop_add_reader(asyncio_get_running_loop(), pair[0], nothing));
+    transport_close(transport);
+    spin(3);
+    notes_forget_();
+    close(pair[1]);
+    return None;
+}
