@@ -172,15 +172,3 @@ uint32_t utf8_next(const char **s, const char *end) {
     *s += n;
     return rune;
 }
-
-size_t utf8_put(uint32_t r, char out[4]) {
-    if (r < 0x80) {
-        out[0] = (char) r;
-        return 1;
-    }
-    int n = r < 0x800 ? 2 : r < 0x10000 ? 3 : 4;
-    for (int i = n - 1; i > 0; i--, r >>= 6)
-        out[i] = (char) (0x80 | (r & 0x3F));
-    out[0] = (char) ((0xF0 << (4 - n)) | r);
-    return n;
-}

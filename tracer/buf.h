@@ -42,6 +42,5 @@ void intern_free(void);
 
 /* UTF-8: the code point at *s, which moves past it; what is not valid counts as U+FFFD and one byte. */
 uint32_t utf8_next(const char **s, const char *end);
-size_t utf8_put(uint32_t rune, char out[4]);
 
 #endif

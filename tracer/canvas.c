@@ -104,11 +104,6 @@ void round_frame(Canvas *c, SDL_Rect r, int radius, SDL_Color inside, SDL_Color 
     round_fill(c, (SDL_Rect) {r.x + thick, r.y + thick, r.w - 2 * thick, r.h - 2 * thick}, radius - thick, inside);
 }
 
-void line(Canvas *c, int x1, int y1, int x2, int y2, SDL_Color color) {
-    ink(c, color);
-    SDL_RenderDrawLine(c->r, x1, y1, x2, y2);
-}
-
 void icon(Canvas *c, Icon which, int x, int y, int size, SDL_Color color) {
     SDL_Texture *t = sprite_icon(c->sprites, c->r, which, size);
     tint(t, color);

@@ -41,7 +41,6 @@ void fill_alpha(Canvas *c, SDL_Rect r, SDL_Color color, int alpha);
 void frame(Canvas *c, SDL_Rect r, int thick, SDL_Color color);
 void round_fill(Canvas *c, SDL_Rect r, int radius, SDL_Color color);
 void round_frame(Canvas *c, SDL_Rect r, int radius, SDL_Color inside, SDL_Color edge, int thick);
-void line(Canvas *c, int x1, int y1, int x2, int y2, SDL_Color color);
 void icon(Canvas *c, Icon which, int x, int y, int size, SDL_Color color);
 void pattern(Canvas *c, SDL_Rect r, State state);                 /* a bar in the state's colour and pattern */
 void clip_push(Canvas *c, SDL_Rect r);

@@ -109,10 +109,6 @@ int glyphs_height(struct Glyphs *g, Face face, int px) {
     return TTF_FontHeight(font(g, face, px));
 }
 
-int glyphs_ascent(struct Glyphs *g, Face face, int px) {
-    return TTF_FontAscent(font(g, face, px));
-}
-
 /* A letter that the font lacks: a box with its number in it would be unreadably small, so a plain box. */
 static Glyph box(SDL_Renderer *r, TTF_Font *f) {
     int h = TTF_FontAscent(f) * 3 / 4, w = h * 3 / 4;

@@ -14,6 +14,5 @@ void glyphs_free(struct Glyphs *g);
 void glyphs_forget(struct Glyphs *g);             /* the renderer is going away: drop all textures */
 const Glyph *glyph(struct Glyphs *g, SDL_Renderer *r, Face face, int px, uint32_t rune);
 int glyphs_height(struct Glyphs *g, Face face, int px);
-int glyphs_ascent(struct Glyphs *g, Face face, int px);
 
 #endif

@@ -25,6 +25,7 @@ static const char help[] =
     "      --at TEXT          the first step whose sentence, or place like lesson.c:12, contains TEXT\n"
     "      --png-dir DIR    draw several steps into DIR/step-NNNNNN.png\n"
     "      --every N          every Nth of them (50)\n"
+    "      --dump           write the state at one step (--step N, or the last) as text: for tests\n"
     "      --limit SECONDS  end a program that runs longer than that (60; 0 = never)\n"
     "\n"
     "In both cases:\n"

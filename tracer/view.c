@@ -18,10 +18,6 @@ void view_free(View *v) {
     buf_free(&v->words);
 }
 
-SDL_Rect inset(SDL_Rect r, int by) {
-    return (SDL_Rect) {r.x + by, r.y + by, r.w - 2 * by, r.h - 2 * by};
-}
-
 SDL_Rect pane_box(View *v, Pane which, SDL_Rect r, const char *title, const char *note) {
     Canvas *c = v->c;
     bool focus = v->focus == which;

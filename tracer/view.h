@@ -54,7 +54,6 @@ int chip(Canvas *c, int x, int y, int h, int room, State state, const char *labe
 int chip_width(Canvas *c, int h, int room, const char *label);
 void more_row(View *v, int x, int y, int room, size_t n, const char *what);               /* "… 17 more tasks" */
 void pane_scroll(View *v, Pane which, int rows, int seen);        /* keeps scroll[] within what there is */
-SDL_Rect inset(SDL_Rect r, int by);
 State event_state(const View *v, uint64_t *task);                 /* of the task that the current step is about */
 
 void draw_top(View *v, SDL_Rect r);
