@@ -199,7 +199,8 @@ class World:
         return found
 
     def name_of(self, found):
-        return next((name for name, item in self.slots.items() if item is found), "other")
+        names = [f"T{i}" for i in range(8)] + [f"F{i}" for i in range(4)]
+        return next((name for name in names if self.slots.get(name) is found), "other")
 
     def state(self, future):
         if not future.done():
