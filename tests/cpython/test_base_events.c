@@ -540,6 +540,36 @@ LOOP_TEST(BaseEventLoopTests__test_custom_run_forever_integration)
     ck_assert(!loop_is_running(loop));
 }
 
+/* A generator that is left in its middle is finalized, in its loop, once nobody holds it any more. */
+async_gen(agen)
+{
+    static const char *const items[] = {"ZERO", "ONE", "TWO", "THREE", "FOUR"};
+    note("started");
+    try {
+        for (int i = 0; i < 5; i++) yield(items[i]);
+    } finally {
+        note("finalized");
+    } end_try
+    return None;
+}
+
+async_def(leaves_in_the_middle)
+{
+    scope {
+        AsyncGenerator *ag = agen();
+        for (int i = 0; i < 4; i++) note(await(generator_anext(ag)));
+        ck_notes("started|ZERO|ONE|TWO|THREE");
+    }
+    return None;
+}
+
+LOOP_TEST(BaseEventLoopTests__test_asyncgen_finalization_by_gc)
+{
+    loop_run_until_complete(loop, leaves_in_the_middle());
+    run_briefly(loop);
+    ck_notes("finalized");
+}
+
 /* ---- BaseEventLoopWithSelectorTests ------------------------------------------------------------------------------- */
 
 static void stop_loop_cb(Value loop) { stop_it(loop); }
