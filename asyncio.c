@@ -1990,7 +1990,7 @@ double loop_time(Loop *loop) { return loop->virtual ? loop->virtual_now : monoto
 
 void loop_set_virtual_clock(Loop *loop, bool on)
 {
-    if (on && !loop->virtual) loop->virtual_now = monotonic();
+    if (on && !loop->virtual) loop->virtual_now = ceil(monotonic());    /* a whole number: sums of halves and quarters stay exact */
     loop->virtual = on;
 }
 
