@@ -8384,7 +8384,7 @@ static void write_task_waiting(Task *task, FILE *out)
     Future *future = task->waiting_on;
     fprintf(out, "  task '%s'", task_get_name(task));
     if (site) fprintf(out, " at %s:%d", site->file, site->line);
-    if (!future) { fputs(" has not been given a turn\n", out); return; }
+    if (!future) { fputs(task->future.loop->current == task ? " is running\n" : " has not been given a turn\n", out); return; }
     fputs(" waits for ", out);
     write_purpose(future, out);
     if (future->owner && future->owner->class != &handle_class && future->purpose) {
