@@ -1225,7 +1225,9 @@ static Value group_derive(Value group, Value exceptions)
     value_replace(&x->notes, from->notes);
     x->suppress_context = from->suppress_context;
     if (from->depth) {
-        x->traceback = allocate_or_raise(NULL, from->depth * sizeof *x->traceback);
+        size_t capacity = 1;                            /* a power of two, as traceback_add() takes it to be */
+        while (capacity < (size_t)from->depth) capacity *= 2;
+        x->traceback = allocate_or_raise(NULL, capacity * sizeof *x->traceback);
         memcpy(x->traceback, from->traceback, from->depth * sizeof *x->traceback);
         x->depth = from->depth;
     }
@@ -2190,7 +2192,10 @@ static void loop_wait(Loop *loop)
     bool woken = __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE);
     if (loop->ready_count && !loop->watch_count && !woken) return;      /* the usual case */
     double patience = loop_patience(loop);
-    if (isinf(patience) && !loop_expects_outside(loop)) { loop_deadlock(loop); return; }
+    if (isinf(patience) && !loop_expects_outside(loop) && !__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) {
+        loop_deadlock(loop);                            /* a thread that has just ended may have left something: hence the second look */
+        return;
+    }
     if (loop->virtual && patience > 0 && !isinf(patience)) {
         if (loop->watch_count) loop_select(loop, 0);
         if (!loop->ready_count) {

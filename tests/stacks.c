@@ -17,7 +17,7 @@ static int use_up(int depth, volatile char *outer)
 {
     volatile char here_[512];
     here_[0] = (char)(depth + (outer ? outer[0] : 0));
-    int below = use_up(depth + 1, here_);
+    int below = depth == INT32_MAX ? 0 : use_up(depth + 1, here_);
     return below + here_[0];
 }
 
@@ -144,7 +144,12 @@ ASYNC_TEST(a_hundred_thousand_tasks_asleep)
     for (int i = 0; i < n; i++) scope list_append(tasks, asyncio_create_task(sleeps()));
     await(asyncio_sleep(0));
     long each = (resident() - before) / n;
-    if (!SLOWED_DOWN) ck_assert_msg(each < 5000, "%ld bytes for each sleeping task", each);
+#ifdef __OPTIMIZE__
+    long allowed = 5000;
+#else
+    long allowed = 9000;                                /* frames are larger, and take a page more */
+#endif
+    if (!SLOWED_DOWN) ck_assert_msg(each < allowed, "%ld bytes for each sleeping task", each);
     ck_assert_int_eq(len(asyncio_all_tasks()), n + 1);
     await(asyncio_sleep(2));
     for_in (task, tasks) ck_assert(task_done(as_task(task)));
