@@ -42,12 +42,6 @@ async_def(main_)
     for (int64_t i = 1; i <= 5; i++) list_append(squares, i * i);
     print("computed", squares, "- has the alarm rung?", task_done(alarm_task));
     await(alarm_task);
-
-    try {
-        await(asyncio_sleep(NAN));
-    } except (ValueError, e) {
-        print(e);
-    } end_try
     return None;
 }
 

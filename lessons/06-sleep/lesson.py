@@ -1,7 +1,5 @@
 """Lesson 06: what does sleep promise, and what does one greedy task do to the others?"""
-# needs Python 3.13: earlier ones do not refuse to sleep for NaN seconds
 import asyncio
-import math
 
 start = 0
 
@@ -44,11 +42,6 @@ async def main():
         squares.append(i * i)
     print("computed", squares, "- has the alarm rung?", alarm_task.done())
     await alarm_task
-
-    try:
-        await asyncio.sleep(math.nan)
-    except ValueError as e:
-        print(e)
 
 
 asyncio.run(main())
