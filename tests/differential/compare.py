@@ -28,7 +28,7 @@ class Interpreter:
         logs = {}
         names = [name_of(text) for text in scenarios]
         while scenarios:
-            ended = subprocess.run(self.command, input="\n".join(scenarios), capture_output=True, text=True)
+            ended = subprocess.run(self.command, input="\n".join(scenarios), capture_output=True, text=True, errors="replace")
             logs |= split_logs(ended.stdout)
             done = sum(name in logs for name in names)
             if ended.returncode == 0:
