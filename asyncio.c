@@ -175,6 +175,7 @@ struct Class {
     Value (*enter)(void *manager);                      /* context managers: may suspend */
     bool (*leave)(void *manager, Value exception);      /* true: the exception ends here */
     Value (*next)(void *iterator, bool *end);           /* iterators: may suspend */
+    void (*let_go)(void *object);                       /* who watches futures stops: its loop is closing */
     void (*describe)(void *object, FILE *out);          /* the trace: its fields as JSON */
 };
 
@@ -249,6 +250,10 @@ struct Task {
     bool abandoned;                                     /* its loop is closing: GeneratorExit is what it gets */
 };
 
+/* Whoever watches futures by callbacks and holds them at the same time is in a cycle with them, until they are done. If
+ * they never are, the loop ends it when it closes. */
+typedef struct Watching { struct Watching *previous, *next; Loop *loop; Object *watcher; } Watching;
+
 /* What the loop calls. */
 struct Handle {
     Object object;
@@ -261,7 +266,7 @@ struct Handle {
     Context *context;                                   /* runs in this one, or if NULL in a copy of `variables` */
     Variables *variables;
     double when, delay;                                 /* timers */
-    bool is_timer, armed, cancelled;                    /* armed: in the heap */
+    bool is_timer, armed, queued, cancelled;            /* armed: in the heap; queued: in the ready queue */
 };
 
 typedef struct Timer { double when; Handle *handle; } Timer;
@@ -293,6 +298,7 @@ struct Loop {
     Task *current;                                      /* the running task; held while it runs */
     Task *tasks, *last_task;                            /* all that are not done, oldest first */
     AsyncGenerator *generators;                         /* all that have started and are not closed */
+    Watching *watching;                                 /* gather() and its like */
     Exc *leaving;                                       /* ends run_forever with this exception */
     Runner *runner;
     TaskFactory task_factory;
@@ -331,6 +337,7 @@ static void task_start_eagerly(Task *task);
 static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
+static void loop_end_watching(Loop *loop);
 static Stack *generator_run(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
@@ -637,6 +644,7 @@ Value format(const char *text, ...)
 __attribute__((format(printf, 1, 0))) static Value vformat(const char *text, va_list args)
 {
     va_list again;
+    assert(text);
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, text, args);
     Text *result = text_new(&str_class, NULL, length > 0 ? (size_t)length : 0);
@@ -1766,7 +1774,7 @@ void handle_cancel(Handle *handle)
     if (handle->armed) {
         handle->loop->timers_cancelled++;
         TRACE("timer.cancel", 'i', "timer:o what:s", handle, handle->name);
-    } else TRACE("handle.cancel", 'i', "handle:o what:s", handle, handle->name);
+    } else if (handle->queued) TRACE("handle.cancel", 'i', "handle:o what:s", handle, handle->name);
     handle_clear(handle);
 }
 
@@ -1859,6 +1867,7 @@ static inline Object *ready_take(Loop *loop)
 static inline void handle_ready(Loop *loop, Handle *handle, void *cause)
 {
     TRACE("handle.ready", 'i', "handle:o what:s task:i by:o", handle, handle->name, 0, cause);
+    handle->queued = true;
     ready_append(loop, handle);
 }
 
@@ -2277,6 +2286,7 @@ static Stack *loop_next(Loop *loop, Stack *idle)
         Object *entry = ready_take(loop);
         if (entry->class == &task_class) return task_take_turn(loop, (Task *)entry, idle);
         Handle *handle = (Handle *)entry;
+        handle->queued = false;
         if (!handle->cancelled) { if (loop->debug) handle_run_timed(handle); else handle_run(handle); }
         release(handle);
     }
@@ -2398,6 +2408,7 @@ void loop_close(Loop *loop)
     if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
     if (loop->closed) return;
     loop_abandon_tasks(loop);
+    loop_end_watching(loop);
     loop_remove_signal_handlers(loop);
     if (loop->executor) executor_shutdown(loop->executor, .wait = false);
     pthread_mutex_lock(&loop->inbox_lock);
@@ -2720,7 +2731,8 @@ static bool future_cancel_plain(Future *future, Value message);
 static const Class future_class = {.name = "Future", .size = sizeof(Future), .destroy = future_destroy, .write = future_repr,
                                    .cancel = future_cancel_plain, .describe = future_describe};
 
-static void future_init(Future *future, Loop *loop) { future->loop = loop; }
+/* A future may outlive the run of its loop, and still wants to say there that nobody read its exception: it holds the loop. */
+static void future_init(Future *future, Loop *loop) { future->loop = retain(loop); }
 
 Future *loop_create_future(Loop *loop)
 {
@@ -2958,6 +2970,7 @@ static void future_destroy(void *object)
     free(future->also_awaited_by);
     value_release(future->result);
     value_release(future->message);
+    release(future->loop);
 }
 
 /* Who waits for it without being a task: the newest in `awaited_by`, as there is seldom a second. */
@@ -3831,17 +3844,50 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
     return tuple(done, pending);
 }
 
+static void watching_begin(Watching *watching, Loop *loop, void *watcher)
+{
+    *watching = (Watching){.next = loop->watching, .loop = loop, .watcher = watcher};
+    if (watching->next) watching->next->previous = watching;
+    loop->watching = watching;
+}
+
+static void watching_end(Watching *watching)
+{
+    if (!watching->loop) return;
+    *(watching->previous ? &watching->previous->next : &watching->loop->watching) = watching->next;
+    if (watching->next) watching->next->previous = watching->previous;
+    watching->loop = NULL;
+}
+
+static void loop_end_watching(Loop *loop)
+{
+    for (Watching *watching; (watching = loop->watching); ) {
+        Object *watcher = retain(watching->watcher);
+        watching_end(watching);
+        watcher->class->let_go(watcher);
+        release(watcher);
+    }
+}
+
 /* gather() is a future of its own class: cancelling it cancels the children, and it ends when they have. */
-typedef struct Gather { Future future; Value children; int finished, count; bool return_exceptions, cancel_requested; } Gather;
+typedef struct Gather {
+    Future future;
+    Watching watching;
+    Value children;
+    int finished, count;
+    bool return_exceptions, cancel_requested;
+} Gather;
 
 static void gather_destroy(void *object);
+static void gather_let_go(void *object);
 static bool gather_cancel(Future *future, Value message);
 static void gather_describe(void *object, FILE *out);
 static const Class gather_class = {.name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy, .write = future_repr,
-                                   .cancel = gather_cancel, .describe = gather_describe};
+                                   .cancel = gather_cancel, .let_go = gather_let_go, .describe = gather_describe};
 
 static void gather_destroy(void *object)
 {
+    watching_end(&((Gather *)object)->watching);
     value_release(((Gather *)object)->children);
     future_destroy(object);
 }
@@ -3884,6 +3930,15 @@ static void gather_one_done(Future *child, Value arg)
     else TRACE_CHANGED(outer, "one of its children is done");
 }
 
+static void gather_let_go(void *object)
+{
+    Gather *gather = object;
+    for_in (child, gather->children) {
+        future_forget(as_future(child), gather_one_done, gather);
+        asyncio_future_discard_from_awaited_by(as_future(child), &gather->future);
+    }
+}
+
 /* The future of one argument. A coroutine that is named twice is run once: its task is younger than the gather then. */
 static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *site)
 {
@@ -3915,14 +3970,15 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
     long newest_task = task_numbers;
     for_in (v, awaitables) {                            /* this may raise: so far the children know nothing of the gather */
         Future *child = gather_child(v, outer->loop, newest_task, site);
-        outer->loop = child->loop;
+        if (!outer->loop) future_init(outer, child->loop);
         list_append(gather->children, child);
     }
     for_in (child, gather->children) gather_watch(gather, as_future(child), done);
     if (!gather->count) {
-        outer->loop = asyncio_get_event_loop();
+        future_init(outer, asyncio_get_event_loop());
         future_finish(outer, list());
     }
+    watching_begin(&gather->watching, outer->loop, gather);
     TRACE_MADE(outer);
     for_in (child, done) gather_one_done(as_future(child), V(outer));
     return outer;
@@ -3943,15 +3999,17 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
 }
 
 /* shield() stands between the one who waits and the one who works: it passes results on, but no cancellation. */
-typedef struct Shield { Future future; Future *inner; } Shield;
+typedef struct Shield { Future future; Watching watching; Future *inner; } Shield;
 
 static void shield_destroy(void *object);
+static void shield_let_go(void *object);
 static void shield_describe(void *object, FILE *out);
 static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy, .write = future_repr,
-                                   .cancel = future_cancel_plain, .describe = shield_describe};
+                                   .cancel = future_cancel_plain, .let_go = shield_let_go, .describe = shield_describe};
 
 static void shield_destroy(void *object)
 {
+    watching_end(&((Shield *)object)->watching);
     release(((Shield *)object)->inner);
     future_destroy(object);
 }
@@ -3966,13 +4024,17 @@ static void shield_inner_done(Future *inner, Value arg)
     else future_finish(outer, inner->result);
 }
 
+static void shield_let_go(void *object)
+{
+    Shield *shield = object;
+    future_forget(shield->inner, shield_inner_done, shield);
+    asyncio_future_discard_from_awaited_by(shield->inner, &shield->future);
+}
+
 static void shield_outer_done(Future *outer, Value arg)
 {
-    Future *inner = ((Shield *)outer)->inner;
     (void)arg;
-    if (future_done(inner)) return;
-    future_forget(inner, shield_inner_done, outer);
-    asyncio_future_discard_from_awaited_by(inner, outer);
+    if (!future_done(((Shield *)outer)->inner)) shield_let_go(outer);
 }
 
 Future *asyncio_shield_(Object *awaitable, const Site *site)
@@ -3983,6 +4045,7 @@ Future *asyncio_shield_(Object *awaitable, const Site *site)
     Future *outer = &shield->future;
     future_init(outer, inner->loop);
     shield->inner = retain(inner);
+    watching_begin(&shield->watching, inner->loop, shield);
     TRACE_MADE(outer);
     future_on_done(inner, shield_inner_done, outer, "shield_inner_done");
     future_on_done(outer, shield_outer_done, NULL, "shield_outer_done");
@@ -3991,15 +4054,18 @@ Future *asyncio_shield_(Object *awaitable, const Site *site)
 }
 
 /* as_completed() puts futures into a queue as they finish, and takes them out one by one. */
-struct AsCompleted { Object object; Value futures; Queue *done; Handle *timer; int unfinished, left; };
+struct AsCompleted { Object object; Watching watching; Value futures; Queue *done; Handle *timer; int unfinished, left; };
 
 static void as_completed_destroy(void *object);
+static void as_completed_let_go(void *object);
 static Value as_completed_step(void *iterator, bool *end);
-static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted), .destroy = as_completed_destroy, .next = as_completed_step};
+static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted), .destroy = as_completed_destroy,
+                                         .let_go = as_completed_let_go, .next = as_completed_step};
 
 static void as_completed_destroy(void *object)
 {
     AsCompleted *it = object;
+    watching_end(&it->watching);
     value_release(it->futures);
     release(it->done);
     release(it->timer);
@@ -4013,11 +4079,17 @@ static void as_completed_one_done(Future *future, Value arg)
     if (--it->unfinished == 0 && it->timer) handle_cancel(it->timer);
 }
 
+static void as_completed_let_go(void *object)
+{
+    AsCompleted *it = object;
+    for_in (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
+}
+
 /* None in the queue stands for: too late. */
 static void as_completed_over(Value arg)
 {
     AsCompleted *it = (AsCompleted *)arg.object;
-    for_in (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
+    as_completed_let_go(it);
     for (; it->unfinished; it->unfinished--) queue_put_nowait(it->done, None);
     release(it->timer);                                 /* which holds `it` in turn */
     it->timer = NULL;
@@ -4033,6 +4105,7 @@ AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site 
     for_in (v, unique(awaitables)) list_append(it->futures, asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site));
     for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
     it->unfinished = it->left = len(it->futures);
+    watching_begin(&it->watching, loop, it);
     if (it->left && !isinf(timeout)) it->timer = retain(loop_call_later(loop, timeout, as_completed_over, V(it)));
     return it;
 }
@@ -8662,6 +8735,7 @@ static bool trace_heed_control(void)
         fputs("{\"cat\":\"control\",\"name\":\"paused\"}\n", trace_file);
         fflush(trace_file);
         trace_wait_for_leave();
+        if (trace_leave > 0) trace_leave--;             /* the event after the sleep has been asked for here */
     }
     return true;
 }
@@ -8800,12 +8874,13 @@ static void trace_task_runs(Task *task, Future *future)
 static void trace_line(const Site *site, Object *awaitable)
 {
     char what[128] = "";
+    if (is_own_file(site->file)) return;
     if (awaitable && awaitable->class == &coroutine_class) snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
     else if (awaitable && is_future(awaitable)) {
         char *text = purpose_text((Future *)awaitable);
         snprintf(what, sizeof what, "%s", text);
         free(text);
-    } else if (awaitable) snprintf(what, sizeof what, "%s", awaitable->class->name);
+    } else if (awaitable) snprintf(what, sizeof what, "async %s %s", awaitable->class->enter ? "with" : "for", awaitable->class->name);
     Task *task = here.loop ? here.loop->current : NULL;
     trace_event("line.step", 'i', "task:o where:S what:s", task, site, what);
 }
