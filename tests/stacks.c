@@ -247,10 +247,10 @@ ASYNC_TEST(ten_thousand_generators_at_once)
 
 async_def(computes, (int) id) {
     double sum = 0;
-    long product = 1;
+    unsigned long product = 1;
     for (int i = 1; i <= 200; i++) {
         sum += id * 0.5 / i;
-        product = product * 31 + id;
+        product = product * 31 + (unsigned)id;
         if (i % 3 == 0) await(asyncio_sleep(0));
     }
     return list(sum, product);
@@ -259,8 +259,8 @@ async_def(computes, (int) id) {
 static Value computed(int id)
 {
     double sum = 0;
-    long product = 1;
-    for (int i = 1; i <= 200; i++) { sum += id * 0.5 / i; product = product * 31 + id; }
+    unsigned long product = 1;
+    for (int i = 1; i <= 200; i++) { sum += id * 0.5 / i; product = product * 31 + (unsigned)id; }
     return list(sum, product);
 }
 
