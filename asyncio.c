@@ -2847,6 +2847,7 @@ static inline void future_wake(Future *future, Object *entry)
 void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
 {
     if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
+    if (future->state != PENDING && future->loop->closed) throw(RuntimeError, "Event loop is closed");
     Handle *handle = handle_new(future->loop, options.name, options.context);
     handle->done = fn;
     handle->arg = value_retain(options.arg);
@@ -3774,10 +3775,13 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
  */
 
 /* Callbacks that were in the ready queue already may come after wait() has returned: so this holds the waiter. */
-typedef struct Wait { Object object; Future *waiter; Handle *timer; int left, return_when; } Wait;
+typedef struct Wait { Object object; Value futures; Future *waiter; Handle *timer; int left, return_when; } Wait;   /* futures: not held */
 
 static void wait_destroy(void *object) { release(((Wait *)object)->waiter); }
-static const Class wait_class = {.name = "wait", .size = sizeof(Wait), .destroy = wait_destroy};
+static void wait_write(void *object, FILE *out) { fprintf(out, "<%d unfinished>", ((Wait *)object)->left); }
+static void wait_describe(void *object, FILE *out);
+static const Class wait_class = {.name = "wait", .size = sizeof(Wait), .destroy = wait_destroy, .write = wait_write,
+                                  .describe = wait_describe};
 
 static void wait_over(Value waiter) { future_finish_unless_done((Future *)waiter.object, None); }
 
@@ -3829,14 +3833,17 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
     Value futures = wait_set(awaitables);
     Loop *loop = task_to_suspend()->future.loop;
     Wait *wait = pooled(object_new(&wait_class, sizeof *wait));
-    wait->waiter = future_inner(loop, "asyncio_wait()", NULL);
+    wait->futures = futures;
+    wait->waiter = future_inner(loop, "asyncio_wait()", wait);
     wait->left = len(futures);
     wait->return_when = options.return_when;
+    TRACE_MADE(wait);
     if (!isinf(options.timeout)) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
     for_in (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
     Value interruption = future_wait(wait->waiter);
     if (wait->timer) handle_cancel(wait->timer);
     wait->timer = NULL;
+    TRACE_CHANGED(wait, "over");
     for_in (v, futures) future_forget(as_future(v), wait_one_done, wait);
     if (!is_none(interruption)) throw(interruption);
     Value done = list(), pending = list();
@@ -8897,7 +8904,11 @@ static void trace_output(const char *text, size_t size)
     free(json);
 }
 
-/* Events of primitives: each class writes its own fields. */
+/* Events of primitives: each class writes its own fields. Of a long list only the beginning is told, and how much is left
+ * out: else a queue that fills up would be written down n * n / 2 times. */
+
+enum { TRACED_ENTRIES = 200 };
+static bool trace_making;                               /* what never changes is told once, when the object is made */
 
 static void trace_object(const char *event, Object *object, const char *why, Value v)
 {
@@ -8920,7 +8931,9 @@ static void trace_object(const char *event, Object *object, const char *why, Val
 
 static void trace_changed(Object *object, const char *why, Value v)
 {
-    if (object->class->describe) trace_object(object->id ? "object.change" : "object.make", object, why, v);
+    if (!object->class->describe) return;
+    trace_making = !object->id;
+    trace_object(trace_making ? "object.make" : "object.change", object, why, v);
 }
 
 static void trace_drop(Object *object)
@@ -8931,7 +8944,8 @@ static void trace_drop(Object *object)
 
 static void describe_line(Line *line, bool *first, FILE *out)
 {
-    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) {
+    int told = 0;
+    for (Waiter *waiter = line->first; waiter && told < TRACED_ENTRIES; waiter = waiter->next, told++) {
         fprintf(out, "%s{\"task\":%u,\"as\":\"%s\"}", *first ? "" : ",", object_id((Object *)waiter->task), waiter->role);
         *first = false;
     }
@@ -8973,7 +8987,14 @@ static void describe_children(Value children, FILE *out)
 static void gather_describe(void *object, FILE *out)
 {
     future_describe(object, out);
-    describe_children(((Gather *)object)->children, out);
+    if (trace_making) describe_children(((Gather *)object)->children, out);
+}
+
+static void wait_describe(void *object, FILE *out)
+{
+    Wait *wait = object;
+    future_describe(wait->waiter, out);
+    if (trace_making) describe_children(wait->futures, out);
 }
 
 static void shield_describe(void *object, FILE *out)
@@ -9030,11 +9051,12 @@ static void queue_describe(void *object, FILE *out)
     bool first = true;
     fprintf(out, ",\"state\":\"%s%d item%s\",\"maxsize\":%d,\"unfinished\":%d,\"items\":[", queue->shut ? "shut down, " : "", queue->count, queue->count == 1 ? "" : "s",
             queue->maxsize > 0 ? queue->maxsize : 0, queue->unfinished);
-    for (int i = 0; i < queue->count; i++) {
+    int told = queue->count < TRACED_ENTRIES ? queue->count : TRACED_ENTRIES;
+    for (int i = 0; i < told; i++) {
         if (i) fputc(',', out);
         json_value(*queue_slot(queue, queue->order == LIFO ? queue->count - 1 - i : i), out);
     }
-    fputs("],\"waiters\":[", out);
+    fprintf(out, "],\"items_left_out\":%d,\"waiters\":[", queue->count - told);
     describe_line(&queue->getters, &first, out);
     describe_line(&queue->putters, &first, out);
     describe_line(&queue->joiners, &first, out);
