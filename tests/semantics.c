@@ -1631,3 +1631,30 @@ TEST(trap_run_until_complete_forgets_its_future_when_stopped)
     ck_notes("stop|first|second iteration|stop");
     loop_close(loop);
 }
+
+async_def(leave_failed_things)
+{
+    Task *task = asyncio_create_task(raise(V(ValueError)));
+    Future *failed = new_future();
+    loop_set_exception_handler(running(), count_report);
+    future_set_exception(failed, KeyError);
+    await(asyncio_sleep(0));
+    return tuple(task, failed, new_future());
+}
+
+/* What a run returns may be futures of its loop, which is closed by then, and a new one may have come in its place. */
+TEST(trap_futures_that_outlive_their_loop)
+{
+    size_t before = asyncio_live_objects();
+    reports = 0;
+    scope {
+        Value left = asyncio_run(leave_failed_things());
+        asyncio_run(return_value(None));
+        ck_raises_text(RuntimeError, "Event loop is closed", future_add_done_callback(as_future(list_get(left, 0)), note_done));
+        future_set_result(as_future(list_get(left, 2)), 1);
+        ck_assert_int_eq(reports, 0);
+    }
+    ck_assert_int_eq(reports, 2);
+    ck_assert(strstr(notes_, "Task exception was never retrieved") && strstr(notes_, "Future exception was never retrieved"));
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
