@@ -151,7 +151,8 @@ static bool trace_on;
 #else
 #define TRACING __builtin_expect(trace_on, 0)
 #endif
-static double trace_stood_still;
+static double trace_stood_still, trace_began;
+static long trace_loops;                                /* loops that were given a virtual clock */
 #define TRACE(...) do { if (TRACING) trace_event(__VA_ARGS__); } while (0)
 #define TRACE_CHANGED_VALUE(object, why, v) do { if (TRACING) trace_changed((Object *)(object), why, v); } while (0)
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
@@ -684,6 +685,13 @@ static inline Value expect(Value v, ValueTag tag, const char *wanted)
     return v;
 }
 
+/* An object of that class. */
+static void *expect_object(Value v, const Class *class, const char *wanted)
+{
+    if (v.tag != VALUE_OBJECT || v.object->class != class) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
+    return v.object;
+}
+
 bool as_bool(Value v) { return expect(v, VALUE_BOOL, "bool").boolean; }
 int64_t as_int(Value v) { return v.tag == VALUE_BOOL ? v.boolean : expect(v, VALUE_INT, "int").integer; }
 double as_float(Value v) { return v.tag == VALUE_INT || v.tag == VALUE_BOOL ? (double)as_int(v) : expect(v, VALUE_FLOAT, "float").number; }
@@ -903,6 +911,14 @@ void list_sort(Value v)
     Value copy = value_list_(l->count, l->items), spare = value_list_(l->count, l->items);  /* a comparison may raise */
     merge_sort(((List *)copy.object)->items, ((List *)spare.object)->items, l->count);
     for (int i = 0; i < l->count; i++) value_replace(&l->items[i], ((List *)copy.object)->items[i]);
+}
+
+void value_unpack_(Value items, size_t count, Value **places)
+{
+    List *l = as_sequence(items);
+    if ((size_t)l->count > count) throw(ValueError, "too many values to unpack (expected %zu)", count);
+    if ((size_t)l->count < count) throw(ValueError, "not enough values to unpack (expected %zu, got %d)", count, l->count);
+    for (size_t i = 0; i < count; i++) *places[i] = l->items[i];
 }
 
 bool value_for_in_(Value items, Value *index, Value *item)
@@ -2001,7 +2017,10 @@ double loop_time(Loop *loop) { return loop->virtual ? loop->virtual_now : monoto
 
 void loop_set_virtual_clock(Loop *loop, bool on)
 {
-    if (on && !loop->virtual) loop->virtual_now = ceil(monotonic());    /* a whole number: sums of halves and quarters stay exact */
+    if (on && !loop->virtual) {
+        loop->virtual_now = ceil(monotonic());          /* a whole number: sums of halves and quarters stay exact */
+        if (!trace_loops++) trace_began = loop->virtual_now;    /* a trace of virtual time begins at 0, whenever it was made */
+    }
     loop->virtual = on;
 }
 
@@ -2761,11 +2780,7 @@ static bool is_future(const Object *object)
 bool asyncio_isfuture_(Value v) { return v.tag == VALUE_OBJECT && is_future(v.object); }
 Future *as_future(Value v) { if (!asyncio_isfuture_(v)) throw(TypeError, "expected a Future, got %s", value_type(v)); return (Future *)v.object; }
 
-Task *as_task(Value v)
-{
-    if (v.tag != VALUE_OBJECT || v.object->class != &task_class) throw(TypeError, "expected a Task, got %s", value_type(v));
-    return (Task *)v.object;
-}
+Task *as_task(Value v) { return expect_object(v, &task_class, "a Task"); }
 
 bool future_done(Future *future) { return future->state != PENDING; }
 bool future_cancelled(Future *future) { return future->state == CANCELLED; }
@@ -4245,6 +4260,8 @@ Lock *asyncio_Lock(void)
     return lock;
 }
 
+Lock *as_lock(Value v) { return expect_object(v, &lock_class, "a Lock"); }
+
 static void lock_destroy(void *object) { release(((Lock *)object)->holder); }
 
 static void lock_repr(void *object, FILE *out)
@@ -4354,6 +4371,7 @@ void event_clear(Event *event)
 }
 
 bool event_is_set(Event *event) { return event->set; }
+Event *as_event(Value v) { return expect_object(v, &event_class, "an Event"); }
 
 /* A condition is a line of its own beside a lock. wait() gives the lock up and always has it again when it ends,
  * even when it ends by being cancelled, again and again; only then is the exception raised. */
@@ -4388,6 +4406,7 @@ static Value condition_enter(void *manager) { return lock_enter(((Condition *)ma
 static bool condition_leave(void *manager, Value e) { return lock_leave(((Condition *)manager)->lock, e); }
 Coroutine *condition_acquire(Condition *condition) { return lock_acquire(condition->lock); }
 void condition_release(Condition *condition) { lock_release(condition->lock); }
+Condition *as_condition(Value v) { return expect_object(v, &condition_class, "a Condition"); }
 bool condition_locked(Condition *condition) { return lock_locked(condition->lock); }
 
 static void condition_wake(Condition *condition, int n)
@@ -4464,6 +4483,13 @@ static Semaphore *semaphore_new(const Class *class, int value, int bound)
 
 Semaphore *asyncio_Semaphore_(int value) { return semaphore_new(&semaphore_class, value, -1); }
 Semaphore *asyncio_BoundedSemaphore_(int value) { return semaphore_new(&bounded_semaphore_class, value, value); }
+
+Semaphore *as_semaphore(Value v)
+{
+    bool bounded = v.tag == VALUE_OBJECT && v.object->class == &bounded_semaphore_class;
+    return expect_object(v, bounded ? &bounded_semaphore_class : &semaphore_class, "a Semaphore");
+}
+
 bool semaphore_locked(Semaphore *semaphore) { return semaphore->value == 0 || line_has_uncancelled(&semaphore->line); }
 
 static void semaphore_repr(void *object, FILE *out)
@@ -4540,6 +4566,7 @@ Barrier *asyncio_Barrier(int parties)
     return barrier;
 }
 
+Barrier *as_barrier(Value v) { return expect_object(v, &barrier_class, "a Barrier"); }
 static void barrier_destroy(void *object) { release(((Barrier *)object)->condition); }
 int barrier_parties(Barrier *barrier) { return barrier->parties; }
 int barrier_n_waiting(Barrier *barrier) { return barrier->state == FILLING ? barrier->count : 0; }
@@ -4685,6 +4712,12 @@ static void queue_repr(void *object, FILE *out)
     if (queue->putters.first) fprintf(out, " _putters[%d]", line_length(&queue->putters));
     if (queue->unfinished) fprintf(out, " tasks=%d", queue->unfinished);
     fputs(queue->shut ? " shutdown>" : ">", out);
+}
+
+Queue *as_queue(Value v)
+{
+    for (int i = 1; i < 3; i++) if (v.tag == VALUE_OBJECT && v.object->class == &queue_classes[i]) return (Queue *)v.object;
+    return expect_object(v, &queue_classes[FIFO], "a Queue");
 }
 
 int queue_qsize(Queue *queue) { return queue->count; }
@@ -7755,17 +7788,8 @@ ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *) writer)
 
 ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *) writer) { return await(writer->closed); }
 
-StreamReader *as_streamreader(Value v)
-{
-    if (v.tag != VALUE_OBJECT || v.object->class != &reader_class) throw(TypeError, "expected a StreamReader, got %s", value_type(v));
-    return (StreamReader *)v.object;
-}
-
-StreamWriter *as_streamwriter(Value v)
-{
-    if (v.tag != VALUE_OBJECT || v.object->class != &writer_class) throw(TypeError, "expected a StreamWriter, got %s", value_type(v));
-    return (StreamWriter *)v.object;
-}
+StreamReader *as_streamreader(Value v) { return expect_object(v, &reader_class, "a StreamReader"); }
+StreamWriter *as_streamwriter(Value v) { return expect_object(v, &writer_class, "a StreamWriter"); }
 
 ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *) host, (Value) port, (ConnectionOptions) options)
 {
@@ -7822,11 +7846,7 @@ ASYNC(asyncio_start_unix_server, asyncio_start_unix_server_, (ClientConnected) c
     return await(loop_create_unix_server_(asyncio_get_running_loop(), &stream_server_protocol, stream_server_new(connected, options.limit), path, options));
 }
 
-Server *as_server(Value v)
-{
-    if (v.tag != VALUE_OBJECT || v.object->class != &server_class) throw(TypeError, "expected a Server, got %s", value_type(v));
-    return (Server *)v.object;
-}
+Server *as_server(Value v) { return expect_object(v, &server_class, "a Server"); }
 
 /* ---- [subprocess] Subprocesses -------------------------------------------------------------------------------------
  *
@@ -8057,11 +8077,7 @@ ASYNC(asyncio_create_subprocess_shell, asyncio_create_subprocess_shell_, (Subpro
     return V(subprocess((const char *const[]){"/bin/sh", "-c", options.argv[0], NULL}, &options));
 }
 
-Process *as_process(Value v)
-{
-    if (v.tag != VALUE_OBJECT || v.object->class != &process_class) throw(TypeError, "expected a Process, got %s", value_type(v));
-    return (Process *)v.object;
-}
+Process *as_process(Value v) { return expect_object(v, &process_class, "a Process"); }
 
 int process_pid(Process *process) { return (int)process->pid; }
 Value process_returncode(Process *process) { return process->returncode; }
@@ -8513,7 +8529,6 @@ static void loop_deadlock(Loop *loop)
 static FILE *trace_file;
 static int trace_control = -1;                          /* the tracer's socket, or -1 */
 static long trace_events, trace_ids, trace_leave;       /* leave: how many events may pass; -1: all */
-static double trace_began;
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool trace_ended;
 

@@ -146,6 +146,12 @@ const char *as_str(Value v);                            /* UTF-8, ends with a ze
 const char *as_bytes(Value v, size_t *length);          /* length may be NULL */
 void       *as_pointer(Value v);
 Task       *as_task(Value v);
+Queue      *as_queue(Value v);
+Lock       *as_lock(Value v);
+Event      *as_event(Value v);
+Condition  *as_condition(Value v);
+Semaphore  *as_semaphore(Value v);
+Barrier    *as_barrier(Value v);
 Future     *as_future(Value v);                         /* a Task too */
 Coroutine  *as_coroutine(Value v);
 static inline bool is_none(Value v) { return v.tag == VALUE_NONE; }
@@ -163,6 +169,9 @@ void  list_sort(Value v);                               /* v.sort(): stable, by 
 #define list_append(v, x)    list_append_(v, V(x))
 #define list_insert(v, i, x) list_insert_(v, i, V(x))
 #define list_contains(v, x)  list_contains_(v, V(x))
+
+/* a, b = v: unpack(v, &a, &b). ValueError if v has not as many items. */
+#define unpack(v, ...) value_unpack_(v, sizeof((Value *[]){__VA_ARGS__}) / sizeof(Value *), (Value *[]){__VA_ARGS__})
 
 /* for v in items: a list or tuple. */
 #define for_in(v, items) \
@@ -214,8 +223,8 @@ void  exception_print(Value e, FILE *file);                            /* traceb
  *
  * except clauses as many as wanted, or none; finally once, last, or not. e is a Value. `return`, `break` and
  * `continue` may leave a try, but not one with a finally: that stops the program with a message, because C would
- * skip the finally. A local variable that is changed inside `try` and read after an exception must be `volatile`:
- * lessons/04 says why.
+ * skip the finally. A local variable that is changed inside `try` or `async_with` and read after an exception must
+ * be `volatile`: lessons/04 says why.
  *
  * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and
  * leaves the rest. */
@@ -907,6 +916,7 @@ Value   value_list_(int count, const Value *values);
 Value   value_tuple_(int count, const Value *values);
 Value   value_keep_(Value v);
 bool    value_for_in_(Value items, Value *index, Value *item);
+void    value_unpack_(Value items, size_t count, Value **places);
 int     scope_begin_(void);
 void    scope_drop_(int mark);
 void    hold_value_(const void *value, bool retain);
