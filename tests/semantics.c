@@ -1622,11 +1622,12 @@ TEST(trap_run_until_complete_forgets_its_future_when_stopped)
 {
     Loop *loop = asyncio_new_event_loop();
     Future *future = loop_create_future(loop);
+    loop_set_virtual_clock(loop, true);
     loop_call_soon(loop, stop, V(loop));
     ck_raises_text(RuntimeError, "Event loop stopped before Future completed.", loop_run_until_complete(loop, future));
     future_set_result(future, 1);                       /* were its callback still there, it would stop the next run */
     loop_call_soon(loop, schedules_another, V("second iteration"));
-    loop_call_later(loop, 0.001, stop, V(loop));
+    loop_call_later(loop, 1, stop, V(loop));
     loop_run_forever(loop);
     ck_notes("stop|first|second iteration|stop");
     loop_close(loop);
