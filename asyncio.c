@@ -7418,10 +7418,14 @@ struct StreamWriter {
     bool paused, lost;
 };
 
+enum { DEFAULT_LIMIT = 65536 };
+
 static void reader_destroy(void *object);
 static Value reader_next(void *iterator, bool *end);
+static void reader_write_repr(void *object, FILE *out);
 static void writer_destroy(void *object);
-static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy, .next = reader_next, .is_io = true};
+static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy, .write = reader_write_repr,
+                                   .next = reader_next, .is_io = true};
 static const Class writer_class = {.name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy, .is_io = true};
 
 StreamReader *asyncio_StreamReader_(long limit)
@@ -7438,6 +7442,19 @@ static void reader_destroy(void *object)
     StreamReader *reader = object;
     free(reader->buffer);
     value_release(reader->exception);
+}
+
+static void reader_write_repr(void *object, FILE *out)
+{
+    StreamReader *reader = object;
+    fputs("<StreamReader", out);
+    if (reader->size) fprintf(out, " %zu bytes", reader->size);
+    if (reader->eof) fputs(" eof", out);
+    if (reader->limit != DEFAULT_LIMIT) fprintf(out, " limit=%zu", reader->limit);
+    if (reader->waiter) { fputs(" waiter=", out); value_write(V(reader->waiter), true, out); }
+    if (!is_none(reader->exception)) { fputs(" exception=", out); value_write(reader->exception, true, out); }
+    if (reader->transport) { fputs(" transport=", out); value_write(V(reader->transport), true, out); }
+    fputs(reader->paused ? " paused>" : ">", out);
 }
 
 /* What the protocol does. */
@@ -7704,8 +7721,9 @@ static void stream_made(Value self, Transport *transport)
     StreamWriter *writer = (StreamWriter *)self.object;
     writer->transport = retain(transport);
     if (writer->reader) writer->reader->transport = transport;
-    if (!writer->connected) return;
-    Task *task = loop_create_task(writer->loop, writer->connected(writer->reader, writer));
+    Coroutine *serving = writer->connected ? writer->connected(writer->reader, writer) : NULL;
+    if (!serving) return;
+    Task *task = loop_create_task(writer->loop, serving);
     future_on_done(&task->future, handler_ended, writer, "handler_ended");
 }
 

@@ -751,7 +751,8 @@ Loop      *server_get_loop(Server *server);
 
 /* await asyncio.start_server(connected, host, port): a Server. For each connection connected(reader, writer) runs
  * as a task:
- *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … } */
+ *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … }
+ * A plain function may return NULL: then there is no task. */
 typedef Coroutine *(*ClientConnected)(StreamReader *reader, StreamWriter *writer);
 #define asyncio_start_server(connected, host, port, ...) asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
 #define asyncio_start_unix_server(connected, path, ...)  asyncio_start_unix_server_(connected, path, SERVER_(__VA_ARGS__))

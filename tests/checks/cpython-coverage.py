@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Is every method of CPython 3.13's tests of asyncio in memory either a test in C or on the list of what was left out?
+"""Is every method of CPython 3.13's tests of asyncio either a test in C or on the list of what was left out?
 
 tests/cpython/methods-3.13.txt    CPython's methods, one to a line: file.Class.method
-tests/cpython/test_*.c            the tests: Class__method, in the C file of the same name
+tests/cpython/test_*.c            the tests: Class__method, in the C file of the same name, or NAME_io.c
 tests/cpython/LEFT-OUT*.md        what was left out: lines `file.Class.method: code: reason`
 
     tests/checks/cpython-coverage.py                    prints what is missing; the last line is `N passed, N failed`
@@ -15,7 +15,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "cpython"
 FILES = ("test_base_events test_context test_eager_task_factory test_events test_futures test_futures2 test_locks test_pep492 "
-         "test_queues test_runners test_taskgroups test_tasks test_timeouts test_waitfor").split()
+         "test_queues test_runners test_streams test_taskgroups test_tasks test_timeouts test_waitfor").split()
 
 
 def methods_of(source, file):
@@ -36,14 +36,14 @@ def methods_of(source, file):
 
 def carried_over():
     for path in sorted(HERE.glob("test_*.c")):
-        text = path.read_text()
+        text, file = path.read_text(), path.stem.removesuffix("_io")
         for name in re.findall(r"^[A-Z_]*TEST\((\w+)\)", text, re.M):
             cls, separator, method = name.partition("__test")
             if separator:
-                yield f"{path.stem}.{cls}.test{method}"
+                yield f"{file}.{cls}.test{method}"
         # A mixin's method, for each of the classes that CPython mixes it into.
         for group, method in re.findall(r"^FOR_EACH_QUEUE\w*\((\w+)s, (test_\w+)", text, re.M):
-            yield f"{path.stem}._Queue{group}Mixin.{method}"
+            yield f"{file}._Queue{group}Mixin.{method}"
 
 
 def left_out():
