@@ -148,7 +148,9 @@ static bool trace_on;
 #define COLD __attribute__((cold))                      /* the compiler keeps such calls out of the way of the others */
 #ifdef ASYNCIO_NO_TRACE
 #define TRACING false
+#define TRACEABLE false
 #else
+#define TRACEABLE true
 #define TRACING __builtin_expect(trace_on, 0)
 #endif
 static double trace_stood_still, trace_began;
@@ -238,7 +240,7 @@ struct Task {
     Coroutine *coro;
     Stack *stack;                                       /* where it goes on; NULL before its first step and after its last */
     Stack *eager_caller;                                /* who started it eagerly and goes on when it first suspends */
-    Future *waiting_on;                                 /* held */
+    Future *waiting_on;                                 /* held by who waits, not by the task */
     Task *previous, *next;                              /* in its loop's list */
     char *name;                                         /* NULL: "Task-<number>" */
     char number_name[16];
@@ -306,6 +308,8 @@ struct Loop {
     ExceptionHandler exception_handler;
     double slow_callback_duration, step_began;
     double virtual_now;
+    double looked;                                      /* the time when somebody last looked, in round `looked_at` */
+    long looked_at;
     long tick, number;                                  /* number: of all loops that were ever made; an address may come again */
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
@@ -330,7 +334,6 @@ static bool frame_shows(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
 static inline void task_ready(Task *task, Future *cause);
-static inline void task_wake(Task *task, Future *future);
 static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
 static Stack *task_run(Stack *me);
 static Value task_interruption(Task *task);
@@ -339,6 +342,8 @@ static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
 static void loop_end_watching(Loop *loop);
+static void loop_end_transports(Loop *loop);
+static void loop_drop_transports(Loop *loop);
 static Stack *generator_run(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
@@ -361,7 +366,7 @@ static void trace_selected(Loop *loop, bool any, bool woken);
 COLD static void trace_task_waits(Task *task);
 COLD static void trace_task_made(Task *task, const Site *site);
 static void trace_thread_name(Task *task);
-COLD static void trace_wake_arrow(Task *task);
+COLD static void trace_task_ready(Task *task, Future *cause);
 COLD static void trace_task_runs(Task *task, Future *future);
 COLD static void trace_line(const Site *site, Object *awaitable);
 static void trace_output(const char *text, size_t size);
@@ -471,7 +476,7 @@ static void object_drop(Object *object)
     object->references = 1;                             /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    if (TRACING && object->id) trace_drop(object);
+    if (TRACEABLE && object->id) trace_drop(object);    /* only what the trace has told of has an id */
     count(&live_objects, -1);
     deallocate(object, object_size(object));
 }
@@ -2015,6 +2020,16 @@ static const double clock_resolution = 1e-9;
 
 double loop_time(Loop *loop) { return loop->virtual ? loop->virtual_now : monotonic(); }
 
+/* A look at the clock costs as much as two thirds of a switch: who needs the time twice in one round looks once. */
+
+static double loop_look(Loop *loop)
+{
+    loop->looked_at = loop->tick;
+    return loop->looked = loop_time(loop);
+}
+
+static double loop_last_look(Loop *loop) { return loop->looked_at == loop->tick ? loop->looked : loop_look(loop); }
+
 void loop_set_virtual_clock(Loop *loop, bool on)
 {
     if (on && !loop->virtual) {
@@ -2251,7 +2266,8 @@ static void timers_due(Loop *loop)
 /* One round, up to where the queue is run. */
 static void loop_begin_round(Loop *loop)
 {
-    TRACE("tick.begin", 'i', "tick:i ready:i timers:i", ++loop->tick, loop->ready_count, loop->timer_count);
+    loop->tick++;
+    TRACE("tick.begin", 'i', "tick:i ready:i timers:i", (int)loop->tick, loop->ready_count, loop->timer_count);
     if (loop->interrupted) loop_interrupt(loop);
     if (loop->signalled) loop_take_signals(loop);
     timers_drop_cancelled(loop);
@@ -2427,7 +2443,9 @@ void loop_close(Loop *loop)
     if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
     if (loop->closed) return;
     loop_abandon_tasks(loop);
+    loop_drop_transports(loop);
     loop_end_watching(loop);
+    loop_end_transports(loop);
     loop_remove_signal_handlers(loop);
     if (loop->executor) executor_shutdown(loop->executor, .wait = false);
     pthread_mutex_lock(&loop->inbox_lock);
@@ -2466,7 +2484,12 @@ void asyncio_set_event_loop(Loop *loop)
 
 /* Reports. */
 
-void loop_set_debug(Loop *loop, bool on) { loop->debug = on; }
+void loop_set_debug(Loop *loop, bool on)
+{
+    loop->debug = on;
+    loop->step_began = loop_time(loop);                 /* of the step that is running, as far as one can know */
+}
+
 bool loop_get_debug(Loop *loop) { return loop->debug; }
 void loop_set_slow_callback_duration(Loop *loop, double seconds) { loop->slow_callback_duration = seconds; }
 void loop_set_exception_handler(Loop *loop, ExceptionHandler handler) { loop->exception_handler = handler; }
@@ -2851,7 +2874,7 @@ static void future_append(Future *future, void *entry)
 /* What waited for the future goes into the ready queue. */
 static inline void future_wake(Future *future, Object *entry)
 {
-    if (entry->class == &task_class) task_wake((Task *)entry, future);
+    if (entry->class == &task_class) task_ready((Task *)entry, future);
     else {
         ((Handle *)entry)->future = retain(future);
         handle_ready(future->loop, (Handle *)entry, future);
@@ -3234,15 +3257,8 @@ Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Sit
 
 static inline void task_ready(Task *task, Future *cause)
 {
-    TRACE("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task, cause);
+    if (TRACING) trace_task_ready(task, cause);
     ready_append(task->future.loop, task);
-}
-
-static inline void task_wake(Task *task, Future *future)
-{
-    TRACE("task.wake", 'i', "task:o by:i via:o", task, trace_task(), future);
-    if (TRACING) trace_wake_arrow(task);
-    task_ready(task, future);
 }
 
 /* Its turn has come: who goes on? The loop's hold on the entry is now the one of `current`. */
@@ -3319,15 +3335,25 @@ static Stack *task_run(Stack *me)
 
 /* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come
  * again. */
+static inline void task_let_go(Task *task)
+{
+    if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
+    else stack_park(task->future.loop);
+}
+
+COLD static void task_let_go_traced(Task *task)
+{
+    trace_task_waits(task);
+    task_let_go(task);
+    if (TRACING) trace_task_runs(task, task->waiting_on);
+}
+
 static inline void task_suspend(Task *task)
 {
-    Loop *loop = task->future.loop;
     task->stack = here.stack;
-    if (TRACING) trace_task_waits(task);
     here.variables = &here.base_variables;
-    if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
-    else stack_park(loop);
-    if (TRACING) trace_task_runs(task, task->waiting_on);
+    if (TRACING) { task_let_go_traced(task); return; }
+    task_let_go(task);
 }
 
 static inline Task *task_running(void)
@@ -3380,10 +3406,9 @@ static Value future_wait(Future *future)
     if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
     if (future->state == PENDING) {
         future_append(future, retain(task));
-        task->waiting_on = retain(future);
+        task->waiting_on = future;
         if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
         task_suspend(task);
-        pooled(task->waiting_on);                       /* held by the pool now: an exception may come next */
         task->waiting_on = NULL;
     }
     bool cancels = future->state == CANCELLED || (future_failed(future) && value_is_exception(future->result, CancelledError));
@@ -3401,10 +3426,11 @@ static Value future_wait(Future *future)
 static Value future_await(Future *future, bool only_here)
 {
     if (future->state != PENDING) return future_result(future);
+    pooled(retain(future));                             /* whoever else holds it may let go of it meanwhile */
     Value e = future_wait(future);
     if (!is_none(e)) throw(e);
     Value result = value_retain(future->result);
-    if (unpool_newest(future)) release(future);         /* the hold of the wait, and, if nobody else can name it, the one of who made it */
+    if (unpool_newest(future)) release(future);         /* this hold, and, if nobody else can name it, the one of who made it */
     if (only_here && unpool_newest(future)) release(future);
     return value_pooled(result);
 }
@@ -3547,7 +3573,6 @@ static void task_destroy(void *object)
     future_report_unretrieved(&task->future);
     if (task->future.object.references > 1) return;
     task_delist(task);
-    release(task->waiting_on);
     if (task->coro && task->coro->task == task) task->coro->task = NULL;
     release(task->coro);
     release(task->context);
@@ -3661,7 +3686,7 @@ Timeout *asyncio_timeout_at_(double when)
     return timeout;
 }
 
-Timeout *asyncio_timeout_(double delay) { return asyncio_timeout_at_(isinf(delay) ? delay : loop_time(asyncio_get_running_loop()) + delay); }
+Timeout *asyncio_timeout_(double delay) { return asyncio_timeout_at_(isinf(delay) ? delay : loop_look(asyncio_get_running_loop()) + delay); }
 double timeout_of_value_(Value v) { return is_none(v) ? NO_TIMEOUT : as_float(v); }
 double timeout_when(Timeout *timeout) { return timeout->when; }
 bool timeout_expired(Timeout *timeout) { return timeout->state == TIMEOUT_EXPIRING || timeout->state == TIMEOUT_EXPIRED; }
@@ -3704,7 +3729,7 @@ void timeout_reschedule_(Timeout *timeout, double when)
     TRACE_CHANGED(timeout, isinf(when) ? "no deadline" : "a deadline is set");
     if (isinf(when)) return;
     Loop *loop = asyncio_get_running_loop();
-    bool past = when <= loop_time(loop);
+    bool past = when <= loop_last_look(loop);
     Handle *timer = past ? loop_call_soon(loop, timeout_over, V(timeout)) : loop_call_at(loop, when, timeout_over, V(timeout));
     if (unpool_newest(timer)) timeout->timer = timer;
 }
@@ -4165,7 +4190,7 @@ static Value as_completed_step(void *iterator, bool *end)
  * before he runs? (The next in line.)
  */
 
-typedef struct Waiter { Future *future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
+typedef struct Waiter { Future future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
 typedef struct Line { Waiter *first, *last; long loop; } Line;         /* loop: the number of the first waiter's; it may be gone by now */
 
 /* The task that is about to wait in this line, which belongs to one loop for good. */
@@ -4177,10 +4202,32 @@ static Task *line_task(Line *line, void *owner)
     return task;
 }
 
+/* A future in memory of the waiter's own, field by field: to clear the whole of it first would take as long as all else. */
+static void future_begin(Future *future, Loop *loop, const char *purpose, void *owner)
+{
+    future->object = (Object){.class = &future_class, .references = 1};
+    future->loop = loop;
+    future->result.tag = future->message.tag = VALUE_NONE;
+    future->more = NULL;
+    future->callback_count = future->more_capacity = future->also_count = 0;
+    future->state = PENDING;
+    future->failed = future->unretrieved = future->quiet = false;
+    future->asyncio_owned = true;
+    future->purpose = purpose;
+    future->owner = owner;
+    future->awaited_by = NULL;
+    future->also_awaited_by = NULL;
+}
+
 static void line_join(Line *line, Waiter *waiter, const char *role, const char *purpose, void *owner)
 {
     Task *task = line_task(line, owner);
-    *waiter = (Waiter){.future = future_inner(task->future.loop, purpose, owner), .task = task, .role = role, .previous = line->last, .in_line = true};
+    future_begin(&waiter->future, task->future.loop, purpose, owner);
+    waiter->task = task;
+    waiter->role = role;
+    waiter->previous = line->last;
+    waiter->next = NULL;
+    waiter->in_line = true;
     *(line->last ? &line->last->next : &line->first) = waiter;
     line->last = waiter;
 }
@@ -4193,6 +4240,16 @@ static void line_remove(Line *line, Waiter *waiter)
     waiter->in_line = false;
 }
 
+/* The future goes with the stack that it lies on. Its exception, if it has one, is still to be raised. */
+static void waiter_clear(Waiter *waiter)
+{
+    Future *future = &waiter->future;
+    assert(future->object.references == 1);
+    if (is_counted(future->result)) value_pooled(future->result);
+    if (is_counted(future->message)) value_release(future->message);
+    for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));    /* its loop has closed */
+}
+
 /* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter,
  * which may be so even then. Whoever was woken and goes away must wake the next. */
 static Value line_wait(Line *line, const char *role, const char *purpose, void *owner, bool *woken)
@@ -4200,17 +4257,16 @@ static Value line_wait(Line *line, const char *role, const char *purpose, void *
     Waiter me;
     line_join(line, &me, role, purpose, owner);
     TRACE_CHANGED(owner, role);
-    Value interruption = future_wait(me.future);
+    Value interruption = future_wait(&me.future);
     line_remove(line, &me);
-    *woken = me.future->state == FINISHED;
-    if (unpool_newest(me.future)) release(me.future);   /* the wait's own hold, and ours */
-    if (is_none(interruption)) release(me.future); else pooled(me.future);
+    *woken = me.future.state == FINISHED;
+    waiter_clear(&me);
     return interruption;
 }
 
 static Waiter *line_first_asleep(Line *line)
 {
-    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future->state == PENDING) return waiter;
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future.state == PENDING) return waiter;
     return NULL;
 }
 
@@ -4218,13 +4274,13 @@ static Waiter *line_first_asleep(Line *line)
 static bool line_wake_first(Line *line)
 {
     Waiter *waiter = line_first_asleep(line);
-    if (waiter) future_finish(waiter->future, True);
+    if (waiter) future_finish(&waiter->future, True);
     return waiter != NULL;
 }
 
 static bool line_has_uncancelled(Line *line)
 {
-    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future->state != CANCELLED) return true;
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future.state != CANCELLED) return true;
     return false;
 }
 
@@ -4283,7 +4339,7 @@ static void lock_take(Lock *lock)
 static void lock_wake_head(Lock *lock)
 {
     Waiter *head = lock->line.first;
-    if (head && head->future->state == PENDING) future_finish(head->future, True);
+    if (head && head->future.state == PENDING) future_finish(&head->future, True);
 }
 
 /* Returns the exception to raise, or None when the lock is taken. */
@@ -4786,8 +4842,8 @@ static void queue_wake_next(Line *line)
 {
     for (Waiter *waiter; (waiter = line->first); ) {
         line_remove(line, waiter);
-        if (waiter->future->state != PENDING) continue;
-        future_finish(waiter->future, None);
+        if (waiter->future.state != PENDING) continue;
+        future_finish(&waiter->future, None);
         return;
     }
 }
@@ -6224,17 +6280,27 @@ static void fd_is_ready(Value future) { future_finish_unless_done((Future *)futu
 static const Class io_class = {.name = "descriptor", .size = sizeof(Object), .is_io = true};
 static Object io_marker = {.class = &io_class, .references = 1};
 
-/* Suspends until the descriptor is ready. */
+/* Suspends until the descriptor is ready. Who was cancelled may find that somebody else waits for it by now. */
 static void fd_wait(Loop *loop, int fd, int direction, const char *purpose)
 {
     Future *future = pooled(future_inner(loop, purpose, &io_marker));
     watch(loop, fd, direction, fd_is_ready, (CallOptions){.arg = V(future), .name = purpose});
+    Handle *mine = retain(*watch_place(loop, fd, direction));
     Value interruption = future_wait(future);
-    unwatch(loop, fd, direction);
+    if (fd < loop->watch_capacity && *watch_place(loop, fd, direction) == mine) unwatch(loop, fd, direction);
+    release(mine);
     if (!is_none(interruption)) throw(interruption);
 }
 
 static bool not_now(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR); }
+
+static int socket_type(int fd)
+{
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) throw_errno("socket %d", fd);
+    return type;
+}
 
 static void sock_check(Loop *loop, int fd)
 {
@@ -6273,6 +6339,14 @@ ASYNC(loop_sock_recvfrom, loop_sock_recvfrom, (Loop *) loop, (int) fd, (size_t) 
     Text *text = pooled(text_new(&bytes_class, NULL, size));
     ssize_t n = sock_receive(loop, fd, text->data, size, &from, &length, "sock_recvfrom()");
     return tuple(bytes(text->data, (size_t)n), length ? address_value((struct sockaddr *)&from, length) : None);
+}
+
+ASYNC(loop_sock_recvfrom_into, loop_sock_recvfrom_into, (Loop *) loop, (int) fd, (void *) buffer, (size_t) size)
+{
+    struct sockaddr_storage from;
+    socklen_t length = sizeof from;
+    ssize_t n = sock_receive(loop, fd, buffer, size, &from, &length, "sock_recvfrom_into()");
+    return tuple(n, length ? address_value((struct sockaddr *)&from, length) : None);
 }
 
 ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *) loop, (int) fd, (Value) data)
@@ -6420,24 +6494,68 @@ ASYNC(loop_sock_connect, loop_sock_connect, (Loop *) loop, (int) fd, (Value) add
     return None;
 }
 
-/* sendfile: the system copies from file to socket; count < 0: to the file's end. Returns the bytes sent. */
+/* sendfile: the system copies from file to socket. Where it cannot, a thread reads the file, since reading may block,
+ * and the socket is written here. count < 0: to the file's end. What was sent the file's position has passed. */
+
+enum { SENDFILE_MOST = 1 << 30, FALLBACK_BLOCK = 64 * 1024 };
+
+static int64_t sendfile_left(const SendfileOptions *options, int64_t sent, int64_t most)
+{
+    return options->count >= 0 && options->count - sent < most ? options->count - sent : most;
+}
+
+/* False if the system cannot do it for these two. */
+static bool sendfile_native(Loop *loop, int fd, int file, const SendfileOptions *options, off_t *at)
+{
+    for (;;) {
+        int64_t left = sendfile_left(options, *at - options->offset, SENDFILE_MOST);
+        ssize_t n = left > 0 ? sendfile(fd, file, at, (size_t)left) : 0;
+        if (n == 0) return true;
+        if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendfile()");
+        else if (n < 0 && *at == options->offset && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK || errno == ESPIPE)) return false;
+        else if (n < 0) throw_errno("sock_sendfile()");
+    }
+}
+
+static Value read_block(Value v)
+{
+    ssize_t n;
+    Text *text = pooled(text_new(&bytes_class, NULL, (size_t)as_int(list_get(v, 1))));
+    while ((n = read((int)as_int(list_get(v, 0)), text->data, text->length)) < 0 && errno == EINTR) {}
+    if (n < 0) throw_errno("read");
+    return bytes(text->data, (size_t)n);
+}
+
+static int64_t sendfile_by_reading(Loop *loop, int fd, int file, const SendfileOptions *options)
+{
+    int64_t sent = 0;
+    if (lseek(file, (off_t)options->offset, SEEK_SET) < 0 && options->offset) throw_errno("lseek");
+    forever {
+        int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
+        Value block = left > 0 ? await(run_in_executor(loop, NULL, read_block, tuple(file, left), NULL)) : bytes("", 0);
+        if (!len(block)) break;
+        await(loop_sock_sendall(loop, fd, block));
+        sent += len(block);
+    }
+    return sent;
+}
+
 ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) file, (SendfileOptions) options)
 {
-    if (options.offset < 0) throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
     off_t at = (off_t)options.offset;
-    int64_t sent = 0;
+    volatile bool done;
+    if (options.count == 0 || options.count < -1) throw(ValueError, "count must be a positive integer (got %lld)", (long long)options.count);
+    if (options.offset < 0) throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
+    if (socket_type(fd) != SOCK_STREAM) throw(ValueError, "only SOCK_STREAM type sockets are supported");
     sock_check(loop, fd);
-    for (;;) {
-        int64_t left = options.count < 0 ? 1 << 30 : options.count - sent;
-        ssize_t n = left > 0 ? sendfile(fd, file, &at, (size_t)(left < 1 << 30 ? left : 1 << 30)) : 0;
-        if (n == 0) break;
-        if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendfile()");
-        else if (n < 0 && sent == 0 && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK))
-            throw(SendfileNotAvailableError, "os.sendfile call failed");
-        else if (n < 0) throw_errno("sock_sendfile()");
-        else sent += n;
-    }
-    return V(sent);
+    try {
+        done = sendfile_native(loop, fd, file, &options, &at);
+    } finally {
+        if (at != (off_t)options.offset) lseek(file, at, SEEK_SET);
+    } end_try
+    if (done) return V((int64_t)at - options.offset);
+    if (!options.fallback) throw(SendfileNotAvailableError, "os.sendfile call failed");
+    return V(sendfile_by_reading(loop, fd, file, &options));
 }
 
 /* ---- [transports] Transports and protocols -------------------------------------------------------------------------
@@ -6517,10 +6635,17 @@ static void transport_watch_writing(Transport *transport, bool on)
     else unwatch(transport->loop, transport->fd, FOR_WRITING);
 }
 
+/* The near end of a pipe becomes readable when nobody is left to read at the far one. */
+static bool tells_of_its_end(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+}
+
 static void transport_reads_now(Value v)
 {
     Transport *transport = (Transport *)v.object;
-    if (!transport->closing && !transport->paused && transport->kind != WRITE_PIPE) transport_watch_reading(transport, true);
+    if (!transport->closing && !transport->paused && (transport->kind != WRITE_PIPE || tells_of_its_end(transport->fd))) transport_watch_reading(transport, true);
 }
 
 static void transport_made(Value v)
@@ -6531,7 +6656,8 @@ static void transport_made(Value v)
 }
 
 static void server_attach(Server *server, Transport *transport);
-static void server_detach(Server *server, Transport *transport);
+static void server_forget(Transport *transport);
+static void server_detach(Transport *transport);
 
 static void ignore_sigpipe(void)
 {
@@ -6552,7 +6678,7 @@ static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Pr
     transport->sockname = value_retain(socket_address(fd, false));
     transport->peername = value_retain(socket_address(fd, true));
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
-    loop->watches[fd].transport = transport;
+    loop->watches[fd].transport = retain(transport);    /* held to its end: a protocol need not */
     if (server) server_attach(server, transport);
     loop_call_soon(loop, transport_made, V(transport));
     loop_call_soon(loop, transport_reads_now, V(transport));
@@ -6570,9 +6696,21 @@ static void transport_end(Transport *transport)
     close(transport->fd);
     transport->fd = -1;
     value_replace(&transport->self, None);
-    Server *server = transport->server;
-    transport->server = NULL;
-    if (server) server_detach(server, transport);
+    if (transport->server) server_detach(transport);
+    release(transport);
+}
+
+/* A loop that closes takes along the transports that nobody has closed. */
+static void loop_drop_transports(Loop *loop)
+{
+    for (int fd = 0; fd < loop->watch_capacity; fd++) {
+        Transport *transport = loop->watches[fd].transport;
+        if (!transport) continue;
+        transport->closing = true;
+        transport->lost++;
+        if (transport->server) server_forget(transport);
+        transport_end(transport);
+    }
 }
 
 static void transport_lost(Value v)
@@ -6686,6 +6824,7 @@ static void transport_read_ready(Value v)
 {
     Transport *transport = (Transport *)v.object;
     if (transport->lost) return;
+    if (transport->kind == WRITE_PIPE) { transport_force_close(transport, transport->size ? V(BrokenPipeError) : None); return; }
     try {
         if (transport->kind == DATAGRAM) transport_read_datagram(transport); else transport_read_stream(transport);
     } except (BaseException, e) {
@@ -7020,10 +7159,7 @@ static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOp
 
 static void check_stream_socket(int fd)
 {
-    int type = 0;
-    socklen_t size = sizeof type;
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) throw_errno("socket %d", fd);
-    if (type != SOCK_STREAM) throw(ValueError, "A Stream Socket was expected, got descriptor %d", fd);
+    if (socket_type(fd) != SOCK_STREAM) throw(ValueError, "A Stream Socket was expected, got descriptor %d", fd);
 }
 
 /* The transport of a connected socket, once its protocol has been told. */
@@ -7135,6 +7271,7 @@ struct Server {
     Line waiters;
     Future *serving_forever;
     Value unlink_path;                                  /* of a unix socket that goes with the server */
+    ino_t unlink_inode;
     bool serving, closed;
 };
 
@@ -7179,10 +7316,18 @@ static void server_wake_if_over(Server *server)
     while (line_wake_first(&server->waiters)) {}
 }
 
-static void server_detach(Server *server, Transport *transport)
+static void server_forget(Transport *transport)
 {
-    *(transport->previous ? &transport->previous->next : &server->clients) = transport->next;
+    *(transport->previous ? &transport->previous->next : &transport->server->clients) = transport->next;
     if (transport->next) transport->next->previous = transport->previous;
+    release(transport->server);
+    transport->server = NULL;
+}
+
+static void server_detach(Transport *transport)
+{
+    Server *server = retain(transport->server);
+    server_forget(transport);
     server_wake_if_over(server);
     release(server);
 }
@@ -7237,6 +7382,24 @@ static void server_start(Server *server)
     }
 }
 
+/* The file of a unix socket goes with its server, unless somebody has put another one in its place. */
+static void server_will_unlink(Server *server, int fd)
+{
+    struct stat info;
+    Value path = socket_address(fd, false);
+    if (path.tag != VALUE_STR || stat(as_str(path), &info) < 0) return;
+    server->unlink_path = value_retain(path);
+    server->unlink_inode = info.st_ino;
+}
+
+static void server_unlink(Server *server)
+{
+    struct stat info;
+    if (is_none(server->unlink_path)) return;
+    const char *path = as_str(server->unlink_path);
+    if (stat(path, &info) == 0 && info.st_ino == server->unlink_inode) unlink(path);
+}
+
 void server_close(Server *server)
 {
     if (server->closed) return;
@@ -7247,7 +7410,7 @@ void server_close(Server *server)
         close(server->sockets[i]);
     }
     server->count = 0;
-    if (!is_none(server->unlink_path)) unlink(as_str(server->unlink_path));
+    server_unlink(server);
     if (server->serving_forever) future_cancel(server->serving_forever);
     server_wake_if_over(server);
 }
@@ -7379,13 +7542,17 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *) loop, (Protoco
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "path was not specified, and no sock specified");
     Server *server = server_new(loop, protocol, arg, options.backlog);
-    if (!path) { server_add_socket(server, options.sock); return server_begin(server, options.start_serving); }
-    struct sockaddr_storage storage;
-    socklen_t length = address_fill(&storage, V(path));
-    unlink_stale(path);
-    server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
-    if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0) throw(os_error_saying("Address '%s': %s", path, strerror(errno)));
-    if (options.cleanup_socket) server->unlink_path = value_retain(V(path));
+    if (path) {
+        struct sockaddr_storage storage;
+        socklen_t length = address_fill(&storage, V(path));
+        unlink_stale(path);
+        server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
+        if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0) throw(os_error_saying("Address '%s': %s", path, strerror(errno)));
+    } else {
+        check_stream_socket(options.sock);
+        server_add_socket(server, options.sock);
+    }
+    if (options.cleanup_socket) server_will_unlink(server, server->sockets[0]);
     return server_begin(server, options.start_serving);
 }
 
@@ -7750,7 +7917,21 @@ static void stream_lost(Value self, Value e)
     writer->lost = true;
     if (!future_done(writer->closed)) { if (is_none(e)) future_finish(writer->closed, None); else future_fail(writer->closed, e); }
     for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining)); ) {
-        if (is_none(e)) future_finish(waiter->future, None); else future_fail(waiter->future, e);
+        if (is_none(e)) future_finish(&waiter->future, None); else future_fail(&waiter->future, e);
+    }
+}
+
+/* The loop closes: nothing will be read or written any more. A protocol of the program's is not told, a stream has
+ * ended. */
+static void loop_end_transports(Loop *loop)
+{
+    for (int fd = 0; fd < loop->watch_capacity; fd++) {
+        Transport *transport = loop->watches[fd].transport;
+        if (!transport) continue;
+        retain(transport);
+        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);
+        transport_end(transport);
+        release(transport);
     }
 }
 
@@ -7972,8 +8153,20 @@ static void process_watch(Process *process)
     future_on_done(threadfuture_bridge(tf, process->loop), process_reaped, process, "process_reaped");
     pthread_t thread;
     errno = start_thread(&thread, reaper_main, retain(tf));
-    if (errno) throw_errno("a thread to wait for process %d", (int)process->pid);
+    if (errno) {
+        process->reaped_by_thread = false;
+        throw_errno("a thread to wait for process %d", (int)process->pid);
+    }
     pthread_detach(thread);
+}
+
+static Value process_over(Process *process)
+{
+    bool woken;
+    if (!is_none(process->returncode) && !process->open_pipes) return process->returncode;
+    Value interruption = line_wait(&process->waiters, "waiter", "process.wait()", process, &woken);
+    if (!is_none(interruption)) throw(interruption);
+    return process->returncode;
 }
 
 static void pipe_closed(Future *closed, Value arg)
@@ -7991,8 +8184,8 @@ static void process_connect(Process *process, int which, int fd, long limit)
     StreamWriter *writer = writer_new(process->loop, reader);
     process->pipes[which] = retain(writer);
     process->open_pipes++;
-    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, &stream_protocol, V(writer), NULL);
     future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
+    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, &stream_protocol, V(writer), NULL);
 }
 
 /* The far ends, as the child will have them, and the near ones. */
@@ -8039,10 +8232,14 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
     for (int i = 0; i < 3; i++) moved[i] = plumbing->far[i] < 0 ? -1 : fcntl(plumbing->far[i], F_DUPFD_CLOEXEC, 3);
-    for (int i = 0; i < 3; i++) if (moved[i] >= 0) posix_spawn_file_actions_adddup2(&actions, moved[i], i);
+    int problem = 0;
+    for (int i = 0; i < 3; i++) {
+        if (moved[i] >= 0) posix_spawn_file_actions_adddup2(&actions, moved[i], i);
+        else if (plumbing->far[i] >= 0) problem = EMFILE;
+    }
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);
-    int problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv, options->env ? (char *const *)options->env : environ);
+    if (!problem) problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv, options->env ? (char *const *)options->env : environ);
     for (int i = 0; i < 3; i++) if (moved[i] >= 0) close(moved[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -8062,6 +8259,29 @@ static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const 
     return process;
 }
 
+/* Interrupted while its pipes were connected: it is ended, and waited for. */
+static void process_abandon(Process *process)
+{
+    kill(process->pid, SIGKILL);
+    for (int i = 0; i < 3; i++) if (process->pipes[i] && process->pipes[i]->transport) transport_abort(process->pipes[i]->transport);
+    process_over(process);
+}
+
+static void process_connect_all(Process *process, Plumbing *plumbing, long limit)
+{
+    try {
+        for (int i = 0; i < 3; i++) {
+            int fd = plumbing->near[i];
+            plumbing->near[i] = -1;
+            if (fd >= 0) process_connect(process, i, fd, limit);
+        }
+    } except (BaseException) {
+        plumbing_close(plumbing, true);
+        process_abandon(process);
+        rethrow;
+    } end_try
+}
+
 static Process *subprocess(const char *const *argv, const SubprocessOptions *options)
 {
     Loop *loop = asyncio_get_running_loop();
@@ -8077,7 +8297,7 @@ static Process *subprocess(const char *const *argv, const SubprocessOptions *opt
         rethrow;
     } end_try
     plumbing_close(&plumbing, false);
-    for (int i = 0; i < 3; i++) if (plumbing.near[i] >= 0) process_connect(process, i, plumbing.near[i], options->limit);
+    process_connect_all(process, &plumbing, options->limit);
     return process;
 }
 
@@ -8106,20 +8326,11 @@ StreamReader *process_stderr(Process *process) { return process->pipes[2] ? proc
 void process_send_signal(Process *process, int number)
 {
     if (!is_none(process->returncode)) throw(ProcessLookupError, "the process has ended");
-    if (kill(process->pid, number) < 0) throw_errno("kill");
+    if (kill(process->pid, number) < 0 && errno != ESRCH) throw_errno("kill");     /* somebody else has reaped it: as good as sent */
 }
 
 void process_terminate(Process *process) { process_send_signal(process, SIGTERM); }
 void process_kill(Process *process) { process_send_signal(process, SIGKILL); }
-
-static Value process_over(Process *process)
-{
-    bool woken;
-    if (!is_none(process->returncode) && !process->open_pipes) return process->returncode;
-    Value interruption = line_wait(&process->waiters, "waiter", "process.wait()", process, &woken);
-    if (!is_none(interruption)) throw(interruption);
-    return process->returncode;
-}
 
 ASYNC(process_wait, process_wait, (Process *) process) { return process_over(process); }
 
@@ -8890,11 +9101,19 @@ static void trace_task_made(Task *task, const Site *site)
     trace_thread_name(task);
 }
 
-static void trace_wake_arrow(Task *task)
+static void trace_wake(Task *task, Future *cause)
 {
     static long wakes;
     task->wakes = ++wakes;
+    trace_event("task.wake", 'i', "task:o by:i via:o", task, trace_task(), traced_object(cause));
     trace_view("wake", 's', trace_task(), "\"id\":%ld", task->wakes);
+}
+
+/* It joins the ready queue: for a step of its own accord, or woken by a future. */
+static void trace_task_ready(Task *task, Future *cause)
+{
+    if (cause) trace_wake(task, cause);
+    trace_event("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task, traced_object(cause));
 }
 
 static void trace_task_runs(Task *task, Future *future)
@@ -8971,7 +9190,7 @@ static void trace_changed(Object *object, const char *why, Value v)
 
 static void trace_drop(Object *object)
 {
-    bool announced = object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
+    bool announced = trace_on && object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
     if (announced) trace_event("object.drop", 'i', "id:o", object);
 }
 

@@ -657,12 +657,13 @@ bool    loop_remove_signal_handler(Loop *loop, int number);
 Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);                       /* await loop.sock_recv(sock, n): bytes, empty at the end */
 Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);    /* the number of bytes; buffer is yours */
 Coroutine *loop_sock_recvfrom(Loop *loop, int fd, size_t size);                   /* (bytes, address) */
+Coroutine *loop_sock_recvfrom_into(Loop *loop, int fd, void *buffer, size_t size); /* (the number of bytes, address) */
 Coroutine *loop_sock_sendall(Loop *loop, int fd, Value data);                     /* all of it; data is bytes */
 Coroutine *loop_sock_sendto(Loop *loop, int fd, Value data, Value address);
 Coroutine *loop_sock_connect(Loop *loop, int fd, Value address);                  /* a host name is looked up */
 Coroutine *loop_sock_accept(Loop *loop, int fd);                                  /* (descriptor, address); the descriptor is yours to close */
-#define    loop_sock_sendfile(loop, fd, file, ...) loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1), __VA_ARGS__))  /* the bytes sent; SendfileNotAvailableError */
-typedef struct { char start_; int64_t offset, count; } SendfileOptions;
+#define    loop_sock_sendfile(loop, fd, file, ...) loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1, .fallback = true), __VA_ARGS__))  /* the bytes sent; with .fallback = false maybe SendfileNotAvailableError */
+typedef struct { char start_; int64_t offset, count; bool fallback; } SendfileOptions;
 
 /* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for
  * literal addresses. host may be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror,

@@ -14,8 +14,9 @@ import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent.parent / "cpython"
-FILES = ("test_base_events test_context test_eager_task_factory test_events test_futures test_futures2 test_locks test_pep492 "
-         "test_queues test_runners test_streams test_taskgroups test_tasks test_timeouts test_waitfor").split()
+FILES = ("test_base_events test_context test_eager_task_factory test_events test_futures test_futures2 test_locks "
+         "test_pep492 test_queues test_runners test_sendfile test_server test_sock_lowlevel test_streams test_taskgroups "
+         "test_tasks test_timeouts test_waitfor").split()
 
 
 def methods_of(source, file):
