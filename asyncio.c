@@ -7162,10 +7162,23 @@ static void check_stream_socket(int fd)
     if (socket_type(fd) != SOCK_STREAM) throw(ValueError, "A Stream Socket was expected, got descriptor %d", fd);
 }
 
-/* The transport of a connected socket, once its protocol has been told. */
-static Value transport_of(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value arg, Server *server)
+/* The protocol for a socket that we have made ourselves: if there is none, nobody else would close it. */
+static Value protocol_make(const Protocol *protocol, Value arg, int ours)
 {
-    Value self = protocol->make ? protocol->make(arg) : arg;
+    if (!protocol->make) return arg;
+    try {
+        return protocol->make(arg);
+    } except (BaseException) {
+        if (ours >= 0) close(ours);
+        rethrow;
+    } end_try
+    return None;
+}
+
+/* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
+static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, const Protocol *protocol, Value arg, Server *server)
+{
+    Value self = protocol_make(protocol, arg, ours);
     Future *made = pooled(future_inner(loop, "the connection", NULL));
     Transport *transport = transport_new(loop, kind, fd, protocol, self, made, server);
     Value interruption = future_wait(made);
@@ -7192,22 +7205,23 @@ ASYNC(loop_create_connection, loop_create_connection_, (Loop *) loop, (ProtocolT
     if (options.sock >= 0) check_stream_socket(options.sock);
     int fd = named ? connect_socket(loop, host, port, &options) : options.sock;
     set_nodelay(fd);
-    return transport_of(loop, SOCKET_TRANSPORT, fd, protocol, arg, NULL);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, named ? fd : -1, protocol, arg, NULL);
 }
 
 ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) path, (ConnectionOptions) options)
 {
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "no path and sock were specified");
-    if (!path) return transport_of(loop, SOCKET_TRANSPORT, options.sock, protocol, arg, NULL);
+    if (!path) return transport_of(loop, SOCKET_TRANSPORT, options.sock, -1, protocol, arg, NULL);
     Value info = tuple(AF_UNIX, SOCK_STREAM, 0, "", path);
-    return transport_of(loop, SOCKET_TRANSPORT, (int)as_int(await(connect_one(loop, info, None))), protocol, arg, NULL);
+    int fd = (int)as_int(await(connect_one(loop, info, None)));
+    return transport_of(loop, SOCKET_TRANSPORT, fd, fd, protocol, arg, NULL);
 }
 
 ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
 {
     check_stream_socket(fd);
-    return transport_of(loop, SOCKET_TRANSPORT, fd, protocol, arg, NULL);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL);
 }
 
 static void check_pipe(int fd)
@@ -7221,13 +7235,13 @@ static void check_pipe(int fd)
 ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
 {
     check_pipe(fd);
-    return transport_of(loop, READ_PIPE, fd, protocol, arg, NULL);
+    return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL);
 }
 
 ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
 {
     check_pipe(fd);
-    return transport_of(loop, WRITE_PIPE, fd, protocol, arg, NULL);
+    return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL);
 }
 
 static int datagram_socket(Loop *loop, DatagramOptions *options)
@@ -7250,10 +7264,28 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
     return fd;
 }
 
+/* A host name in it is looked up. */
+static Value datagram_address(Loop *loop, Value address, const DatagramOptions *options)
+{
+    if (address.tag != VALUE_TUPLE || len(address) != 2) return address;
+    AddressOptions wanted = {.family = options->family, .type = SOCK_DGRAM, .proto = options->proto};
+    Value infos = await(loop_getaddrinfo_(loop, as_str(list_get(address, 0)), list_get(address, 1), wanted));
+    return list_get(list_get(infos, 0), 4);
+}
+
 ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (DatagramOptions) options)
 {
-    int fd = options.sock >= 0 ? options.sock : datagram_socket(loop, &options);
-    Value pair = transport_of(loop, DATAGRAM, fd, protocol, arg, NULL);
+    int fd = options.sock;
+    if (fd >= 0) {
+        if (socket_type(fd) != SOCK_DGRAM) throw(ValueError, "A datagram socket was expected, got descriptor %d", fd);
+        if (!is_none(options.local_addr) || !is_none(options.remote_addr) || options.family || options.proto || options.reuse_port || options.allow_broadcast)
+            throw(ValueError, "socket modifier keyword arguments can not be used when sock is specified.");
+    } else {
+        options.local_addr = datagram_address(loop, options.local_addr, &options);
+        options.remote_addr = datagram_address(loop, options.remote_addr, &options);
+        fd = datagram_socket(loop, &options);
+    }
+    Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL);
     ((Transport *)list_get(pair, 0).object)->address = value_retain(options.remote_addr);
     return pair;
 }
@@ -7334,7 +7366,7 @@ static void server_detach(Transport *transport)
 
 async_def(serve_connection, (Server *) server, (int) fd)
 {
-    transport_of(server->loop, SOCKET_TRANSPORT, fd, server->protocol, server->arg, server);
+    transport_of(server->loop, SOCKET_TRANSPORT, fd, fd, server->protocol, server->arg, server);
     return None;
 }
 
@@ -8185,7 +8217,7 @@ static void process_connect(Process *process, int which, int fd, long limit)
     process->pipes[which] = retain(writer);
     process->open_pipes++;
     future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
-    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, &stream_protocol, V(writer), NULL);
+    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, -1, &stream_protocol, V(writer), NULL);
 }
 
 /* The far ends, as the child will have them, and the near ones. */
