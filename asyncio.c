@@ -208,6 +208,7 @@ struct Coroutine {
     Coroutine *caller;                                  /* while RUNNING */
     const Site *site;                                   /* where it last awaited or threw */
     Task *task;                                         /* the one made of it, if any; not held */
+    Loop *heir;                                         /* of a main coroutine: the loop that gets what it made */
     Value kept;                                         /* what keep() saved */
     int mark;                                           /* the pool's size when it began */
     CoroutineState state;
@@ -302,6 +303,7 @@ struct Loop {
     Task *tasks, *last_task;                            /* all that are not done, oldest first */
     AsyncGenerator *generators;                         /* all that have started and are not closed */
     Watching *watching;                                 /* gather() and its like */
+    Value legacy;                                       /* what main coroutines made, a list, until the loop closes */
     Exc *leaving;                                       /* ends run_forever with this exception */
     Runner *runner;
     TaskFactory task_factory;
@@ -2443,6 +2445,7 @@ void loop_close(Loop *loop)
     if (loop->running) throw(RuntimeError, "Cannot close a running event loop");
     if (loop->closed) return;
     loop_abandon_tasks(loop);
+    value_replace(&loop->legacy, None);
     loop_drop_transports(loop);
     loop_end_watching(loop);
     loop_end_transports(loop);
@@ -2953,6 +2956,7 @@ static void check_pending(Future *future, const char *operation)
 {
     if (future->object.class == &task_class) throw(RuntimeError, "Task does not support %s operation", operation);
     if (future->state != PENDING) throw(InvalidStateError, "invalid state");
+    if (future->callback_count && future->loop->closed) throw(RuntimeError, "Event loop is closed");
 }
 
 void future_set_result_(Future *future, Value v)
@@ -3112,11 +3116,22 @@ Coroutine *as_coroutine(Value v)
     return (Coroutine *)v.object;
 }
 
+/* When main has returned its other tasks are cancelled, and their finally blocks may use what main made and put into a
+ * global variable. Python's variable would hold it; here the loop does, until it closes. */
+static void coroutine_bequeath(Stack *stack, Coroutine *coro)
+{
+    Value *legacy = &coro->heir->legacy;
+    if (is_none(*legacy)) *legacy = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
+    for (int i = coro->mark; i < stack->pool_size; i++) list_append_(*legacy, value_object_(stack->pool[i]));
+    list_append_(*legacy, coro->kept);
+}
+
 /* The innermost frame ends, by return or by exception. */
 static void coroutine_finish(Stack *stack, Coroutine *coro)
 {
     assert(stack->frame == coro);
     stack->frame = coro->caller;
+    if (coro->heir) coroutine_bequeath(stack, coro);
     pool_drop(stack, coro->mark);
     coroutine_close_now(coro);
 }
@@ -7396,8 +7411,8 @@ static void server_accept(Value v)
         } else if (out_of_resources(errno)) {
             Value e = os_error("accept");
             loop_call_exception_handler(server->loop, &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
-            unwatch(server->loop, fd, FOR_READING);
-            loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, v);
+            loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, .arg = v);
+            unwatch(server->loop, fd, FOR_READING);     /* which held v until now */
             return;
         } else if (not_now(-1) || errno == ECONNABORTED) return;
         else throw_errno("accept");
@@ -8504,6 +8519,8 @@ Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
     Coroutine *coro = main->class == &coroutine_class ? (Coroutine *)main : run_awaitable(main);
     Context *context = options.context ? options.context : runner->context;
     Task *task = asyncio_create_task_(coro, (TaskOptions){.loop = loop, .context = context}, NULL);
+    value_replace(&loop->legacy, None);
+    coro->heir = loop;
     bool interruptible_now = interrupts_begin(runner);
     loop->runner = runner;
     runner->main = task;
