@@ -164,7 +164,8 @@ static long trace_loops;                                /* loops that were given
  * would have. */
 #define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
 
-static const char *const own_file = __FILE__;           /* compared by address: a compiler keeps one copy of a literal */
+/* compared by address: a compiler keeps one copy of a literal */
+static const char *const own_file = __FILE__;
 static const Value unset = {.tag = VALUE_UNSET_};
 
 /* What every object's class says about it. */
@@ -223,14 +224,17 @@ struct Future {
     Loop *loop;
     Value result;                                       /* or the exception, if `failed` */
     Value message;                                      /* of cancel() */
-    Object *first, **more;                              /* callbacks in order, Handles and Tasks: the first here, the others allocated */
+    /* callbacks in order, Handles and Tasks: the first here, the others allocated */
+    Object *first, **more;
     int callback_count, more_capacity;
     FutureState state;
-    bool failed, unretrieved, quiet;                    /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
+    /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
+    bool failed, unretrieved, quiet;
     bool asyncio_owned;                                 /* made by a primitive: the trace shows the primitive instead */
     const char *purpose;                                /* what is waited for, in words, e.g. "queue.get()" */
     Object *owner;                                      /* the queue, not held */
-    Future *awaited_by, **also_awaited_by;              /* gather and its like, newest first, for the call graph; not held */
+    /* gather and its like, newest first, for the call graph; not held */
+    Future *awaited_by, **also_awaited_by;
     int also_count;
 };
 
@@ -239,7 +243,8 @@ struct Future {
 struct Task {
     Future future;
     Coroutine *coro;
-    Stack *stack;                                       /* where it goes on; NULL before its first step and after its last */
+    /* where it goes on; NULL before its first step and after its last */
+    Stack *stack;
     Stack *eager_caller;                                /* who started it eagerly and goes on when it first suspends */
     Future *waiting_on;                                 /* held by who waits, not by the task */
     Task *previous, *next;                              /* in its loop's list */
@@ -284,13 +289,15 @@ struct Loop {
     Timer *timers;                                      /* a heap by `when` */
     int timer_count, timer_capacity, timers_cancelled;
     Watch *watches;                                     /* by descriptor */
-    unsigned long *interest[2], *happened[2];           /* sets for reading and writing, and what select() makes of them */
+    /* sets for reading and writing, and what select() makes of them */
+    unsigned long *interest[2], *happened[2];
     int watch_capacity, watch_count, highest;
     int wake_pipe[2];                                   /* the self-pipe: a byte in it ends select() */
     pthread_mutex_t inbox_lock;
     Handle **inbox;                                     /* what other threads have called soon */
     int inbox_count, inbox_capacity;
-    int outside;                                        /* how many threads, signals, children may still wake this loop */
+    /* how many threads, signals, children may still wake this loop */
+    int outside;
     Executor *executor;                                 /* the default one, made when first needed */
     Handle *signal_handlers[65];                        /* by number */
     volatile sig_atomic_t signalled;                    /* a signal came that has a handler, not looked at yet */
@@ -312,7 +319,8 @@ struct Loop {
     double virtual_now;
     double looked;                                      /* the time when somebody last looked, in round `looked_at` */
     long looked_at;
-    long tick, number;                                  /* number: of all loops that were ever made; an address may come again */
+    /* number: of all loops that were ever made; an address may come again */
+    long tick, number;
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
 
@@ -681,7 +689,8 @@ Value value_tuple_(int count, const Value *values) { return sequence(&tuple_clas
 
 const char *value_type(Value v)
 {
-    static const char *const names[] = {"NoneType", "bool", "int", "float", "str", "bytes", "list", "tuple", "object", "pointer"};
+    static const char *const names[] = {"NoneType", "bool", "int",   "float",  "str",
+                                        "bytes",    "list", "tuple", "object", "pointer"};
     if (v.tag == VALUE_OBJECT) return is_exception(v) ? exception_type(v)->name : v.object->class->name;
     return v.tag <= VALUE_POINTER ? names[v.tag] : "unset";
 }
@@ -695,13 +704,17 @@ static inline Value expect(Value v, ValueTag tag, const char *wanted)
 /* An object of that class. */
 static void *expect_object(Value v, const Class *class, const char *wanted)
 {
-    if (v.tag != VALUE_OBJECT || v.object->class != class) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
+    if (v.tag != VALUE_OBJECT || v.object->class != class)
+        throw(TypeError, "expected %s, got %s", wanted, value_type(v));
     return v.object;
 }
 
 bool as_bool(Value v) { return expect(v, VALUE_BOOL, "bool").boolean; }
 int64_t as_int(Value v) { return v.tag == VALUE_BOOL ? v.boolean : expect(v, VALUE_INT, "int").integer; }
-double as_float(Value v) { return v.tag == VALUE_INT || v.tag == VALUE_BOOL ? (double)as_int(v) : expect(v, VALUE_FLOAT, "float").number; }
+double as_float(Value v)
+{
+    return v.tag == VALUE_INT || v.tag == VALUE_BOOL ? (double)as_int(v) : expect(v, VALUE_FLOAT, "float").number;
+}
 void *as_pointer(Value v) { return expect(v, VALUE_POINTER, "pointer").pointer; }
 const char *as_str(Value v) { return ((Text *)expect(v, VALUE_STR, "str").object)->data; }
 
@@ -808,7 +821,8 @@ bool value_equal(Value a, Value b)
 bool value_less(Value a, Value b)
 {
     if (is_number(a) && is_number(b)) return compare_numbers(a, b) == -1;
-    if (a.tag == b.tag && (a.tag == VALUE_STR || a.tag == VALUE_BYTES)) return compare_texts((Text *)a.object, (Text *)b.object) < 0;
+    if (a.tag == b.tag && (a.tag == VALUE_STR || a.tag == VALUE_BYTES))
+        return compare_texts((Text *)a.object, (Text *)b.object) < 0;
     if (a.tag == b.tag && (a.tag == VALUE_LIST || a.tag == VALUE_TUPLE)) {
         List *x = (List *)a.object, *y = (List *)b.object;
         for (int i = 0; i < x->count && i < y->count; i++)
@@ -924,7 +938,8 @@ void value_unpack_(Value items, size_t count, Value **places)
 {
     List *l = as_sequence(items);
     if ((size_t)l->count > count) throw(ValueError, "too many values to unpack (expected %zu)", count);
-    if ((size_t)l->count < count) throw(ValueError, "not enough values to unpack (expected %zu, got %d)", count, l->count);
+    if ((size_t)l->count < count)
+        throw(ValueError, "not enough values to unpack (expected %zu, got %d)", count, l->count);
     for (size_t i = 0; i < count; i++) *places[i] = l->items[i];
 }
 
@@ -978,7 +993,8 @@ static bool is_printable(uint32_t c)
         {0x8E2, 0x8E2}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},
         {0xD800, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0xFFFE, 0xFFFF}, {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
         {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xE01F0, 0x10FFFF}};
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++) if (c >= hidden[i][0] && c <= hidden[i][1]) return false;
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (c >= hidden[i][0] && c <= hidden[i][1]) return false;
     return true;
 }
 
@@ -992,7 +1008,8 @@ static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
     uint32_t c = more == 3 ? *p & 7 : more == 2 ? *p & 15 : more == 1 ? *p & 31 : *p;
     bool good = (*p < 0x80 || more > 0) && *p < 0xF5 && p + more < end;
     for (int i = 1; good && i <= more; i++) { good = (p[i] & 0xC0) == 0x80; c = c << 6 | (p[i] & 0x3F); }
-    if (c < smallest[more] || (c >= 0xD800 && c < 0xE000) || c > 0x10FFFF) good = false;   /* written longer than need be, or no character */
+    /* written longer than need be, or no character */
+    if (c < smallest[more] || (c >= 0xD800 && c < 0xE000) || c > 0x10FFFF) good = false;
     *at = good ? p + more + 1 : p + 1;
     return good ? c : 0xDC00u + *p;
 }
@@ -1169,7 +1186,10 @@ static bool is_subclass(const ExceptionClass *class, const ExceptionClass *of)
 }
 
 static bool is_exception(Value v) { return v.tag == VALUE_OBJECT && v.object->class == &exc_class; }
-bool value_is_exception(Value v, const ExceptionClass *class) { return is_exception(v) && is_subclass(((Exc *)v.object)->type, class); }
+bool value_is_exception(Value v, const ExceptionClass *class)
+{
+    return is_exception(v) && is_subclass(((Exc *)v.object)->type, class);
+}
 static bool is_group(Value v) { return value_is_exception(v, BaseExceptionGroup); }
 
 static Exc *as_exc(Value v)
@@ -1205,7 +1225,8 @@ Value exception_group(const char *text, Value exceptions)
     if (!len(exceptions)) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
     for_in (e, exceptions) if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
     Value group = exception_new_args(class, tuple(text, exceptions));
-    ((Exc *)group.object)->exceptions = value_retain(value_tuple_(as_sequence(exceptions)->count, as_sequence(exceptions)->items));
+    ((Exc *)group.object)->exceptions =
+        value_retain(value_tuple_(as_sequence(exceptions)->count, as_sequence(exceptions)->items));
     return group;
 }
 
@@ -1287,7 +1308,8 @@ static bool is_own_file(const char *file) { return file == own_file; }
 /* The function as the reader wrote it: a coroutine's body has a longer name. */
 static const char *site_function(const Site *site, const Coroutine *frame)
 {
-    return frame && !strncmp(site->function, frame->code->name, strlen(frame->code->name)) ? frame->code->name : site->function;
+    return frame && !strncmp(site->function, frame->code->name, strlen(frame->code->name)) ? frame->code->name
+                                                                                           : site->function;
 }
 
 /* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of
@@ -1340,7 +1362,8 @@ static _Noreturn void exception_fly(Exc *x)
     }
     if (stack->frame) traceback_add(x, stack->frame, stack->frame->site);
     for (Handler *h = stack->handling; h && h != handler && h != handler->outer_handling; h = h->outer_handling)
-        if (h->phase == PHASE_FINALLY) value_release(h->exception);   /* a finally that raises replaces what it delayed */
+        /* a finally that raises replaces what it delayed */
+        if (h->phase == PHASE_FINALLY) value_release(h->exception);
     stack->handling = handler->outer_handling;
     if (handler->phase == PHASE_STAR) handler_collect(handler, x);
     else {
@@ -1513,7 +1536,9 @@ static void handler_collect(Handler *handler, Exc *x)
 
 static bool holds_exception(Value groups, Value e)
 {
-    for_in (member, groups) if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e))) return true;
+    for_in (member, groups)
+        if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e)))
+            return true;
     return false;
 }
 
@@ -1535,9 +1560,13 @@ static void handler_merge_raised(Handler *handler)
         value_release(handler->exception);
     }
     Value whole = list_pop(handler->kept, 0), raised = handler->raised;
-    Value left = is_group(whole) ? group_project(whole, handler->kept) : len(handler->kept) ? list_get(handler->kept, 0) : None;
+    Value left = is_group(whole)      ? group_project(whole, handler->kept)
+                 : len(handler->kept) ? list_get(handler->kept, 0)
+                                      : None;
     if (len(raised) && !is_none(left)) list_append(raised, left);
-    handler->exception = value_retain(!len(raised) ? left : len(raised) == 1 ? list_get(raised, 0) : exception_group("", raised));
+    handler->exception = value_retain(!len(raised)       ? left
+                                      : len(raised) == 1 ? list_get(raised, 0)
+                                                         : exception_group("", raised));
     value_release(raised);
     handler->raised = None;
     handler->phase = PHASE_FAILED;
@@ -1621,7 +1650,8 @@ static void write_exception_line(Exc *x, const char *prefix, FILE *out)
     FILE *memory = open_memory(&text, &size);
     exception_write_str(V(&x->object), memory);
     fclose(memory);
-    fprintf(out, "%s%s%s%s%s%s\n", prefix, plain ? "" : module, plain ? "" : ".", x->type->name, size ? ": " : "", text);
+    fprintf(out, "%s%s%s%s%s%s\n", prefix, plain ? "" : module, plain ? "" : ".", x->type->name, size ? ": " : "",
+            text);
     free(text);
     for_in (note, exception_notes(V(&x->object))) fprintf(out, "%s%s\n", prefix, as_str(note));
 }
@@ -1650,10 +1680,12 @@ static void exception_write(Exc *x, const char *prefix, FILE *out)
     bool group = x->exceptions.tag == VALUE_TUPLE, top = group && !*prefix;
     if (is_exception(x->cause)) {
         exception_write((Exc *)x->cause.object, prefix, out);
-        fprintf(out, "%s\n%sThe above exception was the direct cause of the following exception:\n%s\n", prefix, prefix, prefix);
+        fprintf(out, "%s\n%sThe above exception was the direct cause of the following exception:\n%s\n", prefix,
+                prefix, prefix);
     } else if (is_exception(x->context) && !x->suppress_context) {
         exception_write((Exc *)x->context.object, prefix, out);
-        fprintf(out, "%s\n%sDuring handling of the above exception, another exception occurred:\n%s\n", prefix, prefix, prefix);
+        fprintf(out, "%s\n%sDuring handling of the above exception, another exception occurred:\n%s\n", prefix,
+                prefix, prefix);
     }
     if (top) prefix = "  | ";
     if (x->depth) {
@@ -1748,8 +1780,10 @@ static void handle_destroy(void *object);
 static void handle_repr(void *object, FILE *out);
 static void loop_destroy(void *object);
 static void loop_repr(void *object, FILE *out);
-static const Class handle_class = {.name = "Handle", .size = sizeof(Handle), .destroy = handle_destroy, .write = handle_repr};
-static const Class loop_class = {.name = "EventLoop", .size = sizeof(Loop), .destroy = loop_destroy, .write = loop_repr};
+static const Class handle_class = {.name = "Handle", .size = sizeof(Handle), .destroy = handle_destroy,
+                                   .write = handle_repr};
+static const Class loop_class = {.name = "EventLoop", .size = sizeof(Loop), .destroy = loop_destroy,
+                                 .write = loop_repr};
 
 /* Handles. */
 
@@ -1820,7 +1854,10 @@ static void handle_call(Handle *handle)
     else handle->callback(handle->arg);
 }
 
-static bool leaves_loop(Value e) { return value_is_exception(e, KeyboardInterrupt) || value_is_exception(e, SystemExit); }
+static bool leaves_loop(Value e)
+{
+    return value_is_exception(e, KeyboardInterrupt) || value_is_exception(e, SystemExit);
+}
 
 static void loop_leave(Loop *loop, Value e)
 {
@@ -1830,13 +1867,15 @@ static void loop_leave(Loop *loop, Value e)
 static void handle_failed(Handle *handle, Value e)
 {
     if (leaves_loop(e)) { loop_leave(handle->loop, e); return; }
-    if (isinstance(e, MemoryError)) {                   /* what it had to do is lost, and somebody may wait for it for ever */
+    /* what it had to do is lost, and somebody may wait for it for ever */
+    if (isinstance(e, MemoryError)) {
         fprintf(stderr, "asyncio: no memory left in the callback %s(), stopping here:\n", handle->name);
         exception_print(e, stderr);
         abort();
     }
     Value message = format("Exception in callback %s()", handle->name);
-    loop_call_exception_handler(handle->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
+    loop_call_exception_handler(handle->loop,
+                                &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
 }
 
 /* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises goes to the exception
@@ -1905,7 +1944,8 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
 {
     loop_check_usable(loop);
     if (!fn) throw(TypeError, "a callable object was expected by call_soon(), got NULL");
-    if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);   /* what was called from elsewhere before comes first */
+    /* what was called from elsewhere before comes first */
+    if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
     Handle *handle = pooled(handle_new(loop, options.name, options.context));
     handle->callback = fn;
     handle->arg = value_retain(options.arg);
@@ -1920,7 +1960,8 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
 static void timers_sift_up(Timer *heap, int position)
 {
     Timer timer = heap[position];
-    for (int parent; position > 0 && timer.when < heap[parent = (position - 1) / 2].when; position = parent) heap[position] = heap[parent];
+    for (int parent; position > 0 && timer.when < heap[parent = (position - 1) / 2].when; position = parent)
+        heap[position] = heap[parent];
     heap[position] = timer;
 }
 
@@ -1963,7 +2004,8 @@ static Handle *timers_pop(Loop *loop)
     return handle;
 }
 
-enum { CANCELLED_TIMERS_MIN = 100 };                    /* CPython's numbers, as the order of equal times depends on them */
+/* CPython's numbers, as the order of equal times depends on them */
+enum { CANCELLED_TIMERS_MIN = 100 };
 
 /* Cancelled timers leave when they come to the top, or all at once when they are more than half of many. */
 static void timers_drop_cancelled(Loop *loop)
@@ -1997,7 +2039,8 @@ Handle *loop_call_at_(Loop *loop, double when, Callback fn, CallOptions options)
     handle->is_timer = true;
     handle->when = when;
     timers_push(loop, handle);
-    TRACE("timer.arm", 'i', "timer:o when:t delay:d what:s task:i", handle, when, when - loop_time(loop), handle->name, trace_task());
+    TRACE("timer.arm", 'i', "timer:o when:t delay:d what:s task:i", handle, when, when - loop_time(loop),
+          handle->name, trace_task());
     return handle;
 }
 
@@ -2036,7 +2079,8 @@ void loop_set_virtual_clock(Loop *loop, bool on)
 {
     if (on && !loop->virtual) {
         loop->virtual_now = ceil(monotonic());          /* a whole number: sums of halves and quarters stay exact */
-        if (!trace_loops++) trace_began = loop->virtual_now;    /* a trace of virtual time begins at 0, whenever it was made */
+        /* a trace of virtual time begins at 0, whenever it was made */
+        if (!trace_loops++) trace_began = loop->virtual_now;
     }
     loop->virtual = on;
 }
@@ -2086,7 +2130,8 @@ static bool unwatch(Loop *loop, int fd, int direction)
     *place = NULL;
     bit_set(loop->interest[direction], fd, false);
     loop->watch_count--;
-    while (loop->highest >= 0 && !loop->watches[loop->highest].reader && !loop->watches[loop->highest].writer) loop->highest--;
+    while (loop->highest >= 0 && !loop->watches[loop->highest].reader && !loop->watches[loop->highest].writer)
+        loop->highest--;
     return true;
 }
 
@@ -2094,7 +2139,9 @@ static void watch(Loop *loop, int fd, int direction, Callback fn, CallOptions op
 {
     loop_check_usable(loop);
     if (fd < 0) throw(ValueError, "Invalid file descriptor: %d", fd);
-    if (!fn) throw(TypeError, "a callable object was expected by add_%s(), got NULL", direction == FOR_READING ? "reader" : "writer");
+    if (!fn)
+        throw(TypeError, "a callable object was expected by add_%s(), got NULL",
+              direction == FOR_READING ? "reader" : "writer");
     if (fcntl(fd, F_GETFD) < 0) throw_errno("descriptor %d", fd);
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
     unwatch(loop, fd, direction);
@@ -2122,8 +2169,14 @@ static bool program_unwatch(Loop *loop, int fd, int direction)
     return unwatch(loop, fd, direction);
 }
 
-void loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options) { program_watch(loop, fd, FOR_READING, fn, options); }
-void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options) { program_watch(loop, fd, FOR_WRITING, fn, options); }
+void loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options)
+{
+    program_watch(loop, fd, FOR_READING, fn, options);
+}
+void loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options)
+{
+    program_watch(loop, fd, FOR_WRITING, fn, options);
+}
 bool loop_remove_reader(Loop *loop, int fd) { return program_unwatch(loop, fd, FOR_READING); }
 bool loop_remove_writer(Loop *loop, int fd) { return program_unwatch(loop, fd, FOR_WRITING); }
 
@@ -2217,10 +2270,15 @@ static void loop_select(Loop *loop, double patience)
         double left = fmin(patience, 24 * 3600.0);
         struct timeval wait = {.tv_sec = (time_t)left, .tv_usec = (suseconds_t)ceil((left - floor(left)) * 1e6)};
         if (wait.tv_usec >= 1000000) { wait.tv_sec++; wait.tv_usec -= 1000000; }
-        count = select(top + 1, (fd_set *)loop->happened[FOR_READING], (fd_set *)loop->happened[FOR_WRITING], NULL, &wait);
-        if (count < 0 && errno != EINTR) { loop_leave(loop, os_error("select() on %d descriptors", loop->watch_count)); return; }
+        count = select(top + 1, (fd_set *)loop->happened[FOR_READING], (fd_set *)loop->happened[FOR_WRITING], NULL,
+                       &wait);
+        if (count < 0 && errno != EINTR) {
+            loop_leave(loop, os_error("select() on %d descriptors", loop->watch_count));
+            return;
+        }
         if (control >= 0) patience = loop_patience(loop);
-    } while (count > 0 && control >= 0 && bit_get(loop->happened[FOR_READING], control) && trace_heed_control() && count == 1);
+    } while (count > 0 && control >= 0 && bit_get(loop->happened[FOR_READING], control) && trace_heed_control()
+             && count == 1);
     bool woken = count > 0 && bit_get(loop->happened[FOR_READING], pipe);
     if (woken) loop_empty_inbox(loop);
     trace_selected(loop, count > 0, woken);
@@ -2238,7 +2296,8 @@ static void loop_wait(Loop *loop)
     if (loop->ready_count && !loop->watch_count && !woken) return;      /* the usual case */
     double patience = loop_patience(loop);
     if (isinf(patience) && !loop_expects_outside(loop) && !__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) {
-        loop_deadlock(loop);                            /* a thread that has just ended may have left something: hence the second look */
+        /* a thread that has just ended may have left something: hence the second look */
+        loop_deadlock(loop);
         return;
     }
     if (loop->virtual && patience > 0 && !isinf(patience)) {
@@ -2255,7 +2314,8 @@ static void loop_wait(Loop *loop)
 static void timers_due(Loop *loop)
 {
     if (!loop->timer_count) return;
-    double now = loop_time(loop), end = now + clock_resolution;     /* far from zero that is now: a double's steps are larger there */
+    /* far from zero that is now: a double's steps are larger there */
+    double now = loop_time(loop), end = now + clock_resolution;
     while (loop->timer_count && (loop->timers[0].when <= now || loop->timers[0].when < end)) {
         Handle *handle = timers_pop(loop);
         if (handle->cancelled) loop->timers_cancelled--;
@@ -2543,7 +2603,8 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
     } except (BaseException, e) {
         here.variables = outer;
         if (leaves_loop(e)) rethrow;
-        loop_default_exception_handler(loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
+        loop_default_exception_handler(
+            loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
     } end_try
     here.variables = outer;
 }
@@ -2613,7 +2674,11 @@ static void stack_guard(char *low, size_t page)
     static bool told;
     if (madvise(low, page, MADV_GUARD) == 0) return;
     if (guards < GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) { guards++; return; }
-    if (!told) fprintf(stderr, "asyncio: more than %d tasks at once: further stacks have no guard page, an overflow there goes unnoticed\n", guards);
+    if (!told)
+        fprintf(stderr,
+                "asyncio: more than %d tasks at once: further stacks have no guard page, an overflow there goes "
+                "unnoticed\n",
+                guards);
     told = true;
 }
 
@@ -2625,7 +2690,8 @@ static void stacks_map(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), total = stack_size * STACKS_PER_SLAB;
     char *slab = allocation_fails() ? MAP_FAILED
-               : mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+                                    : mmap(NULL, total, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (slab == MAP_FAILED) out_of_memory(total);
     madvise(slab, total, MADV_NOHUGEPAGE);
     stack_overflow_watch();
@@ -2728,10 +2794,13 @@ static void stack_tell_overflow(Stack *stack)
     }
     Task *task = outermost ? outermost->task : NULL;
     if (task) snprintf(number, sizeof number, "Task-%ld", task->number);
-    int n = snprintf(text, sizeof text, "asyncio: stack overflow in %stask '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
-                     "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
-                     here.stack == stack ? "" : "the loop or a callback, on the stack of ", task && task->name ? task->name : number,
-                     shown ? shown->code->name : "?", shown ? shown->site->file : "?", shown ? shown->site->line : 0, stack_size / 1024);
+    int n =
+        snprintf(text, sizeof text,
+                 "asyncio: stack overflow in %stask '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
+                 "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
+                 here.stack == stack ? "" : "the loop or a callback, on the stack of ",
+                 task && task->name ? task->name : number, shown ? shown->code->name : "?",
+                 shown ? shown->site->file : "?", shown ? shown->site->line : 0, stack_size / 1024);
     ssize_t ignored = write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
     (void)ignored;
 }
@@ -2742,7 +2811,8 @@ static void stack_overflowed(int number, siginfo_t *info, void *unused)
     (void)unused;
     Stack *stack = here.ground;
     char *address = info->si_addr;
-    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096) stack_tell_overflow(stack);
+    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096)
+        stack_tell_overflow(stack);
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -2773,8 +2843,8 @@ static void stack_overflow_watch(void)
 static void future_destroy(void *object);
 static void future_repr(void *object, FILE *out);
 static bool future_cancel_plain(Future *future, Value message);
-static const Class future_class = {.name = "Future", .size = sizeof(Future), .destroy = future_destroy, .write = future_repr,
-                                   .cancel = future_cancel_plain, .describe = future_describe};
+static const Class future_class = {.name = "Future", .size = sizeof(Future), .destroy = future_destroy,
+                                   .write = future_repr, .cancel = future_cancel_plain, .describe = future_describe};
 
 /* A future may outlive the run of its loop, and still wants to say there that nobody read its exception: it holds the loop. */
 static void future_init(Future *future, Loop *loop) { future->loop = retain(loop); }
@@ -2804,7 +2874,11 @@ static bool is_future(const Object *object)
 }
 
 bool asyncio_isfuture_(Value v) { return v.tag == VALUE_OBJECT && is_future(v.object); }
-Future *as_future(Value v) { if (!asyncio_isfuture_(v)) throw(TypeError, "expected a Future, got %s", value_type(v)); return (Future *)v.object; }
+Future *as_future(Value v)
+{
+    if (!asyncio_isfuture_(v)) throw(TypeError, "expected a Future, got %s", value_type(v));
+    return (Future *)v.object;
+}
 
 Task *as_task(Value v) { return expect_object(v, &task_class, "a Task"); }
 
@@ -2907,7 +2981,8 @@ int future_remove_done_callback_(Future *future, DoneCallback fn, DoneOptions op
     for (int i = 0; i < count; i++) {
         Object *entry = *future_waiting(future, i);
         Handle *handle = (Handle *)entry;
-        if (entry->class == &handle_class && handle->done == fn && value_equal(handle->arg, options.arg)) release(handle);
+        if (entry->class == &handle_class && handle->done == fn && value_equal(handle->arg, options.arg))
+            release(handle);
         else *future_waiting(future, kept++) = entry;
     }
     future->callback_count = kept;
@@ -2930,7 +3005,10 @@ static void future_schedule_callbacks(Future *future)
         future->more = NULL;
         future->more_capacity = 0;
     }
-    if (!future->asyncio_owned) TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "its result is there");
+    if (!future->asyncio_owned)
+        TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled"
+                              : future->failed           ? "failed"
+                                                         : "its result is there");
 }
 
 /* Completing: the caller has checked that it is pending. */
@@ -2970,7 +3048,10 @@ void future_set_exception_(Future *future, Value e)
     check_pending(future, "set_exception");
     if (!is_exception(e)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(e));
     if (value_is_exception(e, StopIteration)) {
-        Value wrapped = exception_with_cause_(exception_new(RuntimeError, "StopIteration interacts badly with generators and cannot be raised into a Future"), e);
+        Value wrapped = exception_with_cause_(
+            exception_new(RuntimeError,
+                          "StopIteration interacts badly with generators and cannot be raised into a Future"),
+            e);
         value_replace(&as_exc(wrapped)->context, e);
         e = wrapped;
     }
@@ -3000,7 +3081,8 @@ static void future_report_unretrieved(Future *future)
     if (!future->unretrieved) return;
     future->unretrieved = false;
     Value message = format("%s exception was never retrieved", future->object.class->name);
-    loop_call_exception_handler(future->loop, &(ExceptionReport){.message = as_str(message), .exception = future->result, .future = future});
+    loop_call_exception_handler(
+        future->loop, &(ExceptionReport){.message = as_str(message), .exception = future->result, .future = future});
 }
 
 static void future_destroy(void *object)
@@ -3172,7 +3254,8 @@ static Value coroutine_await(Coroutine *coro, bool only_here)
 static void task_destroy(void *object);
 static void task_repr(void *object, FILE *out);
 static bool task_cancel_future(Future *future, Value message);
-static const Class task_class = {.name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr, .cancel = task_cancel_future};
+static const Class task_class = {.name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr,
+                                 .cancel = task_cancel_future};
 static long task_numbers;
 
 static Variables **task_variables(Task *task) { return task->context ? &task->context->variables : &task->variables; }
@@ -3200,7 +3283,8 @@ static void task_delist(Task *task)
 
 static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Site *site)
 {
-    if (!coro || coro->object.class != &coroutine_class) throw(TypeError, "a coroutine was expected, got %s", coro ? coro->object.class->name : "NULL");
+    if (!coro || coro->object.class != &coroutine_class)
+        throw(TypeError, "a coroutine was expected, got %s", coro ? coro->object.class->name : "NULL");
     Task *task = object_new(&task_class, sizeof *task);
     future_init(&task->future, loop);
     task->coro = retain(coro);
@@ -3297,7 +3381,8 @@ static void task_ended(Task *task)
 static void task_finished(Task *task, Value result)
 {
     task_ended(task);
-    if (task->must_cancel) {                            /* cancelled itself, or was, and returned before it took effect */
+    /* cancelled itself, or was, and returned before it took effect */
+    if (task->must_cancel) {
         task->must_cancel = false;
         TRACE("task.done", 'E', "task:o state:s", task, "cancelled");
         future_cancel_plain(&task->future, task->future.message);
@@ -3318,8 +3403,10 @@ static void task_failed(Task *task, Value e)
         future_schedule_callbacks(&task->future);
         return;
     }
-    TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e, as_exc(e)->depth ? as_exc(e)->traceback : NULL);
-    if (value_is_exception(e, StopIteration)) e = exception_with_cause_(exception_new(RuntimeError, "coroutine raised StopIteration"), e);
+    TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
+          as_exc(e)->depth ? as_exc(e)->traceback : NULL);
+    if (value_is_exception(e, StopIteration))
+        e = exception_with_cause_(exception_new(RuntimeError, "coroutine raised StopIteration"), e);
     future_fail(&task->future, e);
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
@@ -3335,7 +3422,9 @@ static Stack *task_run(Stack *me)
     try {
         Value interruption = task_interruption(task);
         if (!is_none(interruption)) { coroutine_close(coro); throw(interruption); }
-        if (coro->state != CREATED) throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
+        if (coro->state != CREATED)
+            throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
+                                                      : "coroutine is being awaited already");
         task_finished(task, value_pooled(coroutine_call(coro)));
     } except (BaseException, e) {
         task_failed(task, e);
@@ -3374,7 +3463,8 @@ static inline void task_suspend(Task *task)
 static inline Task *task_running(void)
 {
     if (!here.loop || !here.loop->current || here.stack == &here.loop->own)
-        throw(RuntimeError, here.loop ? "await outside a task: this is a plain callback" : "await outside a task: no event loop is running");
+        throw(RuntimeError, here.loop ? "await outside a task: this is a plain callback"
+                                      : "await outside a task: no event loop is running");
     return here.loop->current;
 }
 
@@ -3407,8 +3497,9 @@ static void task_yield(Task *task)
 static void future_refuse(Future *future, Task *task)
 {
     Value e = future == &task->future
-        ? exception_new(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)))
-        : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", as_str(repr(task)), as_str(repr(future)));
+                  ? exception_new(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)))
+                  : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop",
+                                  as_str(repr(task)), as_str(repr(future)));
     task_yield(task);
     throw(e);
 }
@@ -3426,7 +3517,8 @@ static Value future_wait(Future *future)
         task_suspend(task);
         task->waiting_on = NULL;
     }
-    bool cancels = future->state == CANCELLED || (future_failed(future) && value_is_exception(future->result, CancelledError));
+    bool cancels =
+        future->state == CANCELLED || (future_failed(future) && value_is_exception(future->result, CancelledError));
     if (task->abandoned || (task->must_cancel && !cancels)) {
         if (future_failed(future)) future->unretrieved = false;
         return task_interruption(task);
@@ -3445,7 +3537,8 @@ static Value future_await(Future *future, bool only_here)
     Value e = future_wait(future);
     if (!is_none(e)) throw(e);
     Value result = value_retain(future->result);
-    if (unpool_newest(future)) release(future);         /* this hold, and, if nobody else can name it, the one of who made it */
+    /* this hold, and, if nobody else can name it, the one of who made it */
+    if (unpool_newest(future)) release(future);
     if (only_here && unpool_newest(future)) release(future);
     return value_pooled(result);
 }
@@ -3458,7 +3551,10 @@ Value await_(Object *awaitable, int made_here, const Site *site)
         if (TRACING) trace_line(site, awaitable);
     }
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
-    if (awaitable->class == &coroutine_class) { task_running(); return coroutine_await((Coroutine *)awaitable, made_here > 0); }
+    if (awaitable->class == &coroutine_class) {
+        task_running();
+        return coroutine_await((Coroutine *)awaitable, made_here > 0);
+    }
     if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
     throw(TypeError, "object %s can't be used in 'await' expression", value_type(value_object_(awaitable)));
 }
@@ -3584,7 +3680,8 @@ static void task_destroy(void *object)
 {
     Task *task = object;
     if (task->future.state == PENDING && !task->future.quiet && task->in_list)
-        loop_call_exception_handler(task->future.loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+        loop_call_exception_handler(
+            task->future.loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
     future_report_unretrieved(&task->future);
     if (task->future.object.references > 1) return;
     task_delist(task);
@@ -3601,18 +3698,24 @@ static void coroutine_repr_state(Coroutine *coro, FILE *out)
     if (!coro) { fputs(" coro=None", out); return; }
     fprintf(out, " coro=<%s() ", coro->code->name);
     if (coro->state == RUNNING && coro->site) fprintf(out, "running at %s:%d>", coro->site->file, coro->site->line);
-    else fprintf(out, "%s at %s:%d>", coro->state == CLOSED ? "done, defined" : "running", coro->code->file, coro->code->line);
+    else
+        fprintf(out, "%s at %s:%d>", coro->state == CLOSED ? "done, defined" : "running", coro->code->file,
+                coro->code->line);
 }
 
 static void task_repr(void *object, FILE *out)
 {
     static const char *const states[] = {"pending", "finished", "cancelled"};
     Task *task = object;
-    fprintf(out, "<Task %s name='%s'", task->cancel_requests && task->future.state == PENDING ? "cancelling" : states[task->future.state], task_get_name(task));
+    fprintf(out, "<Task %s name='%s'",
+            task->cancel_requests && task->future.state == PENDING ? "cancelling" : states[task->future.state],
+            task_get_name(task));
     coroutine_repr_state(task->coro, out);
     if (task->waiting_on) {
         fputs(" wait_for=", out);
-        if (task->waiting_on->object.class == &task_class) fprintf(out, "<Task %s name='%s'>", states[task->waiting_on->state], task_get_name((Task *)task->waiting_on));
+        if (task->waiting_on->object.class == &task_class)
+            fprintf(out, "<Task %s name='%s'>", states[task->waiting_on->state],
+                    task_get_name((Task *)task->waiting_on));
         else value_write(V(task->waiting_on), true, out);
     }
     future_repr_result(&task->future, out);
@@ -3640,7 +3743,8 @@ static void loop_abandon_tasks(Loop *loop)
     for (Task *task; (task = loop->tasks); ) {
         retain(task);
         if (!task->future.quiet)
-            loop_call_exception_handler(loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+            loop_call_exception_handler(
+                loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
         task->future.quiet = true;
         task_delist(task);
         if (task->stack) task_abandon(loop, task);
@@ -3691,8 +3795,9 @@ static bool timeout_leave(void *manager, Value e);
 static void timeout_destroy(void *object);
 static void timeout_repr(void *object, FILE *out);
 static void timeout_describe(void *object, FILE *out);
-static const Class timeout_class = {.name = "Timeout", .size = sizeof(Timeout), .destroy = timeout_destroy, .write = timeout_repr,
-                                    .enter = timeout_enter, .leave = timeout_leave, .describe = timeout_describe};
+static const Class timeout_class = {.name = "Timeout", .size = sizeof(Timeout), .destroy = timeout_destroy,
+                                    .write = timeout_repr, .enter = timeout_enter, .leave = timeout_leave,
+                                    .describe = timeout_describe};
 
 Timeout *asyncio_timeout_at_(double when)
 {
@@ -3701,10 +3806,16 @@ Timeout *asyncio_timeout_at_(double when)
     return timeout;
 }
 
-Timeout *asyncio_timeout_(double delay) { return asyncio_timeout_at_(isinf(delay) ? delay : loop_look(asyncio_get_running_loop()) + delay); }
+Timeout *asyncio_timeout_(double delay)
+{
+    return asyncio_timeout_at_(isinf(delay) ? delay : loop_look(asyncio_get_running_loop()) + delay);
+}
 double timeout_of_value_(Value v) { return is_none(v) ? NO_TIMEOUT : as_float(v); }
 double timeout_when(Timeout *timeout) { return timeout->when; }
-bool timeout_expired(Timeout *timeout) { return timeout->state == TIMEOUT_EXPIRING || timeout->state == TIMEOUT_EXPIRED; }
+bool timeout_expired(Timeout *timeout)
+{
+    return timeout->state == TIMEOUT_EXPIRING || timeout->state == TIMEOUT_EXPIRED;
+}
 
 static void timeout_drop_timer(Timeout *timeout)
 {
@@ -3738,14 +3849,16 @@ static void timeout_over(Value v)
 void timeout_reschedule_(Timeout *timeout, double when)
 {
     if (timeout->state == TIMEOUT_CREATED) throw(RuntimeError, "Timeout has not been entered");
-    if (timeout->state != TIMEOUT_ENTERED) throw(RuntimeError, "Cannot change state of %s Timeout", timeout_states[timeout->state]);
+    if (timeout->state != TIMEOUT_ENTERED)
+        throw(RuntimeError, "Cannot change state of %s Timeout", timeout_states[timeout->state]);
     timeout_drop_timer(timeout);
     timeout->when = when;
     TRACE_CHANGED(timeout, isinf(when) ? "no deadline" : "a deadline is set");
     if (isinf(when)) return;
     Loop *loop = asyncio_get_running_loop();
     bool past = when <= loop_last_look(loop);
-    Handle *timer = past ? loop_call_soon(loop, timeout_over, V(timeout)) : loop_call_at(loop, when, timeout_over, V(timeout));
+    Handle *timer =
+        past ? loop_call_soon(loop, timeout_over, V(timeout)) : loop_call_at(loop, when, timeout_over, V(timeout));
     if (unpool_newest(timer)) timeout->timer = timer;
 }
 
@@ -3830,7 +3943,8 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
  */
 
 /* Callbacks that were in the ready queue already may come after wait() has returned: so this holds the waiter. */
-typedef struct Wait { Object object; Value futures; Future *waiter; Handle *timer; int left, return_when; } Wait;   /* futures: not held */
+/* futures: not held */
+typedef struct Wait { Object object; Value futures; Future *waiter; Handle *timer; int left, return_when; } Wait;
 
 static void wait_destroy(void *object) { release(((Wait *)object)->waiter); }
 static void wait_write(void *object, FILE *out) { fprintf(out, "<%d unfinished>", ((Wait *)object)->left); }
@@ -3844,8 +3958,9 @@ static void wait_one_done(Future *future, Value arg)
 {
     Wait *wait = (Wait *)arg.object;
     wait->left--;
-    bool enough = wait->left <= 0 || wait->return_when == FIRST_COMPLETED
-               || (wait->return_when == FIRST_EXCEPTION && !future_cancelled(future) && !is_none(future_exception(future)));
+    bool enough =
+        wait->left <= 0 || wait->return_when == FIRST_COMPLETED
+        || (wait->return_when == FIRST_EXCEPTION && !future_cancelled(future) && !is_none(future_exception(future)));
     if (!enough) return;
     if (wait->timer) handle_cancel(wait->timer);
     future_finish_unless_done(wait->waiter, None);
@@ -3884,7 +3999,8 @@ static Value wait_set(Value awaitables)
 ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
 {
     if (awaitables.tag == VALUE_OBJECT) throw(TypeError, "expect a list of futures, not %s", value_type(awaitables));
-    if (options.return_when < ALL_COMPLETED || options.return_when > FIRST_EXCEPTION) throw(ValueError, "Invalid return_when value: %d", options.return_when);
+    if (options.return_when < ALL_COMPLETED || options.return_when > FIRST_EXCEPTION)
+        throw(ValueError, "Invalid return_when value: %d", options.return_when);
     Value futures = wait_set(awaitables);
     Loop *loop = task_to_suspend()->future.loop;
     Wait *wait = pooled(object_new(&wait_class, sizeof *wait));
@@ -3944,8 +4060,9 @@ static void gather_destroy(void *object);
 static void gather_let_go(void *object);
 static bool gather_cancel(Future *future, Value message);
 static void gather_describe(void *object, FILE *out);
-static const Class gather_class = {.name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy, .write = future_repr,
-                                   .cancel = gather_cancel, .let_go = gather_let_go, .describe = gather_describe};
+static const Class gather_class = {.name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy,
+                                   .write = future_repr, .cancel = gather_cancel, .let_go = gather_let_go,
+                                   .describe = gather_describe};
 
 static void gather_destroy(void *object)
 {
@@ -3960,20 +4077,25 @@ static bool gather_cancel(Future *future, Value message)
     bool any = false;
     if (future_done(future)) return false;
     for_in (child, gather->children) if (future_cancel_(as_future(child), message)) any = true;
-    if (any) gather->cancel_requested = true;           /* the end is then told as a cancellation, whatever the children do */
+    /* the end is then told as a cancellation, whatever the children do */
+    if (any) gather->cancel_requested = true;
     return any;
 }
 
 static Value gather_result(Future *child)
 {
-    if (future_cancelled(child)) return exception_new_args(CancelledError, tuple(is_none(child->message) ? V("") : child->message));
+    if (future_cancelled(child))
+        return exception_new_args(CancelledError, tuple(is_none(child->message) ? V("") : child->message));
     child->unretrieved = false;
     return child->result;
 }
 
 static void gather_finish(Gather *gather)
 {
-    if (gather->cancel_requested) { future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1)))); return; }
+    if (gather->cancel_requested) {
+        future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1))));
+        return;
+    }
     Value results = list();
     for_in (v, gather->children) list_append(results, gather_result(as_future(v)));
     future_finish(&gather->future, results);
@@ -4004,7 +4126,8 @@ static void gather_let_go(void *object)
 /* The future of one argument. A coroutine that is named twice is run once: its task is younger than the gather then. */
 static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *site)
 {
-    if (!asyncio_iscoroutine(v)) return asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site);
+    if (!asyncio_iscoroutine(v))
+        return asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site);
     Coroutine *coro = as_coroutine(v);
     if (coro->task && coro->task->number > newest_task) return &coro->task->future;
     Task *task = asyncio_create_task_(coro, (TaskOptions){.loop = loop ? loop : asyncio_get_event_loop()}, site);
@@ -4030,7 +4153,8 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
     gather->children = value_retain(list());
     Value done = list();
     long newest_task = task_numbers;
-    for_in (v, awaitables) {                            /* this may raise: so far the children know nothing of the gather */
+    /* this may raise: so far the children know nothing of the gather */
+    for_in (v, awaitables) {
         Future *child = gather_child(v, outer->loop, newest_task, site);
         if (!outer->loop) future_init(outer, child->loop);
         list_append(gather->children, child);
@@ -4054,7 +4178,9 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
     for (int i = 0; i < count; i++) {
         Object *object = options.awaitables[i];
         if (!object || (object->class != &coroutine_class && !is_future(object)))
-            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)", i + 1);
+            throw(TypeError,
+                  "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)",
+                  i + 1);
         list_append(awaitables, object);
     }
     return asyncio_gather_(awaitables, options.return_exceptions, site);
@@ -4066,8 +4192,9 @@ typedef struct Shield { Future future; Watching watching; Future *inner; } Shiel
 static void shield_destroy(void *object);
 static void shield_let_go(void *object);
 static void shield_describe(void *object, FILE *out);
-static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy, .write = future_repr,
-                                   .cancel = future_cancel_plain, .let_go = shield_let_go, .describe = shield_describe};
+static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy,
+                                   .write = future_repr, .cancel = future_cancel_plain, .let_go = shield_let_go,
+                                   .describe = shield_describe};
 
 static void shield_destroy(void *object)
 {
@@ -4116,13 +4243,21 @@ Future *asyncio_shield_(Object *awaitable, const Site *site)
 }
 
 /* as_completed() puts futures into a queue as they finish, and takes them out one by one. */
-struct AsCompleted { Object object; Watching watching; Value futures; Queue *done; Handle *timer; int unfinished, left; };
+struct AsCompleted {
+    Object object;
+    Watching watching;
+    Value futures;
+    Queue *done;
+    Handle *timer;
+    int unfinished, left;
+};
 
 static void as_completed_destroy(void *object);
 static void as_completed_let_go(void *object);
 static Value as_completed_step(void *iterator, bool *end);
-static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted), .destroy = as_completed_destroy,
-                                         .let_go = as_completed_let_go, .next = as_completed_step};
+static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted),
+                                         .destroy = as_completed_destroy, .let_go = as_completed_let_go,
+                                         .next = as_completed_step};
 
 static void as_completed_destroy(void *object)
 {
@@ -4159,12 +4294,14 @@ static void as_completed_over(Value arg)
 
 AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site *site)
 {
-    if (awaitables.tag == VALUE_OBJECT) throw(TypeError, "expects an iterable of awaitables, not %s", value_type(awaitables));
+    if (awaitables.tag == VALUE_OBJECT)
+        throw(TypeError, "expects an iterable of awaitables, not %s", value_type(awaitables));
     Loop *loop = asyncio_get_event_loop();
     AsCompleted *it = pooled(object_new(&as_completed_class, sizeof *it));
     it->done = retain(asyncio_Queue());
     it->futures = value_retain(list());
-    for_in (v, unique(awaitables)) list_append(it->futures, asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site));
+    for_in (v, unique(awaitables))
+        list_append(it->futures, asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site));
     for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
     it->unfinished = it->left = len(it->futures);
     watching_begin(&it->watching, loop, it);
@@ -4205,14 +4342,22 @@ static Value as_completed_step(void *iterator, bool *end)
  * before he runs? (The next in line.)
  */
 
-typedef struct Waiter { Future future; Task *task; const char *role; struct Waiter *previous, *next; bool in_line; } Waiter;
-typedef struct Line { Waiter *first, *last; long loop; } Line;         /* loop: the number of the first waiter's; it may be gone by now */
+typedef struct Waiter {
+    Future future;
+    Task *task;
+    const char *role;
+    struct Waiter *previous, *next;
+    bool in_line;
+} Waiter;
+/* loop: the number of the first waiter's; it may be gone by now */
+typedef struct Line { Waiter *first, *last; long loop; } Line;
 
 /* The task that is about to wait in this line, which belongs to one loop for good. */
 static Task *line_task(Line *line, void *owner)
 {
     Task *task = task_to_suspend();
-    if (line->loop && line->loop != task->future.loop->number) throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
+    if (line->loop && line->loop != task->future.loop->number)
+        throw(RuntimeError, "%s is bound to a different event loop", as_str(value_repr(value_object_(owner))));
     line->loop = task->future.loop->number;
     return task;
 }
@@ -4281,7 +4426,8 @@ static Value line_wait(Line *line, const char *role, const char *purpose, void *
 
 static Waiter *line_first_asleep(Line *line)
 {
-    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future.state == PENDING) return waiter;
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next)
+        if (waiter->future.state == PENDING) return waiter;
     return NULL;
 }
 
@@ -4295,7 +4441,8 @@ static bool line_wake_first(Line *line)
 
 static bool line_has_uncancelled(Line *line)
 {
-    for (Waiter *waiter = line->first; waiter; waiter = waiter->next) if (waiter->future.state != CANCELLED) return true;
+    for (Waiter *waiter = line->first; waiter; waiter = waiter->next)
+        if (waiter->future.state != CANCELLED) return true;
     return false;
 }
 
@@ -4402,7 +4549,8 @@ struct Event { Object object; bool set; Line line; };
 
 static void event_repr(void *object, FILE *out);
 static void event_describe(void *object, FILE *out);
-static const Class event_class = {.name = "Event", .size = sizeof(Event), .write = event_repr, .describe = event_describe};
+static const Class event_class = {.name = "Event", .size = sizeof(Event), .write = event_repr,
+                                  .describe = event_describe};
 
 Event *asyncio_Event(void)
 {
@@ -4453,8 +4601,9 @@ static void condition_repr(void *object, FILE *out);
 static void condition_describe(void *object, FILE *out);
 static Value condition_enter(void *manager);
 static bool condition_leave(void *manager, Value e);
-static const Class condition_class = {.name = "Condition", .size = sizeof(Condition), .destroy = condition_destroy, .write = condition_repr,
-                                      .enter = condition_enter, .leave = condition_leave, .describe = condition_describe};
+static const Class condition_class = {.name = "Condition", .size = sizeof(Condition), .destroy = condition_destroy,
+                                      .write = condition_repr, .enter = condition_enter, .leave = condition_leave,
+                                      .describe = condition_describe};
 
 Condition *asyncio_Condition_(Lock *lock)
 {
@@ -4506,7 +4655,8 @@ static void condition_sleep(Condition *condition)
         if (!isinstance(again, CancelledError)) throw(again);
     }
     if (is_none(interruption)) return;
-    condition_wake(condition, 1);                       /* it may have been this one's; a wake-up too many does no harm */
+    /* it may have been this one's; a wake-up too many does no harm */
+    condition_wake(condition, 1);
     throw(interruption);
 }
 
@@ -4538,9 +4688,11 @@ static void semaphore_describe(void *object, FILE *out);
 static Value semaphore_enter(void *manager);
 static bool semaphore_leave(void *manager, Value e);
 static const Class semaphore_class = {.name = "Semaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
-                                      .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
-static const Class bounded_semaphore_class = {.name = "BoundedSemaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
-                                              .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
+                                      .enter = semaphore_enter, .leave = semaphore_leave,
+                                      .describe = semaphore_describe};
+static const Class bounded_semaphore_class = {.name = "BoundedSemaphore", .size = sizeof(Semaphore),
+                                              .write = semaphore_repr, .enter = semaphore_enter,
+                                              .leave = semaphore_leave, .describe = semaphore_describe};
 
 static Semaphore *semaphore_new(const Class *class, int value, int bound)
 {
@@ -4566,7 +4718,8 @@ bool semaphore_locked(Semaphore *semaphore) { return semaphore->value == 0 || li
 static void semaphore_repr(void *object, FILE *out)
 {
     Semaphore *semaphore = object;
-    fprintf(out, semaphore_locked(semaphore) ? "<%s [locked" : "<%s [unlocked, value:%d", semaphore->object.class->name, semaphore->value);
+    fprintf(out, semaphore_locked(semaphore) ? "<%s [locked" : "<%s [unlocked, value:%d",
+            semaphore->object.class->name, semaphore->value);
     write_waiter_count(&semaphore->line, out);
 }
 
@@ -4599,7 +4752,8 @@ ASYNC(semaphore_acquire, semaphore_acquire, (Semaphore *) semaphore) { semaphore
 
 void semaphore_release(Semaphore *semaphore)
 {
-    if (semaphore->bound >= 0 && semaphore->value >= semaphore->bound) throw(ValueError, "BoundedSemaphore released too many times");
+    if (semaphore->bound >= 0 && semaphore->value >= semaphore->bound)
+        throw(ValueError, "BoundedSemaphore released too many times");
     semaphore->value++;
     semaphore_wake_next(semaphore);
     TRACE_CHANGED(semaphore, "released");
@@ -4624,8 +4778,9 @@ static void barrier_repr(void *object, FILE *out);
 static void barrier_describe(void *object, FILE *out);
 static Value barrier_enter(void *manager);
 static bool barrier_leave(void *manager, Value e);
-static const Class barrier_class = {.name = "Barrier", .size = sizeof(Barrier), .destroy = barrier_destroy, .write = barrier_repr,
-                                    .enter = barrier_enter, .leave = barrier_leave, .describe = barrier_describe};
+static const Class barrier_class = {.name = "Barrier", .size = sizeof(Barrier), .destroy = barrier_destroy,
+                                    .write = barrier_repr, .enter = barrier_enter, .leave = barrier_leave,
+                                    .describe = barrier_describe};
 
 Barrier *asyncio_Barrier(int parties)
 {
@@ -4736,7 +4891,8 @@ struct Queue {
     QueueOrder order;
     int maxsize, unfinished;
     bool shut;
-    Value *items;                                       /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
+    /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
+    Value *items;
     int first, count, capacity;                         /* capacity: a power of two */
     Line getters, putters, joiners;
 };
@@ -4787,7 +4943,8 @@ static void queue_repr(void *object, FILE *out)
 
 Queue *as_queue(Value v)
 {
-    for (int i = 1; i < 3; i++) if (v.tag == VALUE_OBJECT && v.object->class == &queue_classes[i]) return (Queue *)v.object;
+    for (int i = 1; i < 3; i++)
+        if (v.tag == VALUE_OBJECT && v.object->class == &queue_classes[i]) return (Queue *)v.object;
     return expect_object(v, &queue_classes[FIFO], "a Queue");
 }
 
@@ -4814,7 +4971,9 @@ static void heap_swap(Value *heap, int a, int b) { Value v = heap[a]; heap[a] = 
 
 static void heap_sift_up(Value *heap, int start, int position)
 {
-    for (int parent; position > start && value_less(heap[position], heap[parent = (position - 1) / 2]); position = parent) heap_swap(heap, position, parent);
+    for (int parent; position > start && value_less(heap[position], heap[parent = (position - 1) / 2]);
+         position = parent)
+        heap_swap(heap, position, parent);
 }
 
 static void heap_sift_down(Value *heap, int count)
@@ -4961,8 +5120,9 @@ static void taskgroup_repr(void *object, FILE *out);
 static void taskgroup_describe(void *object, FILE *out);
 static Value taskgroup_enter(void *manager);
 static bool taskgroup_leave(void *manager, Value e);
-static const Class taskgroup_class = {.name = "TaskGroup", .size = sizeof(TaskGroup), .destroy = taskgroup_destroy, .write = taskgroup_repr,
-                                      .enter = taskgroup_enter, .leave = taskgroup_leave, .describe = taskgroup_describe};
+static const Class taskgroup_class = {.name = "TaskGroup", .size = sizeof(TaskGroup), .destroy = taskgroup_destroy,
+                                      .write = taskgroup_repr, .enter = taskgroup_enter, .leave = taskgroup_leave,
+                                      .describe = taskgroup_describe};
 
 TaskGroup *asyncio_TaskGroup(void)
 {
@@ -4993,10 +5153,13 @@ static void taskgroup_repr(void *object, FILE *out)
 static Value taskgroup_enter(void *manager)
 {
     TaskGroup *group = manager;
-    if (group->entered) throw(RuntimeError, "TaskGroup %s has already been entered", as_str(value_repr(value_object_(group))));
+    if (group->entered)
+        throw(RuntimeError, "TaskGroup %s has already been entered", as_str(value_repr(value_object_(group))));
     group->loop = asyncio_get_running_loop();
     group->parent = group->loop->current;
-    if (!group->parent) throw(RuntimeError, "TaskGroup %s cannot determine the parent task", as_str(value_repr(value_object_(group))));
+    if (!group->parent)
+        throw(RuntimeError, "TaskGroup %s cannot determine the parent task",
+              as_str(value_repr(value_object_(group))));
     group->entered = true;
     TRACE_MADE(group);
     return V(group);
@@ -5014,8 +5177,10 @@ static void taskgroup_failed(TaskGroup *group, Task *task, Value e)
     list_append(group->errors, e);
     if (leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
     if (task_done(group->parent)) {
-        Value message = format("Task %s has errored out but its parent task %s is already completed", as_str(repr(task)), as_str(repr(group->parent)));
-        loop_call_exception_handler(group->loop, &(ExceptionReport){.message = as_str(message), .exception = e, .task = task});
+        Value message = format("Task %s has errored out but its parent task %s is already completed",
+                               as_str(repr(task)), as_str(repr(group->parent)));
+        loop_call_exception_handler(group->loop,
+                                    &(ExceptionReport){.message = as_str(message), .exception = e, .task = task});
     } else if (!group->aborting && !group->parent_cancel_requested) {
         taskgroup_abort(group);
         group->parent_cancel_requested = true;
@@ -5040,8 +5205,10 @@ static void taskgroup_one_done(Future *future, Value arg)
 
 Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions options, const Site *site)
 {
-    const char *problem = !group->entered ? "has not been entered" : group->exiting && !len(group->tasks) ? "is finished"
-                        : group->aborting ? "is shutting down" : NULL;
+    const char *problem = !group->entered                        ? "has not been entered"
+                          : group->exiting && !len(group->tasks) ? "is finished"
+                          : group->aborting                      ? "is shutting down"
+                                                                 : NULL;
     if (problem) {
         coroutine_close(coro);
         throw(RuntimeError, "TaskGroup %s %s", as_str(value_repr(value_object_(group))), problem);
@@ -5110,15 +5277,16 @@ struct AsyncGenerator {
     AsyncGenerator *previous, *next;                    /* in that loop's list */
     Value yielded, sent, thrown;
     GeneratorState state;
-    bool finalising;                                    /* nobody holds it any more; `closer` closes it, once it has begun */
+    /* nobody holds it any more; `closer` closes it, once it has begun */
+    bool finalising;
     Task *closer;                                       /* not held: it holds the generator */
 };
 
 static void generator_destroy(void *object);
 static void generator_repr(void *object, FILE *out);
 static Value generator_next(void *iterator, bool *end);
-static const Class generator_class = {.name = "async_generator", .size = sizeof(AsyncGenerator), .destroy = generator_destroy,
-                                      .write = generator_repr, .next = generator_next};
+static const Class generator_class = {.name = "async_generator", .size = sizeof(AsyncGenerator),
+                                      .destroy = generator_destroy, .write = generator_repr, .next = generator_next};
 
 AsyncGenerator *generator_new_(const Code *code, const void *arguments)
 {
@@ -5165,7 +5333,8 @@ static Stack *generator_run(AsyncGenerator *gen)
     try {
         value_release(coroutine_call(gen->body));
     } except (BaseException, e) {
-        if (isinstance(e, StopAsyncIteration)) e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
+        if (isinstance(e, StopAsyncIteration))
+            e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
         gen->thrown = value_retain(e);
     } end_try
     Stack *consumer = gen->consumer;
@@ -5209,7 +5378,8 @@ static Value generator_step(AsyncGenerator *gen, Value sent, Value thrown, bool 
 Value generator_yield_(Value v, const Site *site)
 {
     AsyncGenerator *gen = here.stack->generator;
-    if (!gen || here.stack->frame != gen->body) throw(RuntimeError, "yield outside an asynchronous generator: it belongs in the body of an async_gen");
+    if (!gen || here.stack->frame != gen->body)
+        throw(RuntimeError, "yield outside an asynchronous generator: it belongs in the body of an async_gen");
     gen->body->site = site;
     gen->yielded = value_retain(v);
     gen->state = GENERATOR_SUSPENDED;
@@ -5241,7 +5411,8 @@ ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *) gen, (Value) e)
 
 ASYNC(generator_asend, generator_asend_, (AsyncGenerator *) gen, (Value) v)
 {
-    if (gen->state == GENERATOR_CREATED && !is_none(v)) throw(TypeError, "can't send non-None value to a just-started async generator");
+    if (gen->state == GENERATOR_CREATED && !is_none(v))
+        throw(TypeError, "can't send non-None value to a just-started async generator");
     return generator_resume(gen, v, None);
 }
 
@@ -5290,7 +5461,8 @@ static void generator_destroy(void *object)
     }
     generator_delist(gen);
     release(gen->body);
-    gen->body = NULL;                                   /* its last step may have left it in a pool: then this runs again */
+    /* its last step may have left it in a pool: then this runs again */
+    gen->body = NULL;
 }
 
 ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
@@ -5308,7 +5480,8 @@ ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
         if (!isinstance(e, Exception)) continue;
         AsyncGenerator *gen = (AsyncGenerator *)list_get(generators, i).object;
         Value message = format("an error occurred during closing of asynchronous generator %s", as_str(repr(gen)));
-        loop_call_exception_handler(loop, &(ExceptionReport){.message = as_str(message), .exception = e, .asyncgen = gen});
+        loop_call_exception_handler(loop,
+                                    &(ExceptionReport){.message = as_str(message), .exception = e, .asyncgen = gen});
     }
     return None;
 }
@@ -5329,7 +5502,8 @@ static Value iterator_next(void *object, bool *end)
     return None;
 }
 
-static const Class iterator_class = {.name = "async_iterator", .size = sizeof(AsyncIterator), .destroy = iterator_destroy, .next = iterator_next};
+static const Class iterator_class = {.name = "async_iterator", .size = sizeof(AsyncIterator),
+                                     .destroy = iterator_destroy, .next = iterator_next};
 
 AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
 {
@@ -5342,7 +5516,8 @@ AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
 
 static Object *as_iterator(Value v)
 {
-    if (v.tag != VALUE_OBJECT || !v.object->class->next) throw(TypeError, "'async for' requires an object with __aiter__ method, got %s", value_type(v));
+    if (v.tag != VALUE_OBJECT || !v.object->class->next)
+        throw(TypeError, "'async for' requires an object with __aiter__ method, got %s", value_type(v));
     return v.object;
 }
 
@@ -5397,7 +5572,12 @@ Value async_list_await_(Value awaitables, const Site *site)
 }
 
 /* Context managers that the program wrote, or made of a generator that yields once. */
-struct ContextManager { Object object; Coroutine *(*aenter)(Value self), *(*aexit)(Value self, Value e); Value self; AsyncGenerator *gen; };
+struct ContextManager {
+    Object object;
+    Coroutine *(*aenter)(Value self), *(*aexit)(Value self, Value e);
+    Value self;
+    AsyncGenerator *gen;
+};
 
 static void manager_destroy(void *object)
 {
@@ -5435,8 +5615,8 @@ static bool manager_leave(void *object, Value e)
     return manager->gen ? generator_leave(manager->gen, e) : value_truth(await(manager->aexit(manager->self, e)));
 }
 
-static const Class manager_class = {.name = "async_context_manager", .size = sizeof(ContextManager), .destroy = manager_destroy,
-                                    .enter = manager_enter, .leave = manager_leave};
+static const Class manager_class = {.name = "async_context_manager", .size = sizeof(ContextManager),
+                                    .destroy = manager_destroy, .enter = manager_enter, .leave = manager_leave};
 
 ContextManager *asyncio_context_manager_(Coroutine *(*aenter)(Value), Coroutine *(*aexit)(Value, Value), Value self)
 {
@@ -5477,7 +5657,8 @@ static bool with_leave(With *with, Value e)
     Object *manager = with->manager.object;
     mark_site(with->site);
     bool suppressed = manager->class->leave(manager, e);
-    if (unpool_newest(manager)) release(manager);       /* what with_enter_() held; if the block made more, it goes with that */
+    /* what with_enter_() held; if the block made more, it goes with that */
+    if (unpool_newest(manager)) release(manager);
     return suppressed;
 }
 
@@ -5524,7 +5705,10 @@ static void contextvar_destroy(void *object)
     free(var->name);
 }
 
-static void contextvar_repr(void *object, FILE *out) { fprintf(out, "<ContextVar name='%s'>", ((ContextVar *)object)->name); }
+static void contextvar_repr(void *object, FILE *out)
+{
+    fprintf(out, "<ContextVar name='%s'>", ((ContextVar *)object)->name);
+}
 
 static void variables_destroy(void *object)
 {
@@ -5544,7 +5728,8 @@ static void token_destroy(void *object)
     if (token->old.tag != VALUE_UNSET_) value_release(token->old);
 }
 
-static const Class contextvar_class = {.name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
+static const Class contextvar_class = {.name = "ContextVar", .size = sizeof(ContextVar),
+                                       .destroy = contextvar_destroy, .write = contextvar_repr};
 static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
 static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
 static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy};
@@ -5559,7 +5744,8 @@ ContextVar *context_var_(const char *name, Value default_value)
 
 static Value variables_get(Variables *variables, ContextVar *var)
 {
-    for (int i = 0; variables && i < variables->count; i++) if (variables->entries[i].var == var) return variables->entries[i].value;
+    for (int i = 0; variables && i < variables->count; i++)
+        if (variables->entries[i].var == var) return variables->entries[i].value;
     return unset;
 }
 
@@ -5568,7 +5754,8 @@ static Variables *variables_with(const Variables *old, ContextVar *var, Value v)
 {
     int count = 0, room = (old ? old->count : 0) + 1;
     Variables *new = object_new(&variables_class, sizeof *new + room * sizeof new->entries[0]);
-    new->count = room;                                  /* what its block's size is computed from: unused entries stay empty */
+    /* what its block's size is computed from: unused entries stay empty */
+    new->count = room;
     for (int i = 0; old && i < old->count; i++) {
         if (!old->entries[i].var || old->entries[i].var == var) continue;
         new->entries[count].var = retain(old->entries[i].var);
@@ -5614,7 +5801,8 @@ Value contextvar_set_(ContextVar *var, Value v)
 
 void contextvar_reset(ContextVar *var, Value v)
 {
-    if (v.tag != VALUE_OBJECT || v.object->class != &token_class) throw(TypeError, "expected an instance of Token, got %s", value_type(v));
+    if (v.tag != VALUE_OBJECT || v.object->class != &token_class)
+        throw(TypeError, "expected an instance of Token, got %s", value_type(v));
     Token *token = (Token *)v.object;
     if (token->used) throw(RuntimeError, "Token has already been used once");
     if (token->var != var) throw(ValueError, "Token was created by a different ContextVar");
@@ -5675,9 +5863,11 @@ struct ThreadFuture {
     Value arg;
     Variables *variables;                               /* the context that it runs in */
     ThreadFuture *next;                                 /* in the executor's queue */
-    Loop *loop;                                         /* the other side of the bridge; only that loop's thread touches `future` */
+    /* the other side of the bridge; only that loop's thread touches `future` */
+    Loop *loop;
     Future *future;
-    Coroutine *coro;                                    /* of run_coroutine_threadsafe(), until the loop has made a task of it */
+    /* of run_coroutine_threadsafe(), until the loop has made a task of it */
+    Coroutine *coro;
 };
 
 struct Executor {
@@ -5693,9 +5883,10 @@ struct Executor {
 static void threadfuture_destroy(void *object);
 static void threadfuture_write(void *object, FILE *out);
 static void executor_destroy(void *object);
-static const Class threadfuture_class = {.name = "ThreadFuture", .size = sizeof(ThreadFuture), .destroy = threadfuture_destroy,
-                                         .write = threadfuture_write};
-static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
+static const Class threadfuture_class = {.name = "ThreadFuture", .size = sizeof(ThreadFuture),
+                                         .destroy = threadfuture_destroy, .write = threadfuture_write};
+static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor),
+                                     .destroy = executor_destroy};
 
 /* Threads of this file that may be about, working or idle. */
 static long library_threads;
@@ -5781,7 +5972,8 @@ static bool threadfuture_wait(ThreadFuture *tf, double timeout)
     int problem = 0;
     pthread_mutex_lock(&tf->lock);
     while (tf->state < THREAD_CANCELLED && problem != ETIMEDOUT)
-        problem = isinf(timeout) ? pthread_cond_wait(&tf->changed, &tf->lock) : pthread_cond_timedwait(&tf->changed, &tf->lock, &until);
+        problem = isinf(timeout) ? pthread_cond_wait(&tf->changed, &tf->lock)
+                                 : pthread_cond_timedwait(&tf->changed, &tf->lock, &until);
     bool done = tf->state >= THREAD_CANCELLED;
     pthread_mutex_unlock(&tf->lock);
     return done;
@@ -6069,7 +6261,9 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *) 
         async_with (asyncio_timeout(timeout)) { await(done); } end_with
         pthread_join(thread, NULL);
     } except (TimeoutError) {
-        fprintf(stderr, "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n", timeout);
+        fprintf(stderr,
+                "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n",
+                timeout);
         pthread_detach(thread);
     } finally {
         loop->outside--;
@@ -6178,8 +6372,10 @@ void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions o
         release(handle);
         throw(RuntimeError, "sig %d cannot be caught", number);
     }
-    if (loop->signal_handlers[number]) { handle_cancel(loop->signal_handlers[number]); release(loop->signal_handlers[number]); }
-    else loop->outside++;
+    if (loop->signal_handlers[number]) {
+        handle_cancel(loop->signal_handlers[number]);
+        release(loop->signal_handlers[number]);
+    } else loop->outside++;
     loop->signal_handlers[number] = handle;
     signal_loop = loop;
 }
@@ -6198,7 +6394,8 @@ bool loop_remove_signal_handler(Loop *loop, int number)
 
 static void loop_remove_signal_handlers(Loop *loop)
 {
-    for (int number = 1; number < SIGNALS; number++) if (loop->signal_handlers[number]) loop_remove_signal_handler(loop, number);
+    for (int number = 1; number < SIGNALS; number++)
+        if (loop->signal_handlers[number]) loop_remove_signal_handler(loop, number);
     if (signal_loop == loop) signal_loop = NULL;
 }
 
@@ -6256,7 +6453,8 @@ static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
         bool abstract = path->length && !path->data[0];
         return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path->length + (abstract ? 0 : 1));
     }
-    if (v.tag != VALUE_TUPLE || len(v) < 2) throw(TypeError, "an address is a tuple (host, port) or a path, not %s", as_str(repr(v)));
+    if (v.tag != VALUE_TUPLE || len(v) < 2)
+        throw(TypeError, "an address is a tuple (host, port) or a path, not %s", as_str(repr(v)));
     struct sockaddr_in *in = (struct sockaddr_in *)storage;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
     const char *host = as_str(list_get(v, 0));
@@ -6267,7 +6465,8 @@ static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
         return sizeof *in;
     }
     memset(storage, 0, sizeof *storage);
-    if (inet_pton(AF_INET6, host, &in6->sin6_addr) != 1) throw(ValueError, "not a numeric address: %s", as_str(repr(v)));
+    if (inet_pton(AF_INET6, host, &in6->sin6_addr) != 1)
+        throw(ValueError, "not a numeric address: %s", as_str(repr(v)));
     in6->sin6_family = AF_INET6;
     in6->sin6_port = port;
     if (len(v) > 3) in6->sin6_scope_id = (uint32_t)as_int(list_get(v, 3));
@@ -6278,7 +6477,8 @@ static Value socket_address(int fd, bool of_peer)
 {
     struct sockaddr_storage storage;
     socklen_t length = sizeof storage;
-    int problem = of_peer ? getpeername(fd, (struct sockaddr *)&storage, &length) : getsockname(fd, (struct sockaddr *)&storage, &length);
+    int problem = of_peer ? getpeername(fd, (struct sockaddr *)&storage, &length)
+                          : getsockname(fd, (struct sockaddr *)&storage, &length);
     return problem ? None : address_value((struct sockaddr *)&storage, length);
 }
 
@@ -6287,7 +6487,8 @@ static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_
 static void check_no_transport(Loop *loop, int fd)
 {
     if (fd >= 0 && fd < loop->watch_capacity && loop->watches[fd].transport)
-        throw(RuntimeError, "File descriptor %d is used by transport %s", fd, as_str(value_repr(value_object_(loop->watches[fd].transport))));
+        throw(RuntimeError, "File descriptor %d is used by transport %s", fd,
+              as_str(value_repr(value_object_(loop->watches[fd].transport))));
 }
 
 static void fd_is_ready(Value future) { future_finish_unless_done((Future *)future.object, None); }
@@ -6307,7 +6508,10 @@ static void fd_wait(Loop *loop, int fd, int direction, const char *purpose)
     if (!is_none(interruption)) throw(interruption);
 }
 
-static bool not_now(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR); }
+static bool not_now(ssize_t result)
+{
+    return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
 
 static int socket_type(int fd)
 {
@@ -6326,11 +6530,13 @@ static void sock_check(Loop *loop, int fd)
     set_nonblocking(fd);
 }
 
-static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struct sockaddr_storage *from, socklen_t *length, const char *purpose)
+static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struct sockaddr_storage *from,
+                            socklen_t *length, const char *purpose)
 {
     ssize_t n;
     sock_check(loop, fd);
-    while (not_now(n = recvfrom(fd, buffer, size, 0, (struct sockaddr *)from, length))) fd_wait(loop, fd, FOR_READING, purpose);
+    while (not_now(n = recvfrom(fd, buffer, size, 0, (struct sockaddr *)from, length)))
+        fd_wait(loop, fd, FOR_READING, purpose);
     if (n < 0) throw_errno("%s", purpose);
     return n;
 }
@@ -6386,7 +6592,8 @@ ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *) loop, (int) fd, (Value) data,
     const char *at = as_bytes(data, &size);
     ssize_t n;
     sock_check(loop, fd);
-    while (not_now(n = sendto(fd, at, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length))) fd_wait(loop, fd, FOR_WRITING, "sock_sendto()");
+    while (not_now(n = sendto(fd, at, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length)))
+        fd_wait(loop, fd, FOR_WRITING, "sock_sendto()");
     if (n < 0) throw_errno("sock_sendto()");
     return V(n);
 }
@@ -6410,7 +6617,8 @@ ASYNC(loop_sock_accept, loop_sock_accept, (Loop *) loop, (int) fd)
     socklen_t length = sizeof from;
     int connection;
     sock_check(loop, fd);
-    while (not_now(connection = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC))) fd_wait(loop, fd, FOR_READING, "sock_accept()");
+    while (not_now(connection = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)))
+        fd_wait(loop, fd, FOR_READING, "sock_accept()");
     if (connection < 0) throw_errno("sock_accept()");
     return tuple(connection, address_value((struct sockaddr *)&from, length));
 }
@@ -6425,7 +6633,8 @@ static Value addrinfo_list(const struct addrinfo *info)
 {
     Value results = list();
     for (; info; info = info->ai_next)
-        list_append(results, tuple(info->ai_family, info->ai_socktype, info->ai_protocol, info->ai_canonname ? info->ai_canonname : "",
+        list_append(results, tuple(info->ai_family, info->ai_socktype, info->ai_protocol,
+                                   info->ai_canonname ? info->ai_canonname : "",
                                    address_value(info->ai_addr, info->ai_addrlen)));
     return results;
 }
@@ -6472,7 +6681,10 @@ ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *) loop, (const char *) host, (
     Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
     *lookup = (Lookup){.host = host && *host ? copy_string(host) : NULL,
                        .service = is_none(port) ? NULL : copy_string(as_str(value_to_str(port))),
-                       .hints = {.ai_family = options.family, .ai_socktype = options.type, .ai_protocol = options.proto, .ai_flags = options.flags}};
+                       .hints = {.ai_family = options.family,
+                                 .ai_socktype = options.type,
+                                 .ai_protocol = options.proto,
+                                 .ai_flags = options.flags}};
     Value argument = V((void *)lookup);
     bool numeric = is_none(port) || port.tag == VALUE_INT;
     if (is_literal(lookup->host) && numeric) return look_up_and_free(argument);
@@ -6484,7 +6696,8 @@ static Value name_info(Value v)
     struct sockaddr_storage storage;
     char host[NI_MAXHOST], service[NI_MAXSERV];
     socklen_t length = address_fill(&storage, list_get(v, 0));
-    int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service, (int)as_int(list_get(v, 1)));
+    int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service,
+                              (int)as_int(list_get(v, 1)));
     if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
     return tuple(host, service);
 }
@@ -6527,7 +6740,9 @@ static bool sendfile_native(Loop *loop, int fd, int file, const SendfileOptions 
         ssize_t n = left > 0 ? sendfile(fd, file, at, (size_t)left) : 0;
         if (n == 0) return true;
         if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendfile()");
-        else if (n < 0 && *at == options->offset && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK || errno == ESPIPE)) return false;
+        else if (n < 0 && *at == options->offset
+                 && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK || errno == ESPIPE))
+            return false;
         else if (n < 0) throw_errno("sock_sendfile()");
     }
 }
@@ -6559,8 +6774,10 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) fi
 {
     off_t at = (off_t)options.offset;
     volatile bool done;
-    if (options.count == 0 || options.count < -1) throw(ValueError, "count must be a positive integer (got %lld)", (long long)options.count);
-    if (options.offset < 0) throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
+    if (options.count == 0 || options.count < -1)
+        throw(ValueError, "count must be a positive integer (got %lld)", (long long)options.count);
+    if (options.offset < 0)
+        throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
     if (socket_type(fd) != SOCK_STREAM) throw(ValueError, "only SOCK_STREAM type sockets are supported");
     sock_check(loop, fd);
     try {
@@ -6600,7 +6817,8 @@ struct Transport {
     Value peername, sockname, address;                  /* address: the peer of a connected datagram transport */
     Server *server;
     Transport *previous, *next;                         /* among the server's */
-    int lost;                                           /* > 0: connection_lost() is on its way; counts the writes since */
+    /* > 0: connection_lost() is on its way; counts the writes since */
+    int lost;
     bool connected, closing, eof, paused, protocol_paused, reading;
 };
 
@@ -6608,7 +6826,8 @@ enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
 
 static void transport_destroy(void *object);
 static void transport_write_repr(void *object, FILE *out);
-static const Class transport_class = {.name = "Transport", .size = sizeof(Transport), .destroy = transport_destroy, .write = transport_write_repr, .is_io = true};
+static const Class transport_class = {.name = "Transport", .size = sizeof(Transport), .destroy = transport_destroy,
+                                      .write = transport_write_repr, .is_io = true};
 
 static void transport_read_ready(Value v);
 static void transport_write_ready(Value v);
@@ -6632,21 +6851,29 @@ static void transport_destroy(void *object)
 static void transport_write_repr(void *object, FILE *out)
 {
     Transport *transport = object;
-    fprintf(out, "<Transport%s fd=%d>", transport->fd < 0 ? " closed" : transport->closing ? " closing" : "", transport->fd);
+    fprintf(out, "<Transport%s fd=%d>",
+            transport->fd < 0    ? " closed"
+            : transport->closing ? " closing"
+                                 : "",
+            transport->fd);
 }
 
 static void transport_watch_reading(Transport *transport, bool on)
 {
     if (transport->reading == on || transport->fd < 0) return;
     transport->reading = on;
-    if (on) watch(transport->loop, transport->fd, FOR_READING, transport_read_ready, (CallOptions){.arg = V(transport), .name = "transport_read_ready"});
+    if (on)
+        watch(transport->loop, transport->fd, FOR_READING, transport_read_ready,
+              (CallOptions){.arg = V(transport), .name = "transport_read_ready"});
     else unwatch(transport->loop, transport->fd, FOR_READING);
 }
 
 static void transport_watch_writing(Transport *transport, bool on)
 {
     if (transport->fd < 0) return;
-    if (on) watch(transport->loop, transport->fd, FOR_WRITING, transport_write_ready, (CallOptions){.arg = V(transport), .name = "transport_write_ready"});
+    if (on)
+        watch(transport->loop, transport->fd, FOR_WRITING, transport_write_ready,
+              (CallOptions){.arg = V(transport), .name = "transport_write_ready"});
     else unwatch(transport->loop, transport->fd, FOR_WRITING);
 }
 
@@ -6660,7 +6887,9 @@ static bool tells_of_its_end(int fd)
 static void transport_reads_now(Value v)
 {
     Transport *transport = (Transport *)v.object;
-    if (!transport->closing && !transport->paused && (transport->kind != WRITE_PIPE || tells_of_its_end(transport->fd))) transport_watch_reading(transport, true);
+    if (!transport->closing && !transport->paused
+        && (transport->kind != WRITE_PIPE || tells_of_its_end(transport->fd)))
+        transport_watch_reading(transport, true);
 }
 
 static void transport_made(Value v)
@@ -6682,7 +6911,8 @@ static void ignore_sigpipe(void)
 
 /* Takes the descriptor over. The protocol is told, reading begins, and then `waiter`, if any, is completed: in
  * three callbacks. */
-static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server)
+static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value self,
+                                Future *waiter, Server *server)
 {
     check_no_transport(loop, fd);
     Transport *transport = pooled(object_new(&transport_class, sizeof *transport));
@@ -6734,7 +6964,8 @@ static void transport_lost(Value v)
     Value e = list_get(v, 1);
     if (transport->fd < 0) return;
     try {
-        if (transport->connected && transport->protocol->connection_lost) transport->protocol->connection_lost(transport->self, e);
+        if (transport->connected && transport->protocol->connection_lost)
+            transport->protocol->connection_lost(transport->self, e);
     } finally {
         transport_end(transport);
     } end_try
@@ -6774,7 +7005,8 @@ void transport_abort(Transport *transport) { transport_force_close(transport, No
 static void transport_fatal(Transport *transport, Value e, const char *message)
 {
     if (leaves_loop(e)) throw(e);
-    if (!isinstance(e, OSError)) loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
+    if (!isinstance(e, OSError))
+        loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
     transport_force_close(transport, e);
 }
 
@@ -6831,15 +7063,20 @@ static void transport_read_datagram(Transport *transport)
     ssize_t n = recvfrom(transport->fd, common, sizeof common, 0, (struct sockaddr *)&from, &length);
     if (not_now(n)) return;
     const Protocol *protocol = transport->protocol;
-    if (n < 0) { if (protocol->error_received) protocol->error_received(transport->self, os_error("recvfrom")); }
-    else if (protocol->datagram_received) protocol->datagram_received(transport->self, common, (size_t)n, address_value((struct sockaddr *)&from, length));
+    if (n < 0) { if (protocol->error_received) protocol->error_received(transport->self, os_error("recvfrom"));
+    } else if (protocol->datagram_received)
+        protocol->datagram_received(transport->self, common, (size_t)n,
+                                    address_value((struct sockaddr *)&from, length));
 }
 
 static void transport_read_ready(Value v)
 {
     Transport *transport = (Transport *)v.object;
     if (transport->lost) return;
-    if (transport->kind == WRITE_PIPE) { transport_force_close(transport, transport->size ? V(BrokenPipeError) : None); return; }
+    if (transport->kind == WRITE_PIPE) {
+        transport_force_close(transport, transport->size ? V(BrokenPipeError) : None);
+        return;
+    }
     try {
         if (transport->kind == DATAGRAM) transport_read_datagram(transport); else transport_read_stream(transport);
     } except (BaseException, e) {
@@ -6923,7 +7160,8 @@ static void transport_keep(Transport *transport, const char *data, size_t size)
 /* A write that nobody will read must not raise SIGPIPE. For pipes there is no flag to say so: ignore_sigpipe(). */
 static ssize_t transport_try(Transport *transport, const char *data, size_t size)
 {
-    return transport->kind == SOCKET_TRANSPORT ? send(transport->fd, data, size, MSG_NOSIGNAL) : write(transport->fd, data, size);
+    return transport->kind == SOCKET_TRANSPORT ? send(transport->fd, data, size, MSG_NOSIGNAL)
+                                               : write(transport->fd, data, size);
 }
 
 void transport_write(Transport *transport, const void *data, size_t size)
@@ -6937,7 +7175,10 @@ void transport_write(Transport *transport, const void *data, size_t size)
     }
     if (!transport->size) {
         ssize_t n = transport_try(transport, data, size);
-        if (n < 0 && !not_now(n)) { transport_fatal(transport, os_error("write"), "Fatal write error on socket transport"); return; }
+        if (n < 0 && !not_now(n)) {
+            transport_fatal(transport, os_error("write"), "Fatal write error on socket transport");
+            return;
+        }
         if (n == (ssize_t)size) return;
         if (n > 0) { data = (const char *)data + n; size -= (size_t)n; }
         transport_watch_writing(transport, true);
@@ -6952,7 +7193,10 @@ static void transport_shut_writing(Transport *transport)
     else if (transport->fd >= 0) shutdown(transport->fd, SHUT_WR);
 }
 
-bool transport_can_write_eof(Transport *transport) { return transport->kind == SOCKET_TRANSPORT || transport->kind == WRITE_PIPE; }
+bool transport_can_write_eof(Transport *transport)
+{
+    return transport->kind == SOCKET_TRANSPORT || transport->kind == WRITE_PIPE;
+}
 
 void transport_write_eof(Transport *transport)
 {
@@ -6999,7 +7243,8 @@ static bool packet_sent(Transport *transport, const char *data, size_t size, Val
 {
     ssize_t n = packet_send(transport, data, size, address);
     if (not_now(n)) return false;
-    if (n < 0 && transport->protocol->error_received) transport->protocol->error_received(transport->self, os_error("sendto"));
+    if (n < 0 && transport->protocol->error_received)
+        transport->protocol->error_received(transport->self, os_error("sendto"));
     return true;
 }
 
@@ -7007,7 +7252,8 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
 {
     if (transport->kind != DATAGRAM) throw(TypeError, "this transport has no sendto()");
     if (!is_none(transport->address)) {
-        if (!is_none(address) && !value_equal(address, transport->address)) throw(ValueError, "Invalid address: must be None or %s", as_str(repr(transport->address)));
+        if (!is_none(address) && !value_equal(address, transport->address))
+            throw(ValueError, "Invalid address: must be None or %s", as_str(repr(transport->address)));
         address = None;
     }
     if (transport->lost) {
@@ -7027,7 +7273,8 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
 
 static void transport_write_packets(Transport *transport)
 {
-    for (Packet *packet; (packet = transport->packets) && packet_sent(transport, packet->data, packet->size, packet->address); ) {
+    for (Packet *packet;
+         (packet = transport->packets) && packet_sent(transport, packet->data, packet->size, packet->address);) {
         transport->packets = packet->next;
         transport->size -= packet->size;
         value_release(packet->address);
@@ -7040,7 +7287,11 @@ static void transport_write_packets(Transport *transport)
 /* What it is. */
 
 bool transport_is_closing(Transport *transport) { return transport->closing; }
-const Protocol *transport_get_protocol(Transport *transport, Value *self) { if (self) *self = transport->self; return transport->protocol; }
+const Protocol *transport_get_protocol(Transport *transport, Value *self)
+{
+    if (self) *self = transport->self;
+    return transport->protocol;
+}
 
 void transport_set_protocol(Transport *transport, const Protocol *protocol, Value self)
 {
@@ -7065,22 +7316,39 @@ static int socket_new(int family, int type, int proto)
     return fd;
 }
 
-static void bind_local(int fd, Value local, int family)
+/* The first of the addresses that is of the socket's family and can be had. */
+static void bind_local(int fd, Value locals, int family)
 {
-    struct sockaddr_storage storage;
-    socklen_t length = address_fill(&storage, local);
-    if (storage.ss_family != family) throw(OSError, "no matching local address with family=%d found", family);
-    if (bind(fd, (struct sockaddr *)&storage, length) < 0)
-        throw(os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(local)), strerror(errno)));
+    Value problem = exception_new(OSError, "no matching local address with family=%d found", family);
+    for_in (local, locals) {
+        struct sockaddr_storage storage;
+        socklen_t length = address_fill(&storage, local);
+        if (storage.ss_family != family) continue;
+        if (bind(fd, (struct sockaddr *)&storage, length) == 0) return;
+        problem =
+            os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(local)), strerror(errno));
+    }
+    throw(problem);
+}
+
+/* An address given by the program, which may have a host name in it: the list of what it stands for. */
+static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
+{
+    if (is_none(address)) return None;
+    if (address.tag != VALUE_TUPLE || len(address) != 2) return list(address);
+    Value host = list_get(address, 0), addresses = list();
+    for_in (info, await(loop_getaddrinfo_(loop, is_none(host) ? NULL : as_str(host), list_get(address, 1), wanted)))
+        list_append(addresses, list_get(info, 4));
+    return addresses;
 }
 
 /* One attempt at one address. The descriptor is closed unless it succeeds. */
-async_def(connect_one, (Loop *) loop, (Value) info, (Value) local)
+async_def(connect_one, (Loop *) loop, (Value) info, (Value) locals)
 {
     int family = (int)as_int(list_get(info, 0));
     const int fd = socket_new(family, (int)as_int(list_get(info, 1)), (int)as_int(list_get(info, 2)));
     try {
-        if (!is_none(local)) bind_local(fd, local, family);
+        if (!is_none(locals)) bind_local(fd, locals, family);
         connect_to(loop, fd, list_get(info, 4));
     } except (BaseException) {
         close(fd);
@@ -7140,11 +7408,15 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
     volatile int winner = -1, next = 0;
     try {
         while (winner < 0 && (next < len(infos) || len(attempts))) {
-            if (next < len(infos)) list_append(attempts, asyncio_create_task(connect_one(loop, list_get(infos, next++), local)));
+            if (next < len(infos))
+                list_append(attempts, asyncio_create_task(connect_one(loop, list_get(infos, next++), local)));
             bool last = next == len(infos);
-            Value done = list_get(await(asyncio_wait(attempts, .timeout = last ? NO_TIMEOUT : delay, .return_when = FIRST_COMPLETED)), 0);
+            Value done = list_get(
+                await(asyncio_wait(attempts, .timeout = last ? NO_TIMEOUT : delay, .return_when = FIRST_COMPLETED)),
+                0);
             for_in (task, done) {
-                for (int i = 0; i < len(attempts); i++) if (value_equal(list_get(attempts, i), task)) list_pop(attempts, i--);
+                for (int i = 0; i < len(attempts); i++)
+                    if (value_equal(list_get(attempts, i), task)) list_pop(attempts, i--);
                 Value e = task_exception(as_task(task));
                 if (!is_none(e)) list_append(errors, e);
                 else if (winner < 0) winner = (int)as_int(task_result(as_task(task)));
@@ -7153,16 +7425,20 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
         }
     } finally {
         for_in (task, attempts) task_cancel(as_task(task));
-        if (len(attempts)) for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true))) if (v.tag == VALUE_INT) close((int)v.integer);
+        if (len(attempts))
+            for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
+                if (v.tag == VALUE_INT) close((int)v.integer);
     } end_try
     return winner;
 }
 
 static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOptions *options)
 {
-    AddressOptions wanted = {.family = options->family, .type = SOCK_STREAM, .proto = options->proto, .flags = options->flags};
+    AddressOptions wanted = {
+        .family = options->family, .type = SOCK_STREAM, .proto = options->proto, .flags = options->flags};
     Value infos = await(loop_getaddrinfo_(loop, host, port, wanted)), errors = list();
     if (!len(infos)) throw(OSError, "getaddrinfo() returned empty list");
+    options->local_addr = addresses_of(loop, options->local_addr, wanted);
     bool racing = options->happy_eyeballs_delay >= 0;
     if (racing || options->interleave > 0) infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
     int fd = racing ? connect_racing(loop, infos, options->local_addr, options->happy_eyeballs_delay, errors)
@@ -7191,7 +7467,8 @@ static Value protocol_make(const Protocol *protocol, Value arg, int ours)
 }
 
 /* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
-static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, const Protocol *protocol, Value arg, Server *server)
+static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, const Protocol *protocol, Value arg,
+                          Server *server)
 {
     Value self = protocol_make(protocol, arg, ours);
     Future *made = pooled(future_inner(loop, "the connection", NULL));
@@ -7212,7 +7489,8 @@ static void set_nodelay(int fd)
 
 typedef const Protocol *ProtocolTable;
 
-ASYNC(loop_create_connection, loop_create_connection_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) host, (Value) port, (ConnectionOptions) options)
+ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+      (const char *)host, (Value)port, (ConnectionOptions)options)
 {
     bool named = host || !is_none(port);
     if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
@@ -7223,7 +7501,8 @@ ASYNC(loop_create_connection, loop_create_connection_, (Loop *) loop, (ProtocolT
     return transport_of(loop, SOCKET_TRANSPORT, fd, named ? fd : -1, protocol, arg, NULL);
 }
 
-ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) path, (ConnectionOptions) options)
+ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+      (const char *)path, (ConnectionOptions)options)
 {
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "no path and sock were specified");
@@ -7233,7 +7512,8 @@ ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *) loop, 
     return transport_of(loop, SOCKET_TRANSPORT, fd, fd, protocol, arg, NULL);
 }
 
-ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+      (int)fd)
 {
     check_stream_socket(fd);
     return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL);
@@ -7268,9 +7548,10 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
     const int fd = socket_new(is_none(address) ? options->family : storage.ss_family, SOCK_DGRAM, options->proto);
     int on = 1;
     try {
-        if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) throw_errno("reuse_port");
+        if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+            throw_errno("reuse_port");
         if (options->allow_broadcast) setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
-        if (!is_none(options->local_addr)) bind_local(fd, options->local_addr, storage.ss_family);
+        if (!is_none(options->local_addr)) bind_local(fd, list(options->local_addr), storage.ss_family);
         if (!is_none(options->remote_addr)) connect_to(loop, fd, options->remote_addr);
     } except (BaseException) {
         close(fd);
@@ -7279,25 +7560,21 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
     return fd;
 }
 
-/* A host name in it is looked up. */
-static Value datagram_address(Loop *loop, Value address, const DatagramOptions *options)
-{
-    if (address.tag != VALUE_TUPLE || len(address) != 2) return address;
-    AddressOptions wanted = {.family = options->family, .type = SOCK_DGRAM, .proto = options->proto};
-    Value infos = await(loop_getaddrinfo_(loop, as_str(list_get(address, 0)), list_get(address, 1), wanted));
-    return list_get(list_get(infos, 0), 4);
-}
-
-ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (DatagramOptions) options)
+ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loop, (ProtocolTable)protocol,
+      (Value)arg, (DatagramOptions)options)
 {
     int fd = options.sock;
     if (fd >= 0) {
         if (socket_type(fd) != SOCK_DGRAM) throw(ValueError, "A datagram socket was expected, got descriptor %d", fd);
-        if (!is_none(options.local_addr) || !is_none(options.remote_addr) || options.family || options.proto || options.reuse_port || options.allow_broadcast)
+        if (!is_none(options.local_addr) || !is_none(options.remote_addr) || options.family || options.proto
+            || options.reuse_port || options.allow_broadcast)
             throw(ValueError, "socket modifier keyword arguments can not be used when sock is specified.");
     } else {
-        options.local_addr = datagram_address(loop, options.local_addr, &options);
-        options.remote_addr = datagram_address(loop, options.remote_addr, &options);
+        AddressOptions wanted = {.family = options.family, .type = SOCK_DGRAM, .proto = options.proto};
+        if (!is_none(options.local_addr))
+            options.local_addr = list_get(addresses_of(loop, options.local_addr, wanted), 0);
+        if (!is_none(options.remote_addr))
+            options.remote_addr = list_get(addresses_of(loop, options.remote_addr, wanted), 0);
         fd = datagram_socket(loop, &options);
     }
     Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL);
@@ -7326,8 +7603,8 @@ static void server_destroy(void *object);
 static void server_write(void *object, FILE *out);
 static Value server_enter(void *manager) { (void)manager; return None; }
 static bool server_leave(void *manager, Value e);
-static const Class server_class = {.name = "Server", .size = sizeof(Server), .destroy = server_destroy, .write = server_write,
-                                   .enter = server_enter, .leave = server_leave, .is_io = true};
+static const Class server_class = {.name = "Server", .size = sizeof(Server), .destroy = server_destroy,
+                                   .write = server_write, .enter = server_enter, .leave = server_leave, .is_io = true};
 
 enum { ACCEPT_RETRY_DELAY = 1 };
 
@@ -7395,7 +7672,10 @@ static void server_listen(Value v)
     watch(server->loop, fd, FOR_READING, server_accept, (CallOptions){.arg = v, .name = "server_accept"});
 }
 
-static bool out_of_resources(int problem) { return problem == EMFILE || problem == ENFILE || problem == ENOBUFS || problem == ENOMEM; }
+static bool out_of_resources(int problem)
+{
+    return problem == EMFILE || problem == ENFILE || problem == ENOBUFS || problem == ENOMEM;
+}
 
 /* As many as there may be waiting. Without descriptors left the listening socket would be ready for ever: rest a
  * second. */
@@ -7410,7 +7690,9 @@ static void server_accept(Value v)
             loop_create_task(server->loop, serve_connection(server, connection));
         } else if (out_of_resources(errno)) {
             Value e = os_error("accept");
-            loop_call_exception_handler(server->loop, &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
+            loop_call_exception_handler(
+                server->loop,
+                &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
             loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, .arg = v);
             unwatch(server->loop, fd, FOR_READING);     /* which held v until now */
             return;
@@ -7464,12 +7746,18 @@ void server_close(Server *server)
 
 void server_close_clients(Server *server)
 {
-    for (Transport *transport = server->clients, *next; transport; transport = next) { next = transport->next; transport_close(transport); }
+    for (Transport *transport = server->clients, *next; transport; transport = next) {
+        next = transport->next;
+        transport_close(transport);
+    }
 }
 
 void server_abort_clients(Server *server)
 {
-    for (Transport *transport = server->clients, *next; transport; transport = next) { next = transport->next; transport_abort(transport); }
+    for (Transport *transport = server->clients, *next; transport; transport = next) {
+        next = transport->next;
+        transport_abort(transport);
+    }
 }
 
 bool server_is_serving(Server *server) { return server->serving; }
@@ -7478,7 +7766,8 @@ Loop *server_get_loop(Server *server) { return server->loop; }
 Value server_sockets(Server *server)
 {
     Value sockets = list();
-    for (int i = 0; i < server->count; i++) list_append(sockets, tuple(server->sockets[i], socket_address(server->sockets[i], false)));
+    for (int i = 0; i < server->count; i++)
+        list_append(sockets, tuple(server->sockets[i], socket_address(server->sockets[i], false)));
     return sockets;
 }
 
@@ -7500,7 +7789,8 @@ ASYNC(server_start_serving, server_start_serving, (Server *) server)
 
 ASYNC(server_serve_forever, server_serve_forever, (Server *) server)
 {
-    if (server->serving_forever) throw(RuntimeError, "server %s is already being awaited on serve_forever()", as_str(repr(server)));
+    if (server->serving_forever)
+        throw(RuntimeError, "server %s is already being awaited on serve_forever()", as_str(repr(server)));
     if (server->closed) throw(RuntimeError, "server %s is closed", as_str(repr(server)));
     server_start(server);
     server->serving_forever = future_inner(server->loop, "server.serve_forever()", server);
@@ -7549,7 +7839,8 @@ static void server_bind(Server *server, Value info, const ServerOptions *options
     if (options->keep_alive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&storage, length) < 0)
-        throw(os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(address)), strerror(errno)));
+        throw(os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(address)),
+                              strerror(errno)));
 }
 
 static Value server_begin(Server *server, bool start)
@@ -7561,7 +7852,8 @@ static Value server_begin(Server *server, bool start)
     return V(server);
 }
 
-ASYNC(loop_create_server, loop_create_server_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) host, (Value) port, (ServerOptions) options)
+ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (const char *)host,
+      (Value)port, (ServerOptions)options)
 {
     bool named = host || !is_none(port);
     if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
@@ -7584,7 +7876,8 @@ static void unlink_stale(const char *path)
     if (*path && stat(path, &info) == 0 && S_ISSOCK(info.st_mode)) unlink(path);
 }
 
-ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (const char *) path, (ServerOptions) options)
+ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+      (const char *)path, (ServerOptions)options)
 {
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "path was not specified, and no sock specified");
@@ -7594,7 +7887,8 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *) loop, (Protoco
         socklen_t length = address_fill(&storage, V(path));
         unlink_stale(path);
         server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
-        if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0) throw(os_error_saying("Address '%s': %s", path, strerror(errno)));
+        if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0)
+            throw(os_error_saying("Address '%s': %s", path, strerror(errno)));
     } else {
         check_stream_socket(options.sock);
         server_add_socket(server, options.sock);
@@ -7638,9 +7932,10 @@ static void reader_destroy(void *object);
 static Value reader_next(void *iterator, bool *end);
 static void reader_write_repr(void *object, FILE *out);
 static void writer_destroy(void *object);
-static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy, .write = reader_write_repr,
-                                   .next = reader_next, .is_io = true};
-static const Class writer_class = {.name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy, .is_io = true};
+static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy,
+                                   .write = reader_write_repr, .next = reader_next, .is_io = true};
+static const Class writer_class = {.name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy,
+                                   .is_io = true};
 
 StreamReader *asyncio_StreamReader_(long limit)
 {
@@ -7726,7 +8021,8 @@ static void reader_maybe_resume(StreamReader *reader)
 
 static void reader_wait(StreamReader *reader, const char *function)
 {
-    if (reader->waiter) throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
+    if (reader->waiter)
+        throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
     if (reader->paused) {                               /* a read may want more than the limit */
         reader->paused = false;
         if (reader->transport) transport_resume_reading(reader->transport);
@@ -7758,7 +8054,8 @@ static _Noreturn void reader_incomplete(StreamReader *reader, Value expected)
 {
     Value partial = bytes(reader->size ? reader_data(reader) : "", reader->size);
     reader_drop(reader, reader->size);
-    Value e = exception_new(IncompleteReadError, "%d bytes read on a total of %s expected bytes", len(partial), is_none(expected) ? "undefined" : as_str(repr(expected)));
+    Value e = exception_new(IncompleteReadError, "%d bytes read on a total of %s expected bytes", len(partial),
+                            is_none(expected) ? "undefined" : as_str(repr(expected)));
     as_exc(e)->details = value_retain(tuple(partial, expected));
     throw(e);
 }
@@ -7777,7 +8074,8 @@ typedef struct Separators { int count; size_t shortest, longest; const Value *it
 
 static Separators separators_of(const Value *v)
 {
-    Separators s = {.count = v->tag == VALUE_TUPLE ? len(*v) : 1, .items = v->tag == VALUE_TUPLE ? as_sequence(*v)->items : v};
+    Separators s = {.count = v->tag == VALUE_TUPLE ? len(*v) : 1,
+                    .items = v->tag == VALUE_TUPLE ? as_sequence(*v)->items : v};
     if (!s.count) throw(ValueError, "Separator should contain at least one element");
     s.shortest = SIZE_MAX;
     for (int i = 0; i < s.count; i++) {
@@ -7796,7 +8094,9 @@ static bool reader_find(StreamReader *reader, const Separators *s, size_t offset
     for (int i = 0; i < s->count; i++) {
         size_t size;
         const char *separator = as_bytes(s->items[i], &size);
-        char *at = offset < reader->size ? memmem(reader_data(reader) + offset, reader->size - offset, separator, size) : NULL;
+        char *at = offset < reader->size
+                       ? memmem(reader_data(reader) + offset, reader->size - offset, separator, size)
+                       : NULL;
         if (!at) continue;
         size_t from = (size_t)(at - reader_data(reader));
         if (found && from + size >= *end) continue;
@@ -7826,7 +8126,10 @@ static Value reader_until(StreamReader *reader, Value separator, const char *fun
 
 ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *) reader, (Value) separator)
 {
-    return reader_until(reader, separator.tag == VALUE_STR ? bytes(as_str(separator), (size_t)((Text *)separator.object)->length) : separator, "readuntil");
+    return reader_until(
+        reader,
+        separator.tag == VALUE_STR ? bytes(as_str(separator), (size_t)((Text *)separator.object)->length) : separator,
+        "readuntil");
 }
 
 static Value reader_line(StreamReader *reader)
@@ -7925,7 +8228,9 @@ static void handler_ended(Future *task, Value arg)
     StreamWriter *writer = (StreamWriter *)arg.object;
     if (future_failed(task)) {
         Value e = future_exception(task);
-        loop_call_exception_handler(writer->loop, &(ExceptionReport){.message = "Unhandled exception in client_connected_cb", .exception = e});
+        loop_call_exception_handler(
+            writer->loop,
+            &(ExceptionReport){.message = "Unhandled exception in client_connected_cb", .exception = e});
     }
     if (future_failed(task) || future_cancelled(task)) transport_close(writer->transport);
 }
@@ -7962,7 +8267,10 @@ static void stream_lost(Value self, Value e)
         writer->reader->transport = NULL;
     }
     writer->lost = true;
-    if (!future_done(writer->closed)) { if (is_none(e)) future_finish(writer->closed, None); else future_fail(writer->closed, e); }
+    if (!future_done(writer->closed)) {
+        if (is_none(e)) future_finish(writer->closed, None);
+        else future_fail(writer->closed, e);
+    }
     for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining)); ) {
         if (is_none(e)) future_finish(&waiter->future, None); else future_fail(&waiter->future, e);
     }
@@ -7991,8 +8299,12 @@ static void stream_resume(Value self)
     while (line_wake_first(&writer->draining)) {}
 }
 
-static const Protocol stream_protocol = {.connection_made = stream_made, .data_received = stream_received, .eof_received = stream_eof,
-                                         .connection_lost = stream_lost, .pause_writing = stream_pause, .resume_writing = stream_resume};
+static const Protocol stream_protocol = {.connection_made = stream_made,
+                                         .data_received = stream_received,
+                                         .eof_received = stream_eof,
+                                         .connection_lost = stream_lost,
+                                         .pause_writing = stream_pause,
+                                         .resume_writing = stream_resume};
 
 /* The writer. */
 
@@ -8004,11 +8316,15 @@ static Transport *writer_transport(StreamWriter *writer)
 
 void streamwriter_write_(StreamWriter *writer, Value data)
 {
-    if (data.tag != VALUE_BYTES && data.tag != VALUE_STR) throw(TypeError, "data argument must be bytes or str, not %s", value_type(data));
+    if (data.tag != VALUE_BYTES && data.tag != VALUE_STR)
+        throw(TypeError, "data argument must be bytes or str, not %s", value_type(data));
     transport_write(writer_transport(writer), ((Text *)data.object)->data, ((Text *)data.object)->length);
 }
 
-void streamwriter_writelines(StreamWriter *writer, Value lines) { for_in (line, lines) streamwriter_write_(writer, line); }
+void streamwriter_writelines(StreamWriter *writer, Value lines)
+{
+    for_in (line, lines) streamwriter_write_(writer, line);
+}
 void streamwriter_write_eof(StreamWriter *writer) { transport_write_eof(writer_transport(writer)); }
 bool streamwriter_can_write_eof(StreamWriter *writer) { return transport_can_write_eof(writer_transport(writer)); }
 void streamwriter_close(StreamWriter *writer) { transport_close(writer_transport(writer)); }
@@ -8067,9 +8383,13 @@ static Value stream_server_make(Value arg)
     return V(writer);
 }
 
-static const Protocol stream_server_protocol = {.make = stream_server_make, .connection_made = stream_made, .data_received = stream_received,
-                                                .eof_received = stream_eof, .connection_lost = stream_lost,
-                                                .pause_writing = stream_pause, .resume_writing = stream_resume};
+static const Protocol stream_server_protocol = {.make = stream_server_make,
+                                                .connection_made = stream_made,
+                                                .data_received = stream_received,
+                                                .eof_received = stream_eof,
+                                                .connection_lost = stream_lost,
+                                                .pause_writing = stream_pause,
+                                                .resume_writing = stream_resume};
 
 static Value stream_server_new(ClientConnected connected, long limit)
 {
@@ -8082,14 +8402,18 @@ static Value stream_server_new(ClientConnected connected, long limit)
     return V(&streams->object);
 }
 
-ASYNC(asyncio_start_server, asyncio_start_server_, (ClientConnected) connected, (const char *) host, (Value) port, (ServerOptions) options)
+ASYNC(asyncio_start_server, asyncio_start_server_, (ClientConnected)connected, (const char *)host, (Value)port,
+      (ServerOptions)options)
 {
-    return await(loop_create_server_(asyncio_get_running_loop(), &stream_server_protocol, stream_server_new(connected, options.limit), host, port, options));
+    return await(loop_create_server_(asyncio_get_running_loop(), &stream_server_protocol,
+                                     stream_server_new(connected, options.limit), host, port, options));
 }
 
-ASYNC(asyncio_start_unix_server, asyncio_start_unix_server_, (ClientConnected) connected, (const char *) path, (ServerOptions) options)
+ASYNC(asyncio_start_unix_server, asyncio_start_unix_server_, (ClientConnected)connected, (const char *)path,
+      (ServerOptions)options)
 {
-    return await(loop_create_unix_server_(asyncio_get_running_loop(), &stream_server_protocol, stream_server_new(connected, options.limit), path, options));
+    return await(loop_create_unix_server_(asyncio_get_running_loop(), &stream_server_protocol,
+                                          stream_server_new(connected, options.limit), path, options));
 }
 
 Server *as_server(Value v) { return expect_object(v, &server_class, "a Server"); }
@@ -8115,7 +8439,8 @@ struct Process {
 
 static void process_destroy(void *object);
 static void process_write(void *object, FILE *out);
-static const Class process_class = {.name = "Process", .size = sizeof(Process), .destroy = process_destroy, .write = process_write, .is_io = true};
+static const Class process_class = {.name = "Process", .size = sizeof(Process), .destroy = process_destroy,
+                                    .write = process_write, .is_io = true};
 
 static Value returncode_of(int status)
 {
@@ -8162,7 +8487,8 @@ static void process_reap(Value v)
     unwatch(process->loop, process->pidfd, FOR_READING);
     close(process->pidfd);
     process->pidfd = -1;
-    if (pid < 0) fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
+    if (pid < 0)
+        fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
     process_ended(process, pid < 0 ? V(255) : returncode_of(status));
 }
 
@@ -8192,7 +8518,8 @@ static void process_watch(Process *process)
     process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
     if (process->pidfd >= 0) {
         fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
-        watch(process->loop, process->pidfd, FOR_READING, process_reap, (CallOptions){.arg = V(process), .name = "process_reap"});
+        watch(process->loop, process->pidfd, FOR_READING, process_reap,
+              (CallOptions){.arg = V(process), .name = "process_reap"});
         return;
     }
     process->reaped_by_thread = true;
@@ -8277,7 +8604,8 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
+                                              | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
     for (int i = 0; i < 3; i++) moved[i] = plumbing->far[i] < 0 ? -1 : fcntl(plumbing->far[i], F_DUPFD_CLOEXEC, 3);
     int problem = 0;
     for (int i = 0; i < 3; i++) {
@@ -8286,7 +8614,9 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     }
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);
-    if (!problem) problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv, options->env ? (char *const *)options->env : environ);
+    if (!problem)
+        problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv,
+                               options->env ? (char *const *)options->env : environ);
     for (int i = 0; i < 3; i++) if (moved[i] >= 0) close(moved[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -8310,7 +8640,8 @@ static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const 
 static void process_abandon(Process *process)
 {
     kill(process->pid, SIGKILL);
-    for (int i = 0; i < 3; i++) if (process->pipes[i] && process->pipes[i]->transport) transport_abort(process->pipes[i]->transport);
+    for (int i = 0; i < 3; i++)
+        if (process->pipes[i] && process->pipes[i]->transport) transport_abort(process->pipes[i]->transport);
     process_over(process);
 }
 
@@ -8373,7 +8704,8 @@ StreamReader *process_stderr(Process *process) { return process->pipes[2] ? proc
 void process_send_signal(Process *process, int number)
 {
     if (!is_none(process->returncode)) throw(ProcessLookupError, "the process has ended");
-    if (kill(process->pid, number) < 0 && errno != ESRCH) throw_errno("kill");     /* somebody else has reaped it: as good as sent */
+    /* somebody else has reaped it: as good as sent */
+    if (kill(process->pid, number) < 0 && errno != ESRCH) throw_errno("kill");
 }
 
 void process_terminate(Process *process) { process_send_signal(process, SIGTERM); }
@@ -8410,7 +8742,8 @@ async_def(feed_if_piped, (StreamWriter *) writer, (Value) input)
 
 ASYNC(process_communicate, process_communicate_, (Process *) process, (Value) input)
 {
-    Value outputs = await(asyncio_gather(feed_if_piped(process->pipes[0], input), drain_stream(process->pipes[1]), drain_stream(process->pipes[2])));
+    Value outputs = await(asyncio_gather(feed_if_piped(process->pipes[0], input), drain_stream(process->pipes[1]),
+                                         drain_stream(process->pipes[2])));
     process_over(process);
     return tuple(list_get(outputs, 1), list_get(outputs, 2));
 }
@@ -8429,7 +8762,15 @@ typedef enum { RUNNER_CREATED, RUNNER_INITIALIZED, RUNNER_CLOSED } RunnerState;
 
 enum { EXECUTOR_PATIENCE = 300 };                       /* seconds for its threads to end at shutdown */
 
-struct Runner { Object object; RunOptions options; RunnerState state; Loop *loop; Context *context; Task *main; int interrupts; };
+struct Runner {
+    Object object;
+    RunOptions options;
+    RunnerState state;
+    Loop *loop;
+    Context *context;
+    Task *main;
+    int interrupts;
+};
 
 static void runner_destroy(void *object);
 static const Class runner_class = {.name = "Runner", .size = sizeof(Runner), .destroy = runner_destroy};
@@ -8488,7 +8829,8 @@ static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid)
 static bool interrupts_begin(Runner *runner)
 {
     struct sigaction old, action = {.sa_handler = on_interrupt};
-    if (interruptible || !is_main_thread() || sigaction(SIGINT, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return false;
+    if (interruptible || !is_main_thread() || sigaction(SIGINT, NULL, &old) < 0 || old.sa_handler != SIG_DFL)
+        return false;
     interruptible = runner->loop;
     runner->interrupts = 0;
     sigaction(SIGINT, &action, NULL);
@@ -8511,7 +8853,8 @@ static void runner_refuse(Object *main, const char *why)
 
 Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
 {
-    if (!main || (main->class != &coroutine_class && !is_future(main))) throw(ValueError, "a coroutine was expected, got %s", main ? main->class->name : "NULL");
+    if (!main || (main->class != &coroutine_class && !is_future(main)))
+        throw(ValueError, "a coroutine was expected, got %s", main ? main->class->name : "NULL");
     if (here.loop) runner_refuse(main, "Runner.run() cannot be called from a running event loop");
     if (runner->state == RUNNER_CLOSED) runner_refuse(main, "Runner is closed");
     runner_init(runner);
@@ -8549,7 +8892,9 @@ static void loop_cancel_all_tasks(Loop *loop)
         if (task_cancelled(task)) continue;
         Value e = task_exception(task);
         if (is_none(e)) continue;
-        loop_call_exception_handler(loop, &(ExceptionReport){.message = "unhandled exception during asyncio.run() shutdown", .exception = e, .task = task});
+        loop_call_exception_handler(
+            loop, &(ExceptionReport){
+                      .message = "unhandled exception during asyncio.run() shutdown", .exception = e, .task = task});
     }
 }
 
@@ -8660,7 +9005,8 @@ void task_print_stack_(Task *task, StackOptions options)
     const char *text = as_str(repr(task));
     if (!len(frames)) fprintf(out, "No stack for %s\n", text);
     else fprintf(out, "%s for %s (most recent call last):\n", failed ? "Traceback" : "Stack", text);
-    for_in (f, frames) write_frame(&(Site){as_str(list_get(f, 1)), (int)as_int(list_get(f, 2)), as_str(list_get(f, 0))}, "", out);
+    for_in (f, frames)
+        write_frame(&(Site){as_str(list_get(f, 1)), (int)as_int(list_get(f, 2)), as_str(list_get(f, 0))}, "", out);
     if (failed) write_exception_line(as_exc(task->future.result), "", out);
 }
 
@@ -8707,11 +9053,13 @@ static void write_graph(Value graph, int level, FILE *out)
     Object *object = list_get(graph, 0).object;
     Value frames = list_get(graph, 1), awaited_by = list_get(graph, 2);
     int indent = level * 4;
-    if (object->class == &task_class) fprintf(out, "%*s* Task(name='%s', id=%p)\n", indent, "", task_get_name((Task *)object), (void *)object);
+    if (object->class == &task_class)
+        fprintf(out, "%*s* Task(name='%s', id=%p)\n", indent, "", task_get_name((Task *)object), (void *)object);
     else fprintf(out, "%*s* Future(id=%p)\n", indent, "", (void *)object);
     if (len(frames)) fprintf(out, "%*s  + Call stack:\n", indent, "");
     for_in (f, frames)
-        fprintf(out, "%*s  |   File '%s', line %d, in async %s()\n", indent, "", as_str(list_get(f, 1)), (int)as_int(list_get(f, 2)), as_str(list_get(f, 0)));
+        fprintf(out, "%*s  |   File '%s', line %d, in async %s()\n", indent, "", as_str(list_get(f, 1)),
+                (int)as_int(list_get(f, 2)), as_str(list_get(f, 0)));
     if (len(awaited_by)) fprintf(out, "%*s  + Awaited by:\n", indent, "");
     for_in (each, awaited_by) write_graph(each, level + 1, out);
 }
@@ -8744,7 +9092,8 @@ static void write_purpose(Future *future, FILE *out)
     else if (future->object.class == &gather_class) fprintf(out, "gather of %d", ((Gather *)future)->count);
     else if (future->object.class == &shield_class) fputs("shield", out);
     else if (!future->purpose) fprintf(out, "a Future");
-    else if (future->owner && future->owner->class == &handle_class) fprintf(out, "%s(%g)", future->purpose, ((Handle *)future->owner)->delay);
+    else if (future->owner && future->owner->class == &handle_class)
+        fprintf(out, "%s(%g)", future->purpose, ((Handle *)future->owner)->delay);
     else fputs(future->purpose, out);
 }
 
@@ -8763,7 +9112,10 @@ static void write_task_waiting(Task *task, FILE *out)
     Future *future = task->waiting_on;
     fprintf(out, "  task '%s'", task_get_name(task));
     if (site) fprintf(out, " at %s:%d", site->file, site->line);
-    if (!future) { fputs(task->future.loop->current == task ? " is running\n" : " has not been given a turn\n", out); return; }
+    if (!future) {
+        fputs(task->future.loop->current == task ? " is running\n" : " has not been given a turn\n", out);
+        return;
+    }
     fputs(" waits for ", out);
     write_purpose(future, out);
     if (future->owner && future->owner->class != &handle_class && future->purpose) {
@@ -8791,7 +9143,9 @@ Value asyncio_describe_waiting(Loop *loop)
 static void loop_deadlock(Loop *loop)
 {
     Value waiting = asyncio_describe_waiting(loop);
-    Value e = exception_new(DeadlockError, "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, thread or child is waited for%s%s",
+    Value e = exception_new(DeadlockError,
+                            "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, "
+                            "thread or child is waited for%s%s",
                             len(waiting) ? "\n" : "; there is no task either", as_str(waiting));
     loop_leave(loop, e);
     pool_drop(&loop->own, 0);
@@ -8908,7 +9262,12 @@ static void json_fields(const char *fields, va_list args, FILE *out)
         case 'o': fprintf(out, "%u", object_id(va_arg(args, Object *))); break;
         case 'd': json_number(va_arg(args, double), out); break;
         case 't': json_number(va_arg(args, double) - trace_began, out); break;
-        case 's': { const char *s = va_arg(args, const char *); if (s) json_string(s, strlen(s), out); else fputs("null", out); break; }
+        case 's': {
+            const char *s = va_arg(args, const char *);
+            if (s) json_string(s, strlen(s), out);
+            else fputs("null", out);
+            break;
+        }
         case 'v': json_value(va_arg(args, Value), out); break;
         case 'V': { Value v = va_arg(args, Value); if (is_none(v)) fputs("null", out); else json_value(v, out); break; }
         case 'S': json_site(va_arg(args, const Site *), out); break;
@@ -8925,12 +9284,15 @@ static void trace_end_line(void)
     if (trace_control >= 0) fflush(trace_file);
     if (!ferror(trace_file)) return;
     trace_on = false;
-    if (trace_control < 0) fprintf(stderr, "asyncio: the trace ends here, after %ld events: writing it failed: %s\n", trace_events, strerror(errno));
+    if (trace_control < 0)
+        fprintf(stderr, "asyncio: the trace ends here, after %ld events: writing it failed: %s\n", trace_events,
+                strerror(errno));
 }
 
 static void trace_begin_line(const char *name, const char *category, char phase, int task)
 {
-    fprintf(trace_file, "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"%c\",\"ts\":%.3f,\"pid\":%d,\"tid\":%d,", name, category, phase, trace_now() * 1e6, (int)getpid(), task);
+    fprintf(trace_file, "{\"name\":\"%s\",\"cat\":\"%s\",\"ph\":\"%c\",\"ts\":%.3f,\"pid\":%d,\"tid\":%d,", name,
+            category, phase, trace_now() * 1e6, (int)getpid(), task);
 }
 
 static void trace_ask_leave(void);
@@ -9048,10 +9410,18 @@ static void trace_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
     fputc('[', out);
     for (int fd = 0; fd <= loop->highest; fd++) {
         Watch *at = &loop->watches[fd];
-        bool reading = at->reader && bit_get(sets[FOR_READING], fd), writing = at->writer && bit_get(sets[FOR_WRITING], fd);
+        bool reading = at->reader && bit_get(sets[FOR_READING], fd),
+             writing = at->writer && bit_get(sets[FOR_WRITING], fd);
         if (!reading && !writing) continue;
-        fprintf(out, "%s{\"fd\":%d,\"for\":\"%s\"", first ? "" : ",", fd, reading && writing ? "both" : reading ? "read" : "write");
-        if (names) { fputs(",\"what\":", out); const char *name = reading ? at->reader->name : at->writer->name; json_string(name, strlen(name), out); }
+        fprintf(out, "%s{\"fd\":%d,\"for\":\"%s\"", first ? "" : ",", fd,
+                reading && writing ? "both"
+                : reading          ? "read"
+                                   : "write");
+        if (names) {
+            fputs(",\"what\":", out);
+            const char *name = reading ? at->reader->name : at->writer->name;
+            json_string(name, strlen(name), out);
+        }
         fputc('}', out);
         first = false;
     }
@@ -9116,7 +9486,8 @@ static char *frames_text(Task *task)
     Coroutine *shown[64];
     int count = 0;
     Stack *stack = here.stack;
-    for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame)) if (frame_shows(frame) && frame->site) shown[count++] = frame;
+    for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame))
+        if (frame_shows(frame) && frame->site) shown[count++] = frame;
     (void)task;
     fputc('[', out);
     while (count--) {
@@ -9134,8 +9505,8 @@ static char *frames_text(Task *task)
 static void trace_task_waits(Task *task)
 {
     char *what = purpose_text(task->waiting_on), *frames = frames_text(task);
-    trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task), traced_object(task->waiting_on), what,
-                waiting_kind(task->waiting_on), frames);
+    trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task),
+                traced_object(task->waiting_on), what, waiting_kind(task->waiting_on), frames);
     free(what);
     free(frames);
 }
@@ -9162,7 +9533,8 @@ static void trace_wake(Task *task, Future *cause)
 static void trace_task_ready(Task *task, Future *cause)
 {
     if (cause) trace_wake(task, cause);
-    trace_event("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task, traced_object(cause));
+    trace_event("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task,
+                traced_object(cause));
 }
 
 static void trace_task_runs(Task *task, Future *future)
@@ -9171,24 +9543,30 @@ static void trace_task_runs(Task *task, Future *future)
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);
     Value e = task->must_cancel ? V("CancelledError()") : None;
-    if (is_none(e) && future && future->state == CANCELLED)     /* future_cancelled_error() would take it away from who awaits */
+    /* future_cancelled_error() would take it away from who awaits */
+    if (is_none(e) && future && future->state == CANCELLED)
         e = is_none(future->result) ? cancelled_error(future->message) : future->result;
     else if (is_none(e) && future && future_failed(future)) e = future->result;
     if (future) trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":%ld", task->wakes);
-    trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site, !is_none(e) ? "throw" : coro->state == CREATED ? "start" : "wake", e,
-                is_none(e) && future && future->state == FINISHED && !future->failed ? future->result : None);
+    trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site,
+                !is_none(e)              ? "throw"
+                : coro->state == CREATED ? "start"
+                                         : "wake",
+                e, is_none(e) && future && future->state == FINISHED && !future->failed ? future->result : None);
 }
 
 static void trace_line(const Site *site, Object *awaitable)
 {
     char what[128] = "";
     if (is_own_file(site->file)) return;
-    if (awaitable && awaitable->class == &coroutine_class) snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
+    if (awaitable && awaitable->class == &coroutine_class)
+        snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
     else if (awaitable && is_future(awaitable)) {
         char *text = purpose_text((Future *)awaitable);
         snprintf(what, sizeof what, "%s", text);
         free(text);
-    } else if (awaitable) snprintf(what, sizeof what, "async %s %s", awaitable->class->enter ? "with" : "for", awaitable->class->name);
+    } else if (awaitable)
+        snprintf(what, sizeof what, "async %s %s", awaitable->class->enter ? "with" : "for", awaitable->class->name);
     Task *task = here.loop ? here.loop->current : NULL;
     trace_event("line.step", 'i', "task:o where:S what:s", task, site, what);
 }
@@ -9217,7 +9595,9 @@ static void trace_object(const char *event, Object *object, const char *why, Val
     size_t size;
     if (!object->class->describe) return;
     FILE *out = open_memory(&fields, &size);
-    const char *type = object->class == &shield_class ? "shield" : object->class->name[0] == '_' ? "gather" : object->class->name;
+    const char *type = object->class == &shield_class  ? "shield"
+                       : object->class->name[0] == '_' ? "gather"
+                                                       : object->class->name;
     fprintf(out, "\"%s\",\"label\":\"%s #%u\"", type, type, object_id(object));
     object->class->describe(object, out);
     fclose(out);
@@ -9239,7 +9619,8 @@ static void trace_changed(Object *object, const char *why, Value v)
 
 static void trace_drop(Object *object)
 {
-    bool announced = trace_on && object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
+    bool announced =
+        trace_on && object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
     if (announced) trace_event("object.drop", 'i', "id:o", object);
 }
 
@@ -9247,7 +9628,8 @@ static void describe_line(Line *line, bool *first, FILE *out)
 {
     int told = 0;
     for (Waiter *waiter = line->first; waiter && told < TRACED_ENTRIES; waiter = waiter->next, told++) {
-        fprintf(out, "%s{\"task\":%u,\"as\":\"%s\"}", *first ? "" : ",", object_id((Object *)waiter->task), waiter->role);
+        fprintf(out, "%s{\"task\":%u,\"as\":\"%s\"}", *first ? "" : ",", object_id((Object *)waiter->task),
+                waiter->role);
         *first = false;
     }
 }
@@ -9264,7 +9646,11 @@ static void future_describe(void *object, FILE *out)
 {
     Future *future = object;
     bool first = true;
-    fprintf(out, ",\"state\":\"%s\",\"waiters\":[", future->state == PENDING ? "pending" : future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "done");
+    fprintf(out, ",\"state\":\"%s\",\"waiters\":[",
+            future->state == PENDING     ? "pending"
+            : future->state == CANCELLED ? "cancelled"
+            : future->failed             ? "failed"
+                                         : "done");
     for (int i = 0; i < future->callback_count; i++) {
         Task *task = future_waiting_task(future, i);
         if (!task) continue;
@@ -9307,14 +9693,16 @@ static void shield_describe(void *object, FILE *out)
 static void timeout_describe(void *object, FILE *out)
 {
     Timeout *timeout = object;
-    fprintf(out, ",\"state\":\"%s\",\"deadline\":", timeout->state == TIMEOUT_ENTERED ? "armed" : timeout_states[timeout->state]);
+    fprintf(out, ",\"state\":\"%s\",\"deadline\":",
+            timeout->state == TIMEOUT_ENTERED ? "armed" : timeout_states[timeout->state]);
     json_number(timeout->when - trace_began, out);
 }
 
 static void lock_describe(void *object, FILE *out)
 {
     Lock *lock = object;
-    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", lock->locked ? "locked" : "unlocked", object_id((Object *)lock->holder));
+    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", lock->locked ? "locked" : "unlocked",
+            object_id((Object *)lock->holder));
     describe_waiters(&lock->line, out);
 }
 
@@ -9328,7 +9716,8 @@ static void event_describe(void *object, FILE *out)
 static void condition_describe(void *object, FILE *out)
 {
     Condition *condition = object;
-    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", condition->lock->locked ? "locked" : "unlocked", object_id((Object *)condition->lock->holder));
+    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", condition->lock->locked ? "locked" : "unlocked",
+            object_id((Object *)condition->lock->holder));
     describe_waiters(&condition->line, out);
 }
 
@@ -9350,7 +9739,8 @@ static void queue_describe(void *object, FILE *out)
 {
     Queue *queue = object;
     bool first = true;
-    fprintf(out, ",\"state\":\"%s%d item%s\",\"maxsize\":%d,\"unfinished\":%d,\"items\":[", queue->shut ? "shut down, " : "", queue->count, queue->count == 1 ? "" : "s",
+    fprintf(out, ",\"state\":\"%s%d item%s\",\"maxsize\":%d,\"unfinished\":%d,\"items\":[",
+            queue->shut ? "shut down, " : "", queue->count, queue->count == 1 ? "" : "s",
             queue->maxsize > 0 ? queue->maxsize : 0, queue->unfinished);
     int told = queue->count < TRACED_ENTRIES ? queue->count : TRACED_ENTRIES;
     for (int i = 0; i < told; i++) {
@@ -9370,7 +9760,10 @@ static void queue_describe(void *object, FILE *out)
 static void taskgroup_describe(void *object, FILE *out)
 {
     TaskGroup *group = object;
-    fprintf(out, ",\"state\":\"%s\"", group->aborting ? "aborting" : group->exiting ? len(group->tasks) ? "waiting" : "finished" : "open");
+    fprintf(out, ",\"state\":\"%s\"",
+            group->aborting  ? "aborting"
+            : group->exiting ? len(group->tasks) ? "waiting" : "finished"
+                             : "open");
     describe_children(group->tasks, out);
 }
 
@@ -9419,7 +9812,8 @@ static void trace_open(void)
         if (trace_file) fputs("[\n", trace_file);
         unsetenv("ASYNCIO_TRACE");                      /* a child must not write into the same file */
     }
-    if (!trace_file && (fd || (path && *path))) fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", fd ? "to the tracer" : path, strerror(errno));
+    if (!trace_file && (fd || (path && *path)))
+        fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", fd ? "to the tracer" : path, strerror(errno));
 }
 
 static void trace_start(void)
@@ -9436,8 +9830,9 @@ static void trace_start(void)
     json_command_line(out);
     fclose(out);
     if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) *program = 0;
-    trace_event("trace.begin", 'i', "version:i program:s argv:j cwd:s clock:s started:i pid:i", 1, program, argv, getcwd(cwd, sizeof cwd) ? cwd : "",
-                clock && !strcmp(clock, "virtual") ? "virtual" : "real", (int)time(NULL), (int)getpid());
+    trace_event("trace.begin", 'i', "version:i program:s argv:j cwd:s clock:s started:i pid:i", 1, program, argv,
+                getcwd(cwd, sizeof cwd) ? cwd : "", clock && !strcmp(clock, "virtual") ? "virtual" : "real",
+                (int)time(NULL), (int)getpid());
     free(argv);
 }
 
