@@ -1,0 +1,366 @@
+/* CPython's test_events: connections, servers and datagrams. */
+#include "cpython_io.h"
+
+/* MyProto: what has happened to the one connection of a test. */
+static struct { Transport *transport; const char *state; size_t bytes; Future *connected, *done; } my;
+
+static void my_begin(void)
+{
+    Loop *loop = asyncio_get_running_loop();
+    memset(&my, 0, sizeof my);
+    my.state = "INITIAL";
+    my.connected = loop_create_future(loop);
+    my.done = loop_create_future(loop);
+}
+
+static void my_made(Value self, Transport *transport)
+{
+    (void)self;
+    ck_assert_str_eq(my.state, "INITIAL");
+    my.state = "CONNECTED";
+    my.transport = transport;
+    future_set_result(my.connected, None);
+}
+
+static void my_made_asking(Value self, Transport *transport)
+{
+    my_made(self, transport);
+    transport_write(transport, "GET / HTTP/1.0\r\nHost: example.com\r\n\r\n", 37);
+}
+
+static void my_received(Value self, const char *data, size_t size)
+{
+    (void)self; (void)data;
+    ck_assert_str_eq(my.state, "CONNECTED");
+    my.bytes += size;
+}
+
+static bool my_eof(Value self)
+{
+    (void)self;
+    ck_assert_str_eq(my.state, "CONNECTED");
+    my.state = "EOF";
+    return false;
+}
+
+static void my_lost(Value self, Value e)
+{
+    (void)self; (void)e;
+    my.state = "CLOSED";
+    future_set_result(my.done, None);
+}
+
+static const Protocol asking = {.connection_made = my_made_asking, .data_received = my_received, .eof_received = my_eof, .connection_lost = my_lost};
+static const Protocol listening = {.connection_made = my_made, .data_received = my_received, .eof_received = my_eof, .connection_lost = my_lost};
+
+/* The transport of a pair (transport, self). */
+static Transport *as_transport_of(Value both) { return (Transport *)list_get(both, 0).object; }
+
+/* ---- Connections ------------------------------------------------------------------------------------------------ */
+
+static void check_connection(Coroutine *connecting)
+{
+    my_begin();
+    Transport *transport = as_transport_of(await(connecting));
+    ck_same(transport, my.transport);
+    ck_assert(!is_none(transport_get_extra_info(transport, "sockname")));
+    await(my.done);
+    ck_assert_uint_gt(my.bytes, 0);
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_connection)
+{
+    Peer httpd;
+    check_connection(loop_create_connection(asyncio_get_running_loop(), &asking, None, "127.0.0.1", peer_start(&httpd, serve_http)));
+    peer_stop(&httpd);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_unix_connection)
+{
+    Peer httpd;
+    check_connection(loop_create_unix_connection(asyncio_get_running_loop(), &asking, None, peer_start_unix(&httpd, serve_http)));
+    peer_stop(&httpd);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr)
+{
+    Peer httpd;
+    int port = peer_start(&httpd, serve_http), unused = bound_socket(SOCK_STREAM), local = port_of_fd(unused);
+    close(unused);
+    my_begin();
+    Transport *transport = as_transport_of(await(loop_create_connection(asyncio_get_running_loop(), &asking, None, "127.0.0.1", port,
+                                                                          .local_addr = tuple("127.0.0.1", local))));
+    ck_assert(value_equal(transport_get_extra_info(transport, "sockname"), tuple("127.0.0.1", local)));
+    await(my.done);
+    peer_stop(&httpd);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr_skip_different_family)
+{
+    int listener = listening_socket(1), port = port_of_fd(listener);
+    my_begin();
+    close(listener);
+    ck_raises(ConnectionRefusedError, await(loop_create_connection(asyncio_get_running_loop(), &listening, None, "127.0.0.1", port,
+                                                                     .local_addr = tuple("localhost", 0))));
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr_nomatch_family)
+{
+    int listener = listening_socket(1);
+    ck_raises_text(OSError, "no matching local address with family=2 found",
+                   await(loop_create_connection(asyncio_get_running_loop(), &listening, None, "127.0.0.1", port_of_fd(listener), .local_addr = tuple("::1", 0))));
+    close(listener);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr_in_use)
+{
+    int listener = listening_socket(1);
+    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): Address already in use", port_of_fd(listener));
+    ck_raises_text(OSError, as_str(wanted), await(loop_create_connection(asyncio_get_running_loop(), &listening, None, "127.0.0.1", port_of_fd(listener),
+                                                                           .local_addr = address_of_fd(listener))));
+    close(listener);
+    return None;
+}
+
+static void answer(Value self, const char *data, size_t size)
+{
+    my_received(self, data, size);
+    transport_write(my.transport, "roger", 5);
+}
+
+static const Protocol answering = {.connection_made = my_made, .data_received = answer, .eof_received = my_eof, .connection_lost = my_lost};
+
+NET_TEST(EventLoopTestsMixin__test_connect_accepted_socket)
+{
+    char response[8] = "";
+    int listener = listening_socket(1), client = connected_socket(port_of_fd(listener)), connection = accept(listener, NULL, NULL);
+    my_begin();
+    ck_assert(send_text(client, "test data", 9));
+    await(loop_connect_accepted_socket(asyncio_get_running_loop(), &answering, None, connection));
+    pass_until(my.bytes == 9);
+    ck_assert_int_eq(recv(client, response, sizeof response, 0), 5);
+    ck_assert_str_eq(response, "roger");
+    close(client);
+    await(my.done);
+    ck_assert_str_eq(my.state, "CLOSED");
+    close(listener);
+    return None;
+}
+
+/* ---- Servers ---------------------------------------------------------------------------------------------------- */
+
+/* A client sends three bytes; then the server's end is closed. */
+static void meets(int client)
+{
+    ck_assert(send_text(client, "xxx", 3));
+    await(my.connected);
+    ck_assert_str_eq(my.state, "CONNECTED");
+    pass_until(my.bytes);
+    ck_assert_uint_eq(my.bytes, 3);
+    ck_assert(!is_none(transport_get_extra_info(my.transport, "sockname")));
+    transport_close(my.transport);
+    await(my.done);
+    ck_assert_str_eq(my.state, "CLOSED");
+    close(client);
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_server)
+{
+    my_begin();
+    Server *server = as_server(await(loop_create_server(asyncio_get_running_loop(), &listening, None, "0.0.0.0", 0)));
+    ck_assert_int_eq(len(server_sockets(server)), 1);
+    ck_repr(list_get(list_get(list_get(server_sockets(server), 0), 1), 0), "'0.0.0.0'");
+    int client = connected_socket(server_port(server));
+    await(my.connected);
+    ck_repr(list_get(transport_get_extra_info(my.transport, "peername"), 0), "'127.0.0.1'");
+    meets(client);
+    server_close(server);
+    return None;
+}
+
+static int reuses_port(Server *server)
+{
+    int on = -1;
+    socklen_t size = sizeof on;
+    getsockopt((int)as_int(list_get(list_get(server_sockets(server), 0), 0)), SOL_SOCKET, SO_REUSEPORT, &on, &size);
+    return on;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_server_reuse_port)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Server *server = as_server(await(loop_create_server(loop, &listening, None, "0.0.0.0", 0)));
+    ck_assert_int_eq(reuses_port(server), 0);
+    server_close(server);
+    server = as_server(await(loop_create_server(loop, &listening, None, "0.0.0.0", 0, .reuse_port = true)));
+    ck_assert_int_eq(reuses_port(server), 1);
+    server_close(server);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_unix_server)
+{
+    SocketPath at;
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    my_begin();
+    Server *server = as_server(await(loop_create_unix_server(asyncio_get_running_loop(), &listening, None, socket_path_new(&at))));
+    ck_assert_int_eq(len(server_sockets(server)), 1);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    strcpy(un.sun_path, at.path);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&un, sizeof un), 0);
+    meets(client);
+    server_close(server);
+    socket_path_end(&at);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_unix_server_path_socket_error)
+{
+    int fd = tcp_socket();
+    ck_raises_text(ValueError, "path and sock can not be specified at the same time",
+                   await(loop_create_unix_server(asyncio_get_running_loop(), &listening, None, "/test", .sock = fd)));
+    close(fd);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_server_sock)
+{
+    int listener = bound_socket(SOCK_STREAM);
+    my_begin();
+    Server *server = as_server(await(loop_create_server(asyncio_get_running_loop(), &listening, None, NULL, None, .sock = listener)));
+    ck_assert_int_eq(len(server_sockets(server)), 1);
+    ck_assert_int_eq(as_int(list_get(list_get(server_sockets(server), 0), 0)), listener);
+    meets(connected_socket(server_port(server)));
+    server_close(server);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_server_addr_in_use)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Server *server = as_server(await(loop_create_server(loop, &listening, None, "127.0.0.1", 0)));
+    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): Address already in use", server_port(server));
+    ck_raises_text(OSError, as_str(wanted), await(loop_create_server(loop, &listening, None, "127.0.0.1", server_port(server))));
+    server_close(server);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_server_close)
+{
+    my_begin();
+    Server *server = as_server(await(loop_create_server(asyncio_get_running_loop(), &listening, None, "0.0.0.0", 0)));
+    int port = server_port(server), client = connected_socket(port);
+    ck_assert(send_text(client, "xxx", 3));
+    await(my.connected);
+    server_close(server);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int late = tcp_socket();
+    ck_assert(connect(late, (struct sockaddr *)&in, sizeof in) < 0 && errno == ECONNREFUSED);
+    close(late);
+    transport_close(my.transport);
+    await(my.done);
+    close(client);
+    return None;
+}
+
+NET_TEST(TestServer__test_get_loop)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Server *server = as_server(await(loop_create_server(loop, &listening, None, "0.0.0.0", 0)));
+    ck_same(server_get_loop(server), loop);
+    server_close(server);
+    await(server_wait_closed(server));
+    return None;
+}
+
+/* ---- Datagrams -------------------------------------------------------------------------------------------------- */
+
+typedef struct Datagrams { Transport *transport; size_t bytes; Future *done; Value error; } Datagrams;
+
+static void datagrams_made(Value self, Transport *transport) { ((Datagrams *)as_pointer(self))->transport = transport; }
+
+static void datagrams_received(Value self, const char *data, size_t size, Value address)
+{
+    (void)data; (void)address;
+    ((Datagrams *)as_pointer(self))->bytes += size;
+}
+
+static void datagrams_answer(Value self, const char *data, size_t size, Value address)
+{
+    datagrams_received(self, data, size, address);
+    Value response = format("resp:%.*s", (int)size, data);
+    transport_sendto(((Datagrams *)as_pointer(self))->transport, as_str(response), strlen(as_str(response)), address);
+}
+
+static void datagrams_failed(Value self, Value e) { note(e); (void)self; }
+static void datagrams_lost(Value self, Value e) { (void)e; future_set_result(((Datagrams *)as_pointer(self))->done, None); }
+
+static const Protocol takes = {.connection_made = datagrams_made, .datagram_received = datagrams_received, .error_received = datagrams_failed, .connection_lost = datagrams_lost};
+static const Protocol answers = {.connection_made = datagrams_made, .datagram_received = datagrams_answer, .connection_lost = datagrams_lost};
+
+/* "xxx" to a server, and "resp:xxx" back. */
+static void datagrams_meet(const char *host)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Datagrams server = {.done = loop_create_future(loop)}, client = {.done = loop_create_future(loop)};
+    await(loop_create_datagram_endpoint(loop, &answers, (void *)&server, .local_addr = tuple(host, 0)));
+    Value at = transport_get_extra_info(server.transport, "sockname");
+    await(loop_create_datagram_endpoint(loop, &takes, (void *)&client, .remote_addr = tuple(host, list_get(at, 1))));
+    transport_sendto(client.transport, "xxx", 3);
+    pass_until(client.bytes);
+    ck_assert_uint_eq(server.bytes, 3);
+    ck_assert_uint_eq(client.bytes, 8);
+    ck_assert(value_equal(list_get(transport_get_extra_info(client.transport, "peername"), 1), list_get(at, 1)));
+    transport_close(client.transport);
+    await(client.done);
+    transport_close(server.transport);
+    await(server.done);
+}
+
+NET_TEST(EventLoopTestsMixin__test_create_datagram_endpoint) { datagrams_meet("127.0.0.1"); datagrams_meet("localhost"); return None; }
+
+NET_TEST(EventLoopTestsMixin__test_create_datagram_endpoint_sock)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Datagrams here = {.done = loop_create_future(loop)};
+    int fd = bound_socket(SOCK_DGRAM);
+    Value both = await(loop_create_datagram_endpoint(loop, &takes, (void *)&here, .sock = fd));
+    ck_same(as_transport_of(both), here.transport);
+    ck_assert(value_equal(transport_get_extra_info(here.transport, "sockname"), address_of_fd(fd)));
+    transport_close(here.transport);
+    await(here.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_datagram_send_to_non_listening_address)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Datagrams here = {.done = loop_create_future(loop)};
+    int unused = bound_socket(SOCK_DGRAM);
+    Value address = address_of_fd(unused);
+    close(unused);
+    await(loop_create_datagram_endpoint(loop, &takes, (void *)&here, .remote_addr = address));
+    transport_sendto(here.transport, "x", 1);
+    pass_until(notes_[0]);
+    ck_contains(notes_, "[Errno 111] Connection refused");
+    transport_close(here.transport);
+    await(here.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_prompt_cancellation)
+{
+    Loop *loop = asyncio_get_running_loop();
+    int pair[2];
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    Task *task = asyncio_create_task(asyncio_wait_for(loop_sock_recv(loop, pair[0], 1), 0.001));
+    ck_raises(TimeoutError, await(task));
+    ck_assert(!loop_remove_reader(loop, pair[0]));       /* nothing is watched any more */
+    close(pair[0]); close(pair[1]);
+    return None;
+}
