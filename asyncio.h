@@ -125,7 +125,8 @@ typedef struct Value {
 #define len(v)            value_len(V(v))                                    /* len(v); TypeError if it has none */
 #define str(v)            value_to_str(V(v))                                 /* str(v), as a str Value */
 #define repr(v)           value_repr(V(v))                                   /* repr(v), as a str Value */
-#define isinstance(v, E)  value_is_exception(V(v), E)                        /* isinstance(v, E), E an exception class */
+/* isinstance(v, E), E an exception class */
+#define isinstance(v, E)  value_is_exception(V(v), E)
 
 Value    format(const char *text, ...) __attribute__((format(printf, 1, 2)));  /* f"...": a str, by printf's rules */
 Value    bytes(const void *data, size_t length);        /* bytes(data): copied */
@@ -157,7 +158,8 @@ Coroutine  *as_coroutine(Value v);
 static inline bool is_none(Value v) { return v.tag == VALUE_NONE; }
 
 /* Lists and tuples. Negative indexes count from the end; IndexError outside. */
-Value list_get(Value v, int index);                     /* v[index] of a list, tuple, str (a character) or bytes (an int) */
+/* v[index] of a list, tuple, str (a character) or bytes (an int) */
+Value list_get(Value v, int index);
 void  list_set_(Value v, int index, Value item);
 void  list_append_(Value v, Value item);
 void  list_insert_(Value v, int index, Value item);
@@ -178,7 +180,8 @@ void  list_sort(Value v);                               /* v.sort(): stable, by 
     for (Value in_##v = (items), at_##v = value_int_(0), v = None; value_for_in_(in_##v, &at_##v, &v); )
 
 /* Lifetimes, where the rule at the top of this page is not what you want. */
-#define keep(v)  value_keep_(V(v))                      /* v lives until the coroutine returns, whatever scope it was made in */
+/* v lives until the coroutine returns, whatever scope it was made in */
+#define keep(v)  value_keep_(V(v))
 #define forever  for (int turn_ = scope_begin_(); ; scope_drop_(turn_))    /* while True: drops what each turn made */
 #define scope    for (int turn_ = scope_begin_(), once_ = 1; once_; once_ = 0, scope_drop_(turn_)) /* the same, once */
 
@@ -187,7 +190,8 @@ void  list_sort(Value v);                               /* v.sort(): stable, by 
 typedef struct ExceptionClass { const char *name; const struct ExceptionClass *parent; const char *module; } ExceptionClass;
 
 /* class Name(Parent): pass - at file level, with a semicolon. */
-#define exception_class(Name, Parent) static const ExceptionClass Name[1] __attribute__((unused)) = {{#Name, Parent, NULL}}
+#define exception_class(Name, Parent) \
+    static const ExceptionClass Name[1] __attribute__((unused)) = {{#Name, Parent, NULL}}
 
 extern const ExceptionClass BaseException[1], Exception[1], BaseExceptionGroup[1], ExceptionGroup[1], GeneratorExit[1],
     KeyboardInterrupt[1], SystemExit[1], CancelledError[1], ArithmeticError[1], ZeroDivisionError[1], OverflowError[1],
@@ -206,15 +210,18 @@ extern const ExceptionClass BaseException[1], Exception[1], BaseExceptionGroup[1
 #define throw_from(cause, ...)  exception_throw_(exception_with_cause_(THROWN_(__VA_ARGS__), V(cause)), STATIC_SITE_)
 #define rethrow                 exception_rethrow_(STATIC_SITE_)
 
-Value exception_new(const ExceptionClass *class, const char *text, ...) __attribute__((format(printf, 2, 3)));  /* E("text") */
+/* E("text") */
+Value exception_new(const ExceptionClass *class, const char *text, ...) __attribute__((format(printf, 2, 3)));
 Value exception_new_args(const ExceptionClass *class, Value args);     /* E(*args), args a tuple */
-Value exception_group(const char *text, Value exceptions);             /* ExceptionGroup(text, [...]); Base… if one is not an Exception */
+/* ExceptionGroup(text, [...]); Base… if one is not an Exception */
+Value exception_group(const char *text, Value exceptions);
 const ExceptionClass *exception_type(Value e);                         /* type(e) */
 Value exception_args(Value e);                                         /* e.args, a tuple */
 Value exception_cause(Value e);                                        /* e.__cause__ or None */
 Value exception_context(Value e);                                      /* e.__context__ or None */
 Value exception_exceptions(Value e);                                   /* group.exceptions, a tuple; None of no group */
-Value exception_split(Value group, const ExceptionClass *class, Value *rest);  /* group.split(E): returns the match; either may be None */
+/* group.split(E): returns the match; either may be None */
+Value exception_split(Value group, const ExceptionClass *class, Value *rest);
 Value exception_notes(Value e);                                        /* e.__notes__, a list */
 void  exception_add_note(Value e, const char *note);                   /* e.add_note(note) */
 void  exception_print(Value e, FILE *file);                            /* traceback.print_exception(e, file=file) */
@@ -297,12 +304,14 @@ const char *coroutine_name(Coroutine *coro);           /* coro.__name__ */
  * KeyboardInterrupt; a second one does so at once. .debug: 1, 0, or left out: as ASYNCIO_DEBUG says. .loop_factory:
  * makes the loop. .virtual_clock: sleeping costs no time (also ASYNCIO_CLOCK=virtual). RuntimeError if a loop
  * already runs in this thread. Does not suspend: it blocks until all is done. */
-#define asyncio_run(main, ...) asyncio_run_(AWAITABLE_(main), IS_CALL_(main), OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
+#define asyncio_run(main, ...) \
+    asyncio_run_(AWAITABLE_(main), IS_CALL_(main), OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
 typedef struct { char start_; int debug; Loop *(*loop_factory)(void); bool virtual_clock; } RunOptions;
 
 /* asyncio.Runner(): the same in steps; one context over all runs. */
 #define asyncio_Runner(...)          asyncio_Runner_(OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
-#define runner_run(runner, coro, ...) runner_run_(runner, AWAITABLE_(coro), OPTIONS_(RunnerRunOptions, (.context = NULL), __VA_ARGS__))
+#define runner_run(runner, coro, ...) \
+    runner_run_(runner, AWAITABLE_(coro), OPTIONS_(RunnerRunOptions, (.context = NULL), __VA_ARGS__))
 typedef struct { char start_; Context *context; } RunnerRunOptions;
 Loop *runner_get_loop(Runner *runner);                 /* runner.get_loop(): makes it at the first call */
 void  runner_close(Runner *runner);                    /* runner.close(), the shutdown; closing twice is fine */
@@ -319,12 +328,14 @@ typedef struct { char start_; Value result; } SleepOptions;
 /* asyncio.create_task(coro): its first step runs in the next pass of the loop, in order of creation. The task takes
  * coro over. RuntimeError without a running loop. .name: copied, else "Task-N". .context: runs in it, else in a
  * copy of the current one. .eager_start: runs at once, inside this call, until it first suspends. Does not suspend. */
-#define asyncio_create_task(coro, ...) asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+#define asyncio_create_task(coro, ...) \
+    asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 typedef struct { char start_; const char *name; Context *context; bool eager_start; Loop *loop; } TaskOptions;
 
 /* asyncio.ensure_future(aw): a Future or Task unchanged, a coroutine as a new Task. ValueError if .loop is not its
  * loop. */
-#define asyncio_ensure_future(aw, ...) asyncio_ensure_future_(AWAITABLE_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+#define asyncio_ensure_future(aw, ...) \
+    asyncio_ensure_future_(AWAITABLE_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
 /* asyncio.current_task(loop=None): NULL in a plain callback; RuntimeError without a running loop.
  * asyncio.all_tasks(loop=None): a list of the tasks that are not done, oldest first. */
@@ -334,7 +345,8 @@ typedef struct { char start_; Loop *loop; } LoopOptions;
 
 /* The methods of a Task. Those of Future (further down) have a task_ twin that says the same. */
 bool        task_cancel_(Task *task, Value message);
-#define     task_cancel(task, ...) task_cancel_(task, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg) /* task.cancel(msg=None): asks; false if already done */
+/* task.cancel(msg=None): asks; false if already done */
+#define     task_cancel(task, ...) task_cancel_(task, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg)
 typedef struct { char start_; Value msg; } CancelOptions;
 int         task_cancelling(Task *task);               /* task.cancelling(): cancel() calls less uncancel() calls */
 int         task_uncancel(Task *task);                 /* task.uncancel(): takes one back, returns what is left */
@@ -369,19 +381,26 @@ bool    asyncio_isfuture_(Value v);
 #define asyncio_isfuture(x) asyncio_isfuture_(V(x))    /* asyncio.isfuture(x): a Task too */
 bool    future_done(Future *future);                   /* future.done() */
 bool    future_cancelled(Future *future);              /* future.cancelled() */
-Value   future_result(Future *future);                 /* future.result(): raises what it failed with, CancelledError, InvalidStateError if pending */
-Value   future_exception(Future *future);              /* future.exception(): the exception or None; CancelledError, InvalidStateError */
-#define future_set_result(future, v) future_set_result_(future, V(v))        /* future.set_result(v); InvalidStateError if done */
-#define future_set_exception(future, e) future_set_exception_(future, V(e))  /* future.set_exception(e), e a class or instance; TypeError, InvalidStateError */
+/* future.result(): raises what it failed with, CancelledError, InvalidStateError if pending */
+Value   future_result(Future *future);
+/* future.exception(): the exception or None; CancelledError, InvalidStateError */
+Value   future_exception(Future *future);
+/* future.set_result(v); InvalidStateError if done */
+#define future_set_result(future, v) future_set_result_(future, V(v))
+/* future.set_exception(e), e a class or instance; TypeError, InvalidStateError */
+#define future_set_exception(future, e) future_set_exception_(future, V(e))
 bool    future_cancel_(Future *future, Value message);
-#define future_cancel(future, ...) future_cancel_(future, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg) /* future.cancel(msg=None): false if already done */
+/* future.cancel(msg=None): false if already done */
+#define future_cancel(future, ...) future_cancel_(future, OPTIONS_(CancelOptions, (.start_ = 0), __VA_ARGS__).msg)
 Loop   *future_get_loop(Future *future);               /* future.get_loop() */
 
 /* future.add_done_callback(fn, context=None): fn(future, arg) in the loop, once the future is done, in the order of
  * registration; if it is done already, soon. .arg is handed on. remove_done_callback takes back every registration
  * of the same fn and .arg and returns how many. */
-#define future_add_done_callback(future, fn, ...)    future_add_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
-#define future_remove_done_callback(future, fn, ...) future_remove_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
+#define future_add_done_callback(future, fn, ...) \
+    future_add_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
+#define future_remove_done_callback(future, fn, ...) \
+    future_remove_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
 typedef struct { char start_; Context *context; Value arg; const char *name; } DoneOptions;
 
 /* ---- Running concurrently --------------------------------------------------------------------------------------- */
@@ -390,9 +409,13 @@ typedef struct { char start_; Context *context; Value arg; const char *name; } D
  * in the order of the arguments. The first exception is raised at once and the others go on; with
  * .return_exceptions = true exceptions are results. Cancelling it cancels all. asyncio_gather_list(list, ...) takes
  * a list, of any length. TypeError for anything else. */
-#define asyncio_gather(...) asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
-#define asyncio_gather_list(aws, ...) asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
-typedef struct { char start_; void *awaitables[24]; double too_many_here_use_asyncio_gather_list; bool return_exceptions; } GatherOptions;
+#define asyncio_gather(...) \
+    asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
+#define asyncio_gather_list(aws, ...) \
+    asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
+typedef struct {
+    char start_; void *awaitables[24]; double too_many_here_use_asyncio_gather_list; bool return_exceptions;
+} GatherOptions;
 typedef struct { char start_; bool return_exceptions; } GatherListOptions;
 
 /* asyncio.wait_for(aw, timeout): the result of aw, or after timeout seconds aw is cancelled, awaited to its end,
@@ -403,7 +426,8 @@ typedef struct { char start_; bool return_exceptions; } GatherListOptions;
 
 /* asyncio.wait(aws): aws a list of Tasks and Futures. Returns a tuple (done, pending) of lists, in the order given.
  * Never raises TimeoutError, cancels nothing. ValueError if empty, TypeError for coroutines. Suspends. */
-#define asyncio_wait(aws, ...) asyncio_wait_(aws, OPTIONS_(WaitOptions, (.timeout = NO_TIMEOUT, .return_when = ALL_COMPLETED), __VA_ARGS__))
+#define asyncio_wait(aws, ...) \
+    asyncio_wait_(aws, OPTIONS_(WaitOptions, (.timeout = NO_TIMEOUT, .return_when = ALL_COMPLETED), __VA_ARGS__))
 typedef struct { char start_; double timeout; int return_when; } WaitOptions;
 enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
 
@@ -414,7 +438,8 @@ enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
  *     for (Coroutine *next; (next = as_completed_next(it)); ) { Value v = await(next); ... }     each next finished result
  *     async_for (task, it) { ... as_task(task) ... }                                              the tasks themselves
  * After .timeout seconds the remaining awaits raise TimeoutError; nothing is cancelled. */
-#define asyncio_as_completed(aws, ...) asyncio_as_completed_(aws, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout, STATIC_SITE_)
+#define asyncio_as_completed(aws, ...) \
+    asyncio_as_completed_(aws, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout, STATIC_SITE_)
 typedef struct { char start_; double timeout; } AsCompletedOptions;
 Coroutine *as_completed_next(AsCompleted *it);         /* NULL at the end */
 
@@ -423,13 +448,15 @@ Coroutine *as_completed_next(AsCompleted *it);         /* NULL at the end */
 #define asyncio_timeout(delay)   asyncio_timeout_(TIMEOUT_(delay))
 #define asyncio_timeout_at(when) asyncio_timeout_at_(TIMEOUT_(when))
 double  timeout_when(Timeout *timeout);                /* t.when(): NO_TIMEOUT if it has none */
-#define timeout_reschedule(t, when) timeout_reschedule_(t, TIMEOUT_(when))   /* t.reschedule(when); RuntimeError unless entered */
+/* t.reschedule(when); RuntimeError unless entered */
+#define timeout_reschedule(t, when) timeout_reschedule_(t, TIMEOUT_(when))
 bool    timeout_expired(Timeout *timeout);             /* t.expired() */
 
 /* async with asyncio.TaskGroup() as tg: async_with (tg, asyncio_TaskGroup()) { ... } end_with. The block ends when
  * all its tasks have. If one fails the others are cancelled and an ExceptionGroup is raised: see except_star. */
 TaskGroup *asyncio_TaskGroup(void);
-#define taskgroup_create_task(tg, coro, ...) taskgroup_create_task_(tg, coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+#define taskgroup_create_task(tg, coro, ...) \
+    taskgroup_create_task_(tg, coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
 /* ---- Synchronisation -------------------------------------------------------------------------------------------- */
 
@@ -446,27 +473,37 @@ void       event_set(Event *event);                    /* event.set(): wakes all
 void       event_clear(Event *event);
 bool       event_is_set(Event *event);
 
-#define    asyncio_Condition(...) asyncio_Condition_(OPTIONS_(ConditionOptions, (.lock = NULL), __VA_ARGS__).lock) /* Condition(lock=None) */
+/* Condition(lock=None) */
+#define    asyncio_Condition(...) asyncio_Condition_(OPTIONS_(ConditionOptions, (.lock = NULL), __VA_ARGS__).lock)
 typedef struct { char start_; Lock *lock; } ConditionOptions;
 Coroutine *condition_acquire(Condition *condition);
 void       condition_release(Condition *condition);
 bool       condition_locked(Condition *condition);
-Coroutine *condition_wait(Condition *condition);       /* await cond.wait(): True. Needs the lock (RuntimeError), lets go of it, waits, has it again */
-Coroutine *condition_wait_for(Condition *condition, Value (*predicate)(Value arg), Value arg);  /* until predicate(arg) is true; returns its value */
-#define    condition_notify(condition, ...) condition_notify_(condition, OPTIONS_(NotifyOptions, (.n = 1), __VA_ARGS__).n)  /* cond.notify(n=1): needs the lock (RuntimeError) */
+/* await cond.wait(): True. Needs the lock (RuntimeError), lets go of it, waits, has it again */
+Coroutine *condition_wait(Condition *condition);
+/* until predicate(arg) is true; returns its value */
+Coroutine *condition_wait_for(Condition *condition, Value (*predicate)(Value arg), Value arg);
+/* cond.notify(n=1): needs the lock (RuntimeError) */
+#define    condition_notify(condition, ...) \
+    condition_notify_(condition, OPTIONS_(NotifyOptions, (.n = 1), __VA_ARGS__).n)
 typedef struct { char start_; int n; } NotifyOptions;
 void       condition_notify_all(Condition *condition);
 
-#define    asyncio_Semaphore(...) asyncio_Semaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)               /* Semaphore(value=1); ValueError if < 0 */
-#define    asyncio_BoundedSemaphore(...) asyncio_BoundedSemaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)
+/* Semaphore(value=1); ValueError if < 0 */
+#define    asyncio_Semaphore(...) asyncio_Semaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)
+#define    asyncio_BoundedSemaphore(...) \
+    asyncio_BoundedSemaphore_(OPTIONS_(SemaphoreOptions, (.value = 1), __VA_ARGS__).value)
 typedef struct { char start_; int value; } SemaphoreOptions;
 Coroutine *semaphore_acquire(Semaphore *semaphore);    /* await sem.acquire(): True. Suspends at zero */
-void       semaphore_release(Semaphore *semaphore);    /* sem.release(); a bounded one: ValueError above its initial value */
+/* sem.release(); a bounded one: ValueError above its initial value */
+void       semaphore_release(Semaphore *semaphore);
 bool       semaphore_locked(Semaphore *semaphore);     /* would acquire() suspend? */
 
 Barrier   *asyncio_Barrier(int parties);               /* ValueError if < 1 */
-Coroutine *barrier_wait(Barrier *barrier);             /* await barrier.wait(): 0 … parties-1, in order of arrival; BrokenBarrierError */
-Coroutine *barrier_reset(Barrier *barrier);            /* await barrier.reset(): those who wait get BrokenBarrierError */
+/* await barrier.wait(): 0 … parties-1, in order of arrival; BrokenBarrierError */
+Coroutine *barrier_wait(Barrier *barrier);
+/* await barrier.reset(): those who wait get BrokenBarrierError */
+Coroutine *barrier_reset(Barrier *barrier);
 Coroutine *barrier_abort(Barrier *barrier);            /* await barrier.abort(): broken until reset */
 int        barrier_parties(Barrier *barrier);
 int        barrier_n_waiting(Barrier *barrier);
@@ -478,11 +515,15 @@ bool       barrier_broken(Barrier *barrier);
  * queue holds its items. */
 #define    asyncio_Queue(...)         asyncio_Queue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
 #define    asyncio_LifoQueue(...)     asyncio_LifoQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
-#define    asyncio_PriorityQueue(...) asyncio_PriorityQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
+#define    asyncio_PriorityQueue(...) \
+    asyncio_PriorityQueue_(OPTIONS_(QueueOptions, (.maxsize = 0), __VA_ARGS__).maxsize)
 typedef struct { char start_; int maxsize; } QueueOptions;
-#define    queue_put(queue, item)        queue_put_(queue, V(item))          /* await q.put(item): suspends while full; QueueShutDown */
-#define    queue_put_nowait(queue, item) queue_put_nowait_(queue, V(item))   /* q.put_nowait(item): QueueFull, QueueShutDown */
-Coroutine *queue_get(Queue *queue);                    /* await q.get(): the item. Suspends while empty; QueueShutDown */
+/* await q.put(item): suspends while full; QueueShutDown */
+#define    queue_put(queue, item)        queue_put_(queue, V(item))
+/* q.put_nowait(item): QueueFull, QueueShutDown */
+#define    queue_put_nowait(queue, item) queue_put_nowait_(queue, V(item))
+/* await q.get(): the item. Suspends while empty; QueueShutDown */
+Coroutine *queue_get(Queue *queue);
 Value      queue_get_nowait(Queue *queue);             /* q.get_nowait(): QueueEmpty, QueueShutDown */
 Coroutine *queue_join(Queue *queue);                   /* await q.join(): suspends until every item is done */
 void       queue_task_done(Queue *queue);              /* q.task_done(); ValueError if called too often */
@@ -490,14 +531,17 @@ int        queue_qsize(Queue *queue);                  /* q.qsize(): items in it
 int        queue_maxsize(Queue *queue);
 bool       queue_empty(Queue *queue);
 bool       queue_full(Queue *queue);
-#define    queue_shutdown(queue, ...) queue_shutdown_(queue, OPTIONS_(ShutdownOptions, (.immediate = false), __VA_ARGS__).immediate) /* q.shutdown(immediate=False) */
+/* q.shutdown(immediate=False) */
+#define    queue_shutdown(queue, ...) \
+    queue_shutdown_(queue, OPTIONS_(ShutdownOptions, (.immediate = false), __VA_ARGS__).immediate)
 typedef struct { char start_; bool immediate; } ShutdownOptions;
 
 /* ---- Generators, iterators, context managers -------------------------------------------------------------------- */
 
 /* async for v in it: it is an AsyncGenerator, AsyncIterator, AsCompleted or a Value of one. break and continue
  * work. Each turn suspends as the iterator does; what the turn made is dropped at its end. */
-#define async_for(v, it) for (Value for_##v = async_iter_(V(it), STATIC_SITE_), v = None; async_next_(for_##v, &v, STATIC_SITE_); )
+#define async_for(v, it) \
+    for (Value for_##v = async_iter_(V(it), STATIC_SITE_), v = None; async_next_(for_##v, &v, STATIC_SITE_); )
 
 /* yield v, in an async_gen: hands v to the consumer and suspends until it asks for more. Returns what asend() sent,
  * else None. */
@@ -512,14 +556,16 @@ typedef struct { char start_; bool immediate; } ShutdownOptions;
 
 Coroutine *generator_anext(AsyncGenerator *gen);                /* await anext(gen): StopAsyncIteration at the end */
 Coroutine *generator_asend_(AsyncGenerator *gen, Value v);
-Coroutine *generator_athrow(AsyncGenerator *gen, Value e);      /* await gen.athrow(e): raises e at its yield; returns what it yields next */
+/* await gen.athrow(e): raises e at its yield; returns what it yields next */
+Coroutine *generator_athrow(AsyncGenerator *gen, Value e);
 Coroutine *generator_aclose(AsyncGenerator *gen);               /* await gen.aclose(): GeneratorExit at its yield */
 #define    generator_asend(gen, v) generator_asend_(gen, V(v))  /* await gen.asend(v): v is what its yield returns */
 
 /* An object with __anext__: anext(self) makes a coroutine that returns the next value or raises StopAsyncIteration. */
 #define asyncio_iterator(anext, self) asyncio_iterator_(anext, V(self))
 Value   asyncio_anext_(Value iterator);
-#define asyncio_anext(it) asyncio_anext_(V(it))                 /* await(asyncio_anext(it)): await anext(it), a coroutine Value */
+/* await(asyncio_anext(it)): await anext(it), a coroutine Value */
+#define asyncio_anext(it) asyncio_anext_(V(it))
 
 /* An object with __aenter__ and __aexit__: aenter(self) gives the value after "as"; aexit(self, e) gets the
  * exception or None, and if it returns a true value the exception ends there. asyncio_contextmanager(gen) makes one
@@ -545,10 +591,12 @@ typedef struct With { Handler handler; Value manager, value; int phase; const Si
 typedef void (*Callback)(Value arg);
 
 Loop  *asyncio_new_event_loop(void);                   /* asyncio.new_event_loop() */
-Loop  *asyncio_get_running_loop(void);                 /* asyncio.get_running_loop(); RuntimeError if none runs in this thread */
+/* asyncio.get_running_loop(); RuntimeError if none runs in this thread */
+Loop  *asyncio_get_running_loop(void);
 Loop  *asyncio_get_event_loop(void);                   /* the running one, else the one set; RuntimeError if none */
 void   asyncio_set_event_loop(Loop *loop);             /* NULL: none */
-#define loop_run_until_complete(loop, aw) loop_run_until_complete_(loop, AWAITABLE_(aw), STATIC_SITE_) /* its value, or raises */
+/* its value, or raises */
+#define loop_run_until_complete(loop, aw) loop_run_until_complete_(loop, AWAITABLE_(aw), STATIC_SITE_)
 void   loop_run_forever(Loop *loop);                   /* until loop_stop(); RuntimeError if one runs already */
 void   loop_stop(Loop *loop);                          /* ends run_forever after this pass */
 bool   loop_is_running(Loop *loop);
@@ -560,11 +608,17 @@ Coroutine *loop_shutdown_asyncgens(Loop *loop);        /* await loop.shutdown_as
 
 /* fn(arg) soon, in order; after delay seconds; at loop_time() when. fn is run in .context, else in a copy of the
  * current one. RuntimeError if closed. */
-#define loop_call_soon(loop, fn, ...)            loop_call_soon_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
-#define loop_call_later(loop, delay, fn, ...)    loop_call_later_(loop, delay, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
-#define loop_call_at(loop, when, fn, ...)        loop_call_at_(loop, when, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
-#define loop_call_soon_threadsafe(loop, fn, ...) loop_call_soon_threadsafe_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__)) /* from any thread, or a signal's thread; arg must be no shared object */
-typedef struct { char start_; Value arg; Context *context; const char *name; } CallOptions;  /* name: the function's, for reports */
+#define loop_call_soon(loop, fn, ...) \
+    loop_call_soon_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_call_later(loop, delay, fn, ...) \
+    loop_call_later_(loop, delay, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_call_at(loop, when, fn, ...) \
+    loop_call_at_(loop, when, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+/* from any thread, or a signal's thread; arg must be no shared object */
+#define loop_call_soon_threadsafe(loop, fn, ...) \
+    loop_call_soon_threadsafe_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+/* name: the function's, for reports */
+typedef struct { char start_; Value arg; Context *context; const char *name; } CallOptions;
 void     handle_cancel(Handle *handle);                /* handle.cancel() */
 bool     handle_cancelled(Handle *handle);
 double   handle_when(Handle *handle);                  /* timer.when() */
@@ -572,8 +626,10 @@ Context *handle_get_context(Handle *handle);
 
 /* fn(arg) whenever fd is readable (writable), until removed. A second add replaces the first. remove: true if there
  * was one. */
-#define loop_add_reader(loop, fd, fn, ...) loop_add_reader_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
-#define loop_add_writer(loop, fd, fn, ...) loop_add_writer_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_add_reader(loop, fd, fn, ...) \
+    loop_add_reader_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_add_writer(loop, fd, fn, ...) \
+    loop_add_writer_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool loop_remove_reader(Loop *loop, int fd);
 bool loop_remove_writer(Loop *loop, int fd);
 
@@ -586,29 +642,37 @@ void             loop_default_exception_handler(Loop *loop, const ExceptionRepor
 void             loop_call_exception_handler(Loop *loop, const ExceptionReport *report);
 void             loop_set_debug(Loop *loop, bool on);
 bool             loop_get_debug(Loop *loop);
-void             loop_set_slow_callback_duration(Loop *loop, double seconds);   /* loop.slow_callback_duration, 0.1; debug mode reports slower ones */
+/* loop.slow_callback_duration, 0.1; debug mode reports slower ones */
+void             loop_set_slow_callback_duration(Loop *loop, double seconds);
 
 /* Task factories. A factory makes a Task (or NULL: the usual one). asyncio_eager_task_factory starts tasks at once. */
 typedef Task *(*TaskFactory)(Loop *loop, Coroutine *coro, TaskOptions options);
 void        loop_set_task_factory(Loop *loop, TaskFactory factory);      /* NULL: the usual one */
 TaskFactory loop_get_task_factory(Loop *loop);
 Task       *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions options);
-#define     loop_create_task(loop_, coro, ...) asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.loop = (loop_), .name = NULL), __VA_ARGS__), STATIC_SITE_)
+#define     loop_create_task(loop_, coro, ...) \
+    asyncio_create_task_(coro, OPTIONS_(TaskOptions, (.loop = (loop_), .name = NULL), __VA_ARGS__), STATIC_SITE_)
 Task       *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site);
-#define     asyncio_Task(coro, ...) asyncio_Task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)  /* what a factory calls */
+/* what a factory calls */
+#define     asyncio_Task(coro, ...) \
+    asyncio_Task_(coro, OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
 /* ---- Context variables ------------------------------------------------------------------------------------------ */
 
-#define     context_var(name, ...) context_var_(name, OPTIONS_(VarOptions, (.default_value = {.tag = VALUE_UNSET_}), __VA_ARGS__).default_value) /* ContextVar(name, default=V(...)) */
+/* ContextVar(name, default=V(...)) */
+#define     context_var(name, ...) \
+    context_var_(name, OPTIONS_(VarOptions, (.default_value = {.tag = VALUE_UNSET_}), __VA_ARGS__).default_value)
 typedef struct { char start_; Value default_value; } VarOptions;
 Value       contextvar_get(ContextVar *var);           /* var.get(); LookupError if it has neither value nor default */
 Value       contextvar_get_or_(ContextVar *var, Value otherwise);
 #define     contextvar_get_or(var, otherwise) contextvar_get_or_(var, V(otherwise))  /* var.get(default) */
 Value       contextvar_set_(ContextVar *var, Value v);
 #define     contextvar_set(var, v) contextvar_set_(var, V(v))     /* var.set(v): a token for reset */
-void        contextvar_reset(ContextVar *var, Value token);       /* var.reset(token); RuntimeError if used twice, ValueError if not its own */
+/* var.reset(token); RuntimeError if used twice, ValueError if not its own */
+void        contextvar_reset(ContextVar *var, Value token);
 Context    *asyncio_copy_context(void);                /* contextvars.copy_context() */
-Value       context_run(Context *context, Value (*fn)(Value arg), Value arg);   /* ctx.run(fn, arg); RuntimeError if entered already */
+/* ctx.run(fn, arg); RuntimeError if entered already */
+Value       context_run(Context *context, Value (*fn)(Value arg), Value arg);
 Value       context_get(Context *context, ContextVar *var, Value otherwise);    /* ctx.get(var, default) */
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
@@ -622,21 +686,29 @@ typedef struct { char start_; Value arg; } ThreadOptions;
 /* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions.
  * loop.run_in_executor(executor, fn, arg): a Future; executor NULL: the loop's default one. executor_submit() is
  * for threads: a ThreadFuture. RuntimeError after shutdown. */
-#define   asyncio_ThreadPoolExecutor(...) asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
+#define   asyncio_ThreadPoolExecutor(...) \
+    asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
 typedef struct { char start_; int max_workers; } ExecutorOptions;
-#define   loop_run_in_executor(loop, executor, fn, ...) loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
-#define   executor_submit(executor, fn, ...) executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
-#define   executor_shutdown(executor, ...) executor_shutdown_(executor, OPTIONS_(ExecutorShutdownOptions, (.wait = true), __VA_ARGS__).wait)
+#define   loop_run_in_executor(loop, executor, fn, ...) \
+    loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+#define   executor_submit(executor, fn, ...) \
+    executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+#define   executor_shutdown(executor, ...) \
+    executor_shutdown_(executor, OPTIONS_(ExecutorShutdownOptions, (.wait = true), __VA_ARGS__).wait)
 typedef struct { char start_; bool wait; } ExecutorShutdownOptions;
 void      loop_set_default_executor(Loop *loop, Executor *executor);
-#define   loop_shutdown_default_executor(loop, ...) loop_shutdown_default_executor_(loop, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)  /* await; joins the threads */
+/* await; joins the threads */
+#define   loop_shutdown_default_executor(loop, ...) \
+    loop_shutdown_default_executor_(loop, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
 
 /* asyncio.run_coroutine_threadsafe(coro, loop), from any thread but the loop's own: runs coro as a task of that
  * loop. The ThreadFuture's result(timeout) blocks the calling thread: TimeoutError leaves the task running,
  * threadfuture_cancel() cancels it. TypeError for no coroutine. */
 ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
-#define   threadfuture_result(tf, ...)    threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
-#define   threadfuture_exception(tf, ...) threadfuture_exception_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
+#define   threadfuture_result(tf, ...) \
+    threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
+#define   threadfuture_exception(tf, ...) \
+    threadfuture_exception_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
 bool      threadfuture_cancel(ThreadFuture *tf);
 bool      threadfuture_cancelled(ThreadFuture *tf);
 bool      threadfuture_done(ThreadFuture *tf);
@@ -646,7 +718,8 @@ bool      threadfuture_done(ThreadFuture *tf);
 /* loop.add_signal_handler(sig, fn): fn(arg) runs in the loop whenever the signal comes; a second one replaces the
  * first. Only in the main thread. ValueError for no signal, RuntimeError for one that cannot be caught. remove:
  * true if there was one. */
-#define loop_add_signal_handler(loop, number, fn, ...) loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
+#define loop_add_signal_handler(loop, number, fn, ...) \
+    loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool    loop_remove_signal_handler(Loop *loop, int number);
 
 /* ---- Sockets ---------------------------------------------------------------------------------------------------- */
@@ -654,21 +727,27 @@ bool    loop_remove_signal_handler(Loop *loop, int number);
 /* Sockets are descriptors; these make them non-blocking. Addresses are Values as Python writes them: a tuple (host,
  * port), or a path. Each suspends until it is done, and raises OSError or the class of it that fits. RuntimeError
  * if a transport owns the descriptor. */
-Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);                       /* await loop.sock_recv(sock, n): bytes, empty at the end */
-Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);    /* the number of bytes; buffer is yours */
+/* await loop.sock_recv(sock, n): bytes, empty at the end */
+Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);
+/* the number of bytes; buffer is yours */
+Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);
 Coroutine *loop_sock_recvfrom(Loop *loop, int fd, size_t size);                   /* (bytes, address) */
 Coroutine *loop_sock_recvfrom_into(Loop *loop, int fd, void *buffer, size_t size); /* (the number of bytes, address) */
 Coroutine *loop_sock_sendall(Loop *loop, int fd, Value data);                     /* all of it; data is bytes */
 Coroutine *loop_sock_sendto(Loop *loop, int fd, Value data, Value address);
 Coroutine *loop_sock_connect(Loop *loop, int fd, Value address);                  /* a host name is looked up */
-Coroutine *loop_sock_accept(Loop *loop, int fd);                                  /* (descriptor, address); the descriptor is yours to close */
-#define    loop_sock_sendfile(loop, fd, file, ...) loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1, .fallback = true), __VA_ARGS__))  /* the bytes sent; with .fallback = false maybe SendfileNotAvailableError */
+/* (descriptor, address); the descriptor is yours to close */
+Coroutine *loop_sock_accept(Loop *loop, int fd);
+/* the bytes sent; with .fallback = false maybe SendfileNotAvailableError */
+#define    loop_sock_sendfile(loop, fd, file, ...) \
+    loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1, .fallback = true), __VA_ARGS__))
 typedef struct { char start_; int64_t offset, count; bool fallback; } SendfileOptions;
 
 /* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for
  * literal addresses. host may be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror,
  * an OSError. */
-#define    loop_getaddrinfo(loop, host, port, ...) loop_getaddrinfo_(loop, host, V(port), OPTIONS_(AddressOptions, (.family = 0), __VA_ARGS__))
+#define    loop_getaddrinfo(loop, host, port, ...) \
+    loop_getaddrinfo_(loop, host, V(port), OPTIONS_(AddressOptions, (.family = 0), __VA_ARGS__))
 typedef struct { char start_; int family, type, proto, flags; } AddressOptions;
 Coroutine *loop_getnameinfo(Loop *loop, Value address, int flags);
 extern const ExceptionClass GaiError[1];
@@ -684,9 +763,11 @@ typedef struct Protocol {
     void (*connection_lost)(Value self, Value e);                                 /* e: the exception, or None */
     void (*data_received)(Value self, const char *data, size_t size);
     bool (*eof_received)(Value self);
-    void (*pause_writing)(Value self);                                            /* the buffer is above the high water mark */
+    /* the buffer is above the high water mark */
+    void (*pause_writing)(Value self);
     void (*resume_writing)(Value self);
-    char *(*get_buffer)(Value self, size_t hint, size_t *size);                   /* BufferedProtocol: where to read into */
+    /* BufferedProtocol: where to read into */
+    char *(*get_buffer)(Value self, size_t hint, size_t *size);
     void (*buffer_updated)(Value self, size_t size);
     void (*datagram_received)(Value self, const char *data, size_t size, Value address);
     void (*error_received)(Value self, Value e);
@@ -696,42 +777,63 @@ typedef struct Protocol {
  * ValueError for options that exclude each other. .sock: a connected descriptor instead of an address, owned by the
  * transport from then on. .happy_eyeballs_delay: seconds until the next address is tried as well; .all_errors: an
  * ExceptionGroup. */
-#define loop_create_connection(loop, protocol, arg, host, port, ...) loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
-#define loop_create_unix_connection(loop, protocol, arg, path, ...)  loop_create_unix_connection_(loop, protocol, V(arg), path, CONNECTION_(__VA_ARGS__))
-#define CONNECTION_(...) OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1), __VA_ARGS__)
-typedef struct { char start_; long limit; int family, proto, flags, sock; Value local_addr; double happy_eyeballs_delay; int interleave; bool all_errors; } ConnectionOptions;
+#define loop_create_connection(loop, protocol, arg, host, port, ...) \
+    loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
+#define loop_create_unix_connection(loop, protocol, arg, path, ...) \
+    loop_create_unix_connection_(loop, protocol, V(arg), path, CONNECTION_(__VA_ARGS__))
+#define CONNECTION_(...) \
+    OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1), __VA_ARGS__)
+typedef struct {
+    char start_; long limit; int family, proto, flags, sock; Value local_addr; double happy_eyeballs_delay;
+    int interleave; bool all_errors;
+} ConnectionOptions;
 Coroutine *loop_connect_accepted_socket(Loop *loop, const Protocol *protocol, Value arg, int fd);
 Coroutine *loop_connect_read_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
 Coroutine *loop_connect_write_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
-#define loop_create_datagram_endpoint(loop, protocol, arg, ...) loop_create_datagram_endpoint_(loop, protocol, V(arg), OPTIONS_(DatagramOptions, (.sock = -1), __VA_ARGS__))
-typedef struct { char start_; Value local_addr, remote_addr; int family, proto, sock; bool reuse_port, allow_broadcast; } DatagramOptions;
+#define loop_create_datagram_endpoint(loop, protocol, arg, ...) \
+    loop_create_datagram_endpoint_(loop, protocol, V(arg), OPTIONS_(DatagramOptions, (.sock = -1), __VA_ARGS__))
+typedef struct {
+    char start_; Value local_addr, remote_addr; int family, proto, sock; bool reuse_port, allow_broadcast;
+} DatagramOptions;
 
-void     transport_write(Transport *transport, const void *data, size_t size);    /* at once or later; RuntimeError after write_eof() */
+/* at once or later; RuntimeError after write_eof() */
+void     transport_write(Transport *transport, const void *data, size_t size);
 void     transport_write_eof(Transport *transport);
 bool     transport_can_write_eof(Transport *transport);
-void     transport_close(Transport *transport);                                   /* after what is buffered is written */
+/* after what is buffered is written */
+void     transport_close(Transport *transport);
 void     transport_abort(Transport *transport);                                   /* at once */
 bool     transport_is_closing(Transport *transport);
 bool     transport_is_reading(Transport *transport);
 void     transport_pause_reading(Transport *transport);
 void     transport_resume_reading(Transport *transport);
 size_t   transport_get_write_buffer_size(Transport *transport);
-#define  transport_set_write_buffer_limits(transport, ...) transport_set_write_buffer_limits_(transport, OPTIONS_(WriteLimits, (.high = -1, .low = -1), __VA_ARGS__))
+#define  transport_set_write_buffer_limits(transport, ...) \
+    transport_set_write_buffer_limits_(transport, OPTIONS_(WriteLimits, (.high = -1, .low = -1), __VA_ARGS__))
 typedef struct { char start_; long high, low; } WriteLimits;
 Value    transport_get_write_buffer_limits(Transport *transport);                 /* (low, high) */
-#define  transport_sendto(transport, data, size, ...) transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
+#define  transport_sendto(transport, data, size, ...) \
+    transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
 typedef struct { char start_; Value address; } SendtoOptions;
-#define  transport_get_extra_info(transport, name, ...) transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)  /* "peername", "sockname", "socket" */
+/* "peername", "sockname", "socket" */
+#define  transport_get_extra_info(transport, name, ...) \
+    transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 typedef struct { char start_; Value otherwise; } ExtraOptions;
 const Protocol *transport_get_protocol(Transport *transport, Value *self);
 void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
 
 /* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at
  * server_start_serving(). */
-#define  loop_create_server(loop, protocol, arg, host, port, ...) loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
-#define  loop_create_unix_server(loop, protocol, arg, path, ...)  loop_create_unix_server_(loop, protocol, V(arg), path, SERVER_(__VA_ARGS__))
-#define  SERVER_(...) OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true), __VA_ARGS__)
-typedef struct { char start_; long limit; int family, flags, sock, backlog; bool reuse_address, reuse_port, keep_alive, start_serving, cleanup_socket; } ServerOptions;
+#define  loop_create_server(loop, protocol, arg, host, port, ...) \
+    loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
+#define  loop_create_unix_server(loop, protocol, arg, path, ...) \
+    loop_create_unix_server_(loop, protocol, V(arg), path, SERVER_(__VA_ARGS__))
+#define  SERVER_(...) \
+    OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true), __VA_ARGS__)
+typedef struct {
+    char start_; long limit; int family, flags, sock, backlog;
+    bool reuse_address, reuse_port, keep_alive, start_serving, cleanup_socket;
+} ServerOptions;
 Server    *as_server(Value v);
 void       server_close(Server *server);                /* no new connections; those there are go on */
 void       server_close_clients(Server *server);
@@ -755,29 +857,39 @@ Loop      *server_get_loop(Server *server);
  *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … }
  * A plain function may return NULL: then there is no task. */
 typedef Coroutine *(*ClientConnected)(StreamReader *reader, StreamWriter *writer);
-#define asyncio_start_server(connected, host, port, ...) asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
-#define asyncio_start_unix_server(connected, path, ...)  asyncio_start_unix_server_(connected, path, SERVER_(__VA_ARGS__))
+#define asyncio_start_server(connected, host, port, ...) \
+    asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
+#define asyncio_start_unix_server(connected, path, ...) \
+    asyncio_start_unix_server_(connected, path, SERVER_(__VA_ARGS__))
 
 StreamReader *as_streamreader(Value v);
 StreamWriter *as_streamwriter(Value v);
-#define    streamreader_read(reader, ...) streamreader_read_(reader, OPTIONS_(ReadOptions, (.n = -1), __VA_ARGS__).n)   /* await reader.read(n=-1): bytes, empty at the end */
+/* await reader.read(n=-1): bytes, empty at the end */
+#define    streamreader_read(reader, ...) streamreader_read_(reader, OPTIONS_(ReadOptions, (.n = -1), __VA_ARGS__).n)
 typedef struct { char start_; long n; } ReadOptions;
-Coroutine *streamreader_readline(StreamReader *reader);             /* with its \n; what is left at the end; ValueError over the limit */
-Coroutine *streamreader_readexactly(StreamReader *reader, long n);  /* IncompleteReadError: exception_details(e) is (partial, expected) */
-#define    streamreader_readuntil(reader, separator) streamreader_readuntil_(reader, V(separator))  /* a str, bytes, or a tuple of bytes; LimitOverrunError: (consumed,) */
+/* with its \n; what is left at the end; ValueError over the limit */
+Coroutine *streamreader_readline(StreamReader *reader);
+/* IncompleteReadError: exception_details(e) is (partial, expected) */
+Coroutine *streamreader_readexactly(StreamReader *reader, long n);
+/* a str, bytes, or a tuple of bytes; LimitOverrunError: (consumed,) */
+#define    streamreader_readuntil(reader, separator) streamreader_readuntil_(reader, V(separator))
 bool       streamreader_at_eof(StreamReader *reader);               /* async_for (line, V(reader)) reads the lines */
 Value      streamreader_exception(StreamReader *reader);
-Value      exception_details(Value e);                              /* what IncompleteReadError and LimitOverrunError carry, a tuple */
-#define    streamwriter_write(writer, data) streamwriter_write_(writer, V(data))   /* a str or bytes; does not suspend */
+/* what IncompleteReadError and LimitOverrunError carry, a tuple */
+Value      exception_details(Value e);
+/* a str or bytes; does not suspend */
+#define    streamwriter_write(writer, data) streamwriter_write_(writer, V(data))
 void       streamwriter_writelines(StreamWriter *writer, Value lines);
 void       streamwriter_write_eof(StreamWriter *writer);
 bool       streamwriter_can_write_eof(StreamWriter *writer);
-Coroutine *streamwriter_drain(StreamWriter *writer);                /* await: until the buffer is low enough; ConnectionResetError */
+/* await: until the buffer is low enough; ConnectionResetError */
+Coroutine *streamwriter_drain(StreamWriter *writer);
 void       streamwriter_close(StreamWriter *writer);
 bool       streamwriter_is_closing(StreamWriter *writer);
 Coroutine *streamwriter_wait_closed(StreamWriter *writer);
 Transport *streamwriter_transport(StreamWriter *writer);
-#define    streamwriter_get_extra_info(writer, name, ...) streamwriter_get_extra_info_(writer, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
+#define    streamwriter_get_extra_info(writer, name, ...) \
+    streamwriter_get_extra_info_(writer, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 /* A reader without a connection, for tests and protocols of one's own. */
 #define    asyncio_StreamReader(...) asyncio_StreamReader_(OPTIONS_(LimitOptions, (.limit = 65536), __VA_ARGS__).limit)
 typedef struct { char start_; long limit; } LimitOptions;
@@ -795,7 +907,8 @@ void       streamreader_set_transport(StreamReader *reader, Transport *transport
 enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
 #define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
 #define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))
-#define SUBPROCESS_(...) OPTIONS_(SubprocessOptions, (.stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .limit = 65536), __VA_ARGS__)
+#define SUBPROCESS_(...) \
+    OPTIONS_(SubprocessOptions, (.stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .limit = 65536), __VA_ARGS__)
 typedef struct {
     char start_;
     const char *argv[32];
@@ -811,8 +924,11 @@ Value         process_returncode(Process *process);    /* None while it runs; -N
 StreamWriter *process_stdin(Process *process);         /* NULL unless a PIPE */
 StreamReader *process_stdout(Process *process);
 StreamReader *process_stderr(Process *process);
-Coroutine    *process_wait(Process *process);          /* await: the returncode. Full pipes nobody reads block the child */
-#define       process_communicate(process, ...) process_communicate_(process, OPTIONS_(CommunicateOptions, (.start_ = 0), __VA_ARGS__).input)  /* await: (stdout, stderr), bytes or None */
+/* await: the returncode. Full pipes nobody reads block the child */
+Coroutine    *process_wait(Process *process);
+/* await: (stdout, stderr), bytes or None */
+#define       process_communicate(process, ...) \
+    process_communicate_(process, OPTIONS_(CommunicateOptions, (.start_ = 0), __VA_ARGS__).input)
 typedef struct { char start_; Value input; } CommunicateOptions;
 void          process_send_signal(Process *process, int number);   /* ProcessLookupError once it has ended */
 void          process_terminate(Process *process);
@@ -822,16 +938,22 @@ void          process_kill(Process *process);
 
 /* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task.
  * .limit: frames per coroutine. */
-#define asyncio_format_call_graph(...)  asyncio_format_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
-#define asyncio_print_call_graph(...)   asyncio_print_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
-#define asyncio_capture_call_graph(...) asyncio_capture_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+#define asyncio_format_call_graph(...) \
+    asyncio_format_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+#define asyncio_print_call_graph(...) \
+    asyncio_print_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
+#define asyncio_capture_call_graph(...) \
+    asyncio_capture_call_graph_(OPTIONS_(GraphOptions, (.limit = -1, .future = NULL), __VA_ARGS__))
 typedef struct { char start_; void *future; int limit; FILE *file; } GraphOptions;
 void asyncio_future_add_to_awaited_by(Future *future, Future *waiter);
 void asyncio_future_discard_from_awaited_by(Future *future, Future *waiter);
-Value asyncio_describe_waiting(Loop *loop);            /* the chain of who waits for whom, as text: what a deadlock report says */
+/* the chain of who waits for whom, as text: what a deadlock report says */
+Value asyncio_describe_waiting(Loop *loop);
 
-size_t asyncio_live_objects(void);                     /* objects of this library that exist now, in all threads: for leak tests */
-void   asyncio_set_stack_size(size_t bytes);           /* of each task made from now on; default 64 KiB; also ASYNCIO_STACK_SIZE */
+/* objects of this library that exist now, in all threads: for leak tests */
+size_t asyncio_live_objects(void);
+/* of each task made from now on; default 64 KiB; also ASYNCIO_STACK_SIZE */
+void   asyncio_set_stack_size(size_t bytes);
 void   asyncio_fail_allocation(long n);                /* the n-th allocation from now fails, for tests; 0: none */
 
 /* ---- How the macros above work ---------------------------------------------------------------------------------- */
@@ -847,7 +969,8 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 /* Is the text of x a call, as in await(f(1))? Then nobody else names what it made, and it can go as soon as it is
  * done. */
 #define IS_CALL_(x) (sizeof(#x) > 1 && #x[sizeof(#x) - 2] == ')')
-#define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))  /* other calls may give a task that has a name elsewhere */
+/* other calls may give a task that has a name elsewhere */
+#define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))
 
 /* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each
  * EXPAND. */
@@ -897,7 +1020,8 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
     static Value name##_body_(ASYNC_PARAMETERS_(__VA_ARGS__))
 typedef struct Code { const char *name, *file; int line; size_t size; Value (*enter)(void *arguments); void (*hold)(void *arguments, bool retain); } Code;
 
-#define THROWN_(...) THROWN_PICK_(__VA_ARGS__, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, V, V)(__VA_ARGS__)
+#define THROWN_(...) \
+    THROWN_PICK_(__VA_ARGS__, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, THROWN_M_, V, V)(__VA_ARGS__)
 #define THROWN_PICK_(a, b, c, d, e, f, g, h, i, pick, ...) pick
 #define THROWN_M_(E, ...) exception_new(E, __VA_ARGS__)
 
