@@ -7254,7 +7254,7 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
     if (!is_none(transport->address)) {
         if (!is_none(address) && !value_equal(address, transport->address))
             throw(ValueError, "Invalid address: must be None or %s", as_str(repr(transport->address)));
-        address = None;
+        address = is_none(transport->peername) ? transport->address : None;
     }
     if (transport->lost) {
         if (transport->lost++ >= WRITES_AFTER_LOSS) fputs("asyncio: socket.send() raised exception.\n", stderr);
@@ -7339,6 +7339,7 @@ static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
     Value host = list_get(address, 0), addresses = list();
     for_in (info, await(loop_getaddrinfo_(loop, is_none(host) ? NULL : as_str(host), list_get(address, 1), wanted)))
         list_append(addresses, list_get(info, 4));
+    if (!len(addresses)) throw(OSError, "getaddrinfo() returned empty list");
     return addresses;
 }
 
@@ -7539,12 +7540,20 @@ ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *) loop, (Protocol
     return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL);
 }
 
+/* A socket that an earlier server left behind is in the way; a file that is no socket is not ours to remove. */
+static void unlink_stale(const char *path)
+{
+    struct stat info;
+    if (*path && stat(path, &info) == 0 && S_ISSOCK(info.st_mode)) unlink(path);
+}
+
 static int datagram_socket(Loop *loop, DatagramOptions *options)
 {
     Value address = is_none(options->local_addr) ? options->remote_addr : options->local_addr;
     struct sockaddr_storage storage;
     if (is_none(address) && !options->family) throw(ValueError, "unexpected address family");
     if (!is_none(address)) address_fill(&storage, address);
+    if (options->local_addr.tag == VALUE_STR) unlink_stale(as_str(options->local_addr));
     const int fd = socket_new(is_none(address) ? options->family : storage.ss_family, SOCK_DGRAM, options->proto);
     int on = 1;
     try {
@@ -7552,12 +7561,38 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
             throw_errno("reuse_port");
         if (options->allow_broadcast) setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
         if (!is_none(options->local_addr)) bind_local(fd, list(options->local_addr), storage.ss_family);
-        if (!is_none(options->remote_addr)) connect_to(loop, fd, options->remote_addr);
+        if (!is_none(options->remote_addr) && !options->allow_broadcast) connect_to(loop, fd, options->remote_addr);
     } except (BaseException) {
         close(fd);
         rethrow;
     } end_try
     return fd;
+}
+
+static void check_datagram_address(Value address)
+{
+    if (!is_none(address) && (address.tag != VALUE_TUPLE || len(address) != 2))
+        throw(TypeError, "2-tuple is expected, got %s", as_str(repr(address)));
+}
+
+/* What the two addresses stand for: the first pair of one family. A path stands for itself. */
+static void datagram_addresses(Loop *loop, DatagramOptions *options)
+{
+    if (options->family == AF_UNIX) return;
+    check_datagram_address(options->local_addr);
+    check_datagram_address(options->remote_addr);
+    AddressOptions wanted = {.family = options->family, .type = SOCK_DGRAM, .proto = options->proto};
+    Value locals = addresses_of(loop, options->local_addr, wanted);
+    Value remotes = addresses_of(loop, options->remote_addr, wanted);
+    if (!is_none(locals)) options->local_addr = list_get(locals, 0);
+    if (!is_none(remotes)) options->remote_addr = list_get(remotes, 0);
+    if (is_none(locals) || is_none(remotes)) return;
+    for_in (local, locals) for_in (remote, remotes) if (len(local) == len(remote)) {
+        options->local_addr = local;
+        options->remote_addr = remote;
+        return;
+    }
+    throw(ValueError, "can not get address information");
 }
 
 ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loop, (ProtocolTable)protocol,
@@ -7570,11 +7605,7 @@ ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loo
             || options.reuse_port || options.allow_broadcast)
             throw(ValueError, "socket modifier keyword arguments can not be used when sock is specified.");
     } else {
-        AddressOptions wanted = {.family = options.family, .type = SOCK_DGRAM, .proto = options.proto};
-        if (!is_none(options.local_addr))
-            options.local_addr = list_get(addresses_of(loop, options.local_addr, wanted), 0);
-        if (!is_none(options.remote_addr))
-            options.remote_addr = list_get(addresses_of(loop, options.remote_addr, wanted), 0);
+        datagram_addresses(loop, &options);
         fd = datagram_socket(loop, &options);
     }
     Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL);
@@ -7865,15 +7896,10 @@ ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)prot
         return server_begin(server, options.start_serving);
     }
     AddressOptions wanted = {.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
-    for_in (info, await(loop_getaddrinfo_(loop, host, port, wanted))) server_bind(server, info, &options);
+    Value infos = await(loop_getaddrinfo_(loop, host, port, wanted));
+    if (!len(infos)) throw(OSError, "getaddrinfo(%s) returned empty list", host ? as_str(repr(host)) : "None");
+    for_in (info, infos) server_bind(server, info, &options);
     return server_begin(server, options.start_serving);
-}
-
-/* A socket that an earlier server left behind is in the way; a file that is no socket is not ours to remove. */
-static void unlink_stale(const char *path)
-{
-    struct stat info;
-    if (*path && stat(path, &info) == 0 && S_ISSOCK(info.st_mode)) unlink(path);
 }
 
 ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
