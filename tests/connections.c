@@ -3,6 +3,12 @@
 #include "cpython/cpython_io.h"
 #include <sys/resource.h>
 
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 static StreamReader *reader_of(Value both) { return as_streamreader(list_get(both, 0)); }
 static StreamWriter *writer_of(Value both) { return as_streamwriter(list_get(both, 1)); }
 
@@ -192,8 +198,12 @@ NET_TEST(without_descriptors_accept_rests_and_recovers)
     for (int i = 0; i < 100; i++) await(asyncio_sleep(0));   /* it rests: no report for each pass */
     reports_taken(1);
     limit_descriptors(before);
-    ck_assert(send_text(fd, "late", 4));
     char answer[4];
+    if (RUNNING_ON_VALGRIND) {                           /* which accepts and closes before it says EMFILE: another client */
+        close(fd);
+        fd = connected_socket(server_port(server));
+    }
+    ck_assert(send_text(fd, "late", 4));
     fcntl(fd, F_SETFL, O_NONBLOCK);
     ck_repr(await(loop_sock_recv_into(asyncio_get_running_loop(), fd, answer, 4)), "4");
     close(fd);
