@@ -352,7 +352,7 @@ static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
 static void loop_end_watching(Loop *loop);
-static void loop_end_transports(Loop *loop);
+static void stream_lost(Value self, Value e);
 static void loop_drop_transports(Loop *loop);
 static Stack *generator_run(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
@@ -2508,7 +2508,6 @@ void loop_close(Loop *loop)
     value_replace(&loop->legacy, None);
     loop_drop_transports(loop);
     loop_end_watching(loop);
-    loop_end_transports(loop);
     loop_remove_signal_handlers(loop);
     if (loop->executor) executor_shutdown(loop->executor, .wait = false);
     pthread_mutex_lock(&loop->inbox_lock);
@@ -6042,8 +6041,8 @@ static void threadfuture_work(ThreadFuture *tf)
         threadfuture_become(tf, THREAD_FINISHED, e, true);
     } end_try
     here.variables = outer;
-    scope_drop_(mark);
     threadfuture_deliver(tf);
+    scope_drop_(mark);
 }
 
 static void *worker_main(void *arg)
@@ -6954,6 +6953,7 @@ static void loop_drop_transports(Loop *loop)
         transport->closing = true;
         transport->lost++;
         if (transport->server) server_forget(transport);
+        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);    /* a child's streams hold it */
         transport_end(transport);
     }
 }
@@ -8299,20 +8299,6 @@ static void stream_lost(Value self, Value e)
     }
     for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining)); ) {
         if (is_none(e)) future_finish(&waiter->future, None); else future_fail(&waiter->future, e);
-    }
-}
-
-/* The loop closes: nothing will be read or written any more. A protocol of the program's is not told, a stream has
- * ended. */
-static void loop_end_transports(Loop *loop)
-{
-    for (int fd = 0; fd < loop->watch_capacity; fd++) {
-        Transport *transport = loop->watches[fd].transport;
-        if (!transport) continue;
-        retain(transport);
-        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);
-        transport_end(transport);
-        release(transport);
     }
 }
 

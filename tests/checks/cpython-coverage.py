@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Is every method of CPython 3.13's tests of asyncio either a test in C or on the list of what was left out?
 
-tests/cpython/methods-3.13.txt    CPython's methods, one to a line: file.Class.method
+tests/cpython/methods-3.13*.txt   CPython's methods, one to a line: file.Class.method
 tests/cpython/test_*.c            the tests: Class__method, in the C file of the same name, or NAME_io.c
 tests/cpython/LEFT-OUT*.md        what was left out: lines `file.Class.method: code: reason`
 
@@ -57,7 +57,7 @@ def main():
         for file in FILES:
             print(*methods_of((pathlib.Path(sys.argv[2]) / f"{file}.py").read_text(), file), sep="\n")
         return 0
-    methods = (HERE / "methods-3.13.txt").read_text().split()
+    methods = [name for path in sorted(HERE.glob("methods-3.13*.txt")) for name in path.read_text().split()]
     tests, out = set(carried_over()), set(left_out())
     problems = [f"{name}: neither a test nor left out" for name in methods if name not in tests and name not in out]
     problems += [f"{name}: left out, though there is a test" for name in sorted(tests & out)]
