@@ -103,15 +103,15 @@ enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOC
 
 /* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). */
 struct Stack {
-    jmp_buf registers;                                  /* where it goes on */
-    Coroutine *frame;                                   /* the innermost running coroutine */
-    Handler *handlers;                                  /* the innermost entered try */
-    Handler *handling;                                  /* the innermost one whose exception is being handled */
-    Object **pool;                                      /* what was made on it */
+    jmp_buf registers; /* where it goes on */
+    Coroutine *frame;  /* the innermost running coroutine */
+    Handler *handlers; /* the innermost entered try */
+    Handler *handling; /* the innermost one whose exception is being handled */
+    Object **pool;     /* what was made on it */
     int pool_size, pool_capacity;
     Object *pool_first[POOL_FIRST];
-    AsyncGenerator *generator;                          /* whose stack it is, if a generator's */
-    Stack *next;                                        /* in the list of free ones */
+    AsyncGenerator *generator; /* whose stack it is, if a generator's */
+    Stack *next;               /* in the list of free ones */
     char *low;
     size_t size;
     void *sanitizer;
@@ -120,16 +120,16 @@ struct Stack {
 
 /* What belongs to one thread. */
 typedef struct Thread {
-    Stack *stack;                                       /* the running one; `own` of the loop while a callback runs */
-    Stack *ground;                                      /* whose memory the stack pointer is in */
-    Loop *loop;                                         /* the running one, or NULL */
+    Stack *stack;  /* the running one; `own` of the loop while a callback runs */
+    Stack *ground; /* whose memory the stack pointer is in */
+    Loop *loop;    /* the running one, or NULL */
     Loop *set_loop;
-    Variables **variables;                              /* the context in force */
+    Variables **variables; /* the context in force */
     Stack *free_stacks;
     Block *blocks[BLOCK_SIZES];
     Value kept;
     Variables *base_variables;
-    Stack base;                                         /* the stack that the thread was born with */
+    Stack base; /* the stack that the thread was born with */
 } Thread;
 
 static __thread Thread here;
@@ -145,7 +145,7 @@ static inline Stack *this_stack(void)
 
 /* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
 static bool trace_on;
-#define COLD __attribute__((cold))                      /* the compiler keeps such calls out of the way of the others */
+#define COLD __attribute__((cold)) /* the compiler keeps such calls out of the way of the others */
 #ifdef ASYNCIO_NO_TRACE
 #define TRACING false
 #define TRACEABLE false
@@ -154,9 +154,15 @@ static bool trace_on;
 #define TRACING __builtin_expect(trace_on, 0)
 #endif
 static double trace_stood_still, trace_began;
-static long trace_loops;                                /* loops that were given a virtual clock */
-#define TRACE(...) do { if (TRACING) trace_event(__VA_ARGS__); } while (0)
-#define TRACE_CHANGED_VALUE(object, why, v) do { if (TRACING) trace_changed((Object *)(object), why, v); } while (0)
+static long trace_loops; /* loops that were given a virtual clock */
+#define TRACE(...)                                                                                                   \
+    do {                                                                                                             \
+        if (TRACING) trace_event(__VA_ARGS__);                                                                       \
+    } while (0)
+#define TRACE_CHANGED_VALUE(object, why, v)                                                                          \
+    do {                                                                                                             \
+        if (TRACING) trace_changed((Object *)(object), why, v);                                                      \
+    } while (0)
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
 #define TRACE_MADE(object) TRACE_CHANGED(object, "made")
 
@@ -171,34 +177,54 @@ static const Value unset = {.tag = VALUE_UNSET_};
 /* What every object's class says about it. */
 struct Class {
     const char *name;
-    size_t size;                                        /* of an object; 0: it varies */
-    bool is_io;                                         /* who waits for it waits for the outside world */
-    void (*destroy)(void *object);                      /* lets go of what it holds; the memory is freed after it */
-    void (*write)(void *object, FILE *out);             /* repr() */
-    bool (*cancel)(Future *future, Value message);      /* futures, and only they */
-    Value (*enter)(void *manager);                      /* context managers: may suspend */
-    bool (*leave)(void *manager, Value exception);      /* true: the exception ends here */
-    Value (*next)(void *iterator, bool *end);           /* iterators: may suspend */
-    void (*let_go)(void *object);                       /* who watches futures stops: its loop is closing */
-    void (*describe)(void *object, FILE *out);          /* the trace: its fields as JSON */
+    size_t size;                                   /* of an object; 0: it varies */
+    bool is_io;                                    /* who waits for it waits for the outside world */
+    void (*destroy)(void *object);                 /* lets go of what it holds; the memory is freed after it */
+    void (*write)(void *object, FILE *out);        /* repr() */
+    bool (*cancel)(Future *future, Value message); /* futures, and only they */
+    Value (*enter)(void *manager);                 /* context managers: may suspend */
+    bool (*leave)(void *manager, Value exception); /* true: the exception ends here */
+    Value (*next)(void *iterator, bool *end);      /* iterators: may suspend */
+    void (*let_go)(void *object);                  /* who watches futures stops: its loop is closing */
+    void (*describe)(void *object, FILE *out);     /* the trace: its fields as JSON */
 };
 
-typedef struct Text { Object object; size_t length; char data[]; } Text;
-struct List { Object object; int count, capacity; bool being_written; Value *items; };
-struct Exc {                                            /* an instance; its class is an ExceptionClass */
+typedef struct Text {
+    Object object;
+    size_t length;
+    char data[];
+} Text;
+struct List {
+    Object object;
+    int count, capacity;
+    bool being_written;
+    Value *items;
+};
+struct Exc { /* an instance; its class is an ExceptionClass */
     Object object;
     const ExceptionClass *type;
-    Value args, cause, context, exceptions, notes;      /* exceptions: the tuple of a group */
-    Value details;                                      /* what some classes carry besides their text, a tuple */
+    Value args, cause, context, exceptions, notes; /* exceptions: the tuple of a group */
+    Value details;                                 /* what some classes carry besides their text, a tuple */
     bool suppress_context;
-    Site *traceback;                                    /* innermost first */
+    Site *traceback; /* innermost first */
     int depth;
-    const void *last_frame;                             /* the frame that the newest entry is of */
+    const void *last_frame; /* the frame that the newest entry is of */
 };
 
 /* Context variables: a set of values that is never changed, only replaced. */
-struct Variables { Object object; int count; struct { ContextVar *var; Value value; } entries[]; };
-struct Context { Object object; Variables *variables; bool entered; };
+struct Variables {
+    Object object;
+    int count;
+    struct {
+        ContextVar *var;
+        Value value;
+    } entries[];
+};
+struct Context {
+    Object object;
+    Variables *variables;
+    bool entered;
+};
 
 /* A coroutine object: a function and its arguments, to be run once. While it runs it is a frame. */
 typedef enum { CREATED, RUNNING, CLOSED } CoroutineState;
@@ -206,12 +232,12 @@ typedef enum { CREATED, RUNNING, CLOSED } CoroutineState;
 struct Coroutine {
     Object object;
     const Code *code;
-    Coroutine *caller;                                  /* while RUNNING */
-    const Site *site;                                   /* where it last awaited or threw */
-    Task *task;                                         /* the one made of it, if any; not held */
-    Loop *heir;                                         /* of a main coroutine: the loop that gets what it made */
-    Value kept;                                         /* what keep() saved */
-    int mark;                                           /* the pool's size when it began */
+    Coroutine *caller; /* while RUNNING */
+    const Site *site;  /* where it last awaited or threw */
+    Task *task;        /* the one made of it, if any; not held */
+    Loop *heir;        /* of a main coroutine: the loop that gets what it made */
+    Value kept;        /* what keep() saved */
+    int mark;          /* the pool's size when it began */
     CoroutineState state;
     max_align_t arguments[];
 };
@@ -222,17 +248,17 @@ typedef enum { PENDING, FINISHED, CANCELLED } FutureState;
 struct Future {
     Object object;
     Loop *loop;
-    Value result;                                       /* or the exception, if `failed` */
-    Value message;                                      /* of cancel() */
+    Value result;  /* or the exception, if `failed` */
+    Value message; /* of cancel() */
     /* callbacks in order, Handles and Tasks: the first here, the others allocated */
     Object *first, **more;
     int callback_count, more_capacity;
     FutureState state;
     /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
     bool failed, unretrieved, quiet;
-    bool asyncio_owned;                                 /* made by a primitive: the trace shows the primitive instead */
-    const char *purpose;                                /* what is waited for, in words, e.g. "queue.get()" */
-    Object *owner;                                      /* the queue, not held */
+    bool asyncio_owned;  /* made by a primitive: the trace shows the primitive instead */
+    const char *purpose; /* what is waited for, in words, e.g. "queue.get()" */
+    Object *owner;       /* the queue, not held */
     /* gather and its like, newest first, for the call graph; not held */
     Future *awaited_by, **also_awaited_by;
     int also_count;
@@ -245,79 +271,89 @@ struct Task {
     Coroutine *coro;
     /* where it goes on; NULL before its first step and after its last */
     Stack *stack;
-    Stack *eager_caller;                                /* who started it eagerly and goes on when it first suspends */
-    Future *waiting_on;                                 /* held by who waits, not by the task */
-    Task *previous, *next;                              /* in its loop's list */
-    char *name;                                         /* NULL: "Task-<number>" */
+    Stack *eager_caller;   /* who started it eagerly and goes on when it first suspends */
+    Future *waiting_on;    /* held by who waits, not by the task */
+    Task *previous, *next; /* in its loop's list */
+    char *name;            /* NULL: "Task-<number>" */
     char number_name[16];
     long number;
-    long wakes;                                         /* the number of the last wake-up, for the trace */
-    Context *context;                                   /* explicit, or made when asked for */
-    Variables *variables;                               /* its copy, while there is no context */
+    long wakes;           /* the number of the last wake-up, for the trace */
+    Context *context;     /* explicit, or made when asked for */
+    Variables *variables; /* its copy, while there is no context */
     int cancel_requests;
     bool must_cancel, in_list;
-    bool abandoned;                                     /* its loop is closing: GeneratorExit is what it gets */
+    bool abandoned; /* its loop is closing: GeneratorExit is what it gets */
 };
 
 /* Whoever watches futures by callbacks and holds them at the same time is in a cycle with them, until they are done. If
  * they never are, the loop ends it when it closes. */
-typedef struct Watching { struct Watching *previous, *next; Loop *loop; Object *watcher; } Watching;
+typedef struct Watching {
+    struct Watching *previous, *next;
+    Loop *loop;
+    Object *watcher;
+} Watching;
 
 /* What the loop calls. */
 struct Handle {
     Object object;
     Loop *loop;
-    Callback callback;                                  /* callback(arg), or done(future, arg) */
+    Callback callback; /* callback(arg), or done(future, arg) */
     DoneCallback done;
     Future *future;
     Value arg;
-    const char *name;                                   /* of the function, for reports and the trace */
-    Context *context;                                   /* runs in this one, or if NULL in a copy of `variables` */
+    const char *name; /* of the function, for reports and the trace */
+    Context *context; /* runs in this one, or if NULL in a copy of `variables` */
     Variables *variables;
-    double when, delay;                                 /* timers */
-    bool is_timer, armed, queued, cancelled;            /* armed: in the heap; queued: in the ready queue */
+    double when, delay;                      /* timers */
+    bool is_timer, armed, queued, cancelled; /* armed: in the heap; queued: in the ready queue */
 };
 
-typedef struct Timer { double when; Handle *handle; } Timer;
-typedef struct Watch { Handle *reader, *writer; Transport *transport; } Watch;    /* of one descriptor */
+typedef struct Timer {
+    double when;
+    Handle *handle;
+} Timer;
+typedef struct Watch {
+    Handle *reader, *writer;
+    Transport *transport;
+} Watch; /* of one descriptor */
 
 struct Loop {
     Object object;
-    Object **ready;                                     /* a ring: `ready_count` entries from `ready_first` on */
-    unsigned ready_first, ready_count, ready_capacity;  /* capacity: a power of two */
-    unsigned todo;                                      /* entries that this round still runs */
-    Timer *timers;                                      /* a heap by `when` */
+    Object **ready;                                    /* a ring: `ready_count` entries from `ready_first` on */
+    unsigned ready_first, ready_count, ready_capacity; /* capacity: a power of two */
+    unsigned todo;                                     /* entries that this round still runs */
+    Timer *timers;                                     /* a heap by `when` */
     int timer_count, timer_capacity, timers_cancelled;
-    Watch *watches;                                     /* by descriptor */
+    Watch *watches; /* by descriptor */
     /* sets for reading and writing, and what select() makes of them */
     unsigned long *interest[2], *happened[2];
     int watch_capacity, watch_count, highest;
-    int wake_pipe[2];                                   /* the self-pipe: a byte in it ends select() */
+    int wake_pipe[2]; /* the self-pipe: a byte in it ends select() */
     pthread_mutex_t inbox_lock;
-    Handle **inbox;                                     /* what other threads have called soon */
+    Handle **inbox; /* what other threads have called soon */
     int inbox_count, inbox_capacity;
     /* how many threads, signals, children may still wake this loop */
     int outside;
-    Executor *executor;                                 /* the default one, made when first needed */
-    Handle *signal_handlers[65];                        /* by number */
-    volatile sig_atomic_t signalled;                    /* a signal came that has a handler, not looked at yet */
-    volatile sig_atomic_t interrupted;                  /* Ctrl-C, not looked at yet */
-    bool woken;                                         /* something is in the inbox; atomic */
+    Executor *executor;                /* the default one, made when first needed */
+    Handle *signal_handlers[65];       /* by number */
+    volatile sig_atomic_t signalled;   /* a signal came that has a handler, not looked at yet */
+    volatile sig_atomic_t interrupted; /* Ctrl-C, not looked at yet */
+    bool woken;                        /* something is in the inbox; atomic */
     pthread_t thread;
-    Stack *home;                                        /* the stack that called run_forever() */
-    Stack own;                                          /* what callbacks run as: no frame, a pool of their own */
-    Task *current;                                      /* the running task; held while it runs */
-    Task *tasks, *last_task;                            /* all that are not done, oldest first */
-    AsyncGenerator *generators;                         /* all that have started and are not closed */
-    Watching *watching;                                 /* gather() and its like */
-    Value legacy;                                       /* what main coroutines made, a list, until the loop closes */
-    Exc *leaving;                                       /* ends run_forever with this exception */
+    Stack *home;                /* the stack that called run_forever() */
+    Stack own;                  /* what callbacks run as: no frame, a pool of their own */
+    Task *current;              /* the running task; held while it runs */
+    Task *tasks, *last_task;    /* all that are not done, oldest first */
+    AsyncGenerator *generators; /* all that have started and are not closed */
+    Watching *watching;         /* gather() and its like */
+    Value legacy;               /* what main coroutines made, a list, until the loop closes */
+    Exc *leaving;               /* ends run_forever with this exception */
     Runner *runner;
     TaskFactory task_factory;
     ExceptionHandler exception_handler;
     double slow_callback_duration, step_began;
     double virtual_now;
-    double looked;                                      /* the time when somebody last looked, in round `looked_at` */
+    double looked; /* the time when somebody last looked, in round `looked_at` */
     long looked_at;
     /* number: of all loops that were ever made; an address may come again */
     long tick, number;
@@ -366,7 +402,7 @@ static void loop_remove_signal_handlers(Loop *loop);
 static bool program_has_threads(void);
 static bool is_main_thread(void);
 static void on_interrupt(int number);
-static Loop *volatile interruptible, *volatile signal_loop;   /* whose loop Ctrl-C is for, and other signals */
+static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C is for, and other signals */
 static int trace_task(void);
 COLD static void trace_event(const char *name, char phase, const char *fields, ...);
 static int trace_control_fd(void);
@@ -385,7 +421,6 @@ static void future_describe(void *object, FILE *out);
 static void trace_finish(int status);
 static _Noreturn void trace_exit_and_leave(int status);
 static char *copy_string(const char *text);
-
 
 /* ---- [memory] Objects, counting, pools ---------------------------------------------------------------------------
  *
@@ -406,10 +441,12 @@ static long count(long *counter, long n)
 }
 
 /* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. */
-struct Block { Block *next; };
+struct Block {
+    Block *next;
+};
 
 static long live_objects, fail_allocation_at;
-static bool blocks_direct;                              /* valgrind and ASan see each block only if malloc gives it */
+static bool blocks_direct; /* valgrind and ASan see each block only if malloc gives it */
 
 static _Noreturn void out_of_memory(size_t size);
 
@@ -437,7 +474,10 @@ __attribute__((noinline)) static void *allocate(size_t size) { return memset(blo
 static inline void deallocate(void *memory, size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
-    if (units >= BLOCK_SIZES || blocks_direct) { free(memory); return; }
+    if (units >= BLOCK_SIZES || blocks_direct) {
+        free(memory);
+        return;
+    }
     Block *block = memory;
     block->next = here.blocks[units];
     here.blocks[units] = block;
@@ -483,10 +523,10 @@ COLD static void trace_drop(Object *object);
 
 static void object_drop(Object *object)
 {
-    object->references = 1;                             /* whole while destroy() runs; it may be looked at, even kept */
+    object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    if (TRACEABLE && object->id) trace_drop(object);    /* only what the trace has told of has an id */
+    if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
     count(&live_objects, -1);
     deallocate(object, object_size(object));
 }
@@ -497,8 +537,15 @@ __attribute__((always_inline)) static inline void release(const void *pointer)
 }
 
 static inline bool is_counted(Value v) { return v.tag >= VALUE_STR && v.tag <= VALUE_OBJECT; }
-static inline Value value_retain(Value v) { if (is_counted(v)) retain(v.object); return v; }
-static inline void value_release(Value v) { if (is_counted(v)) release(v.object); }
+static inline Value value_retain(Value v)
+{
+    if (is_counted(v)) retain(v.object);
+    return v;
+}
+static inline void value_release(Value v)
+{
+    if (is_counted(v)) release(v.object);
+}
 
 /* Puts v in the place of what was there. */
 static void value_replace(Value *place, Value v)
@@ -517,7 +564,11 @@ static inline void *pooled(void *pointer)
     return pointer;
 }
 
-static inline Value value_pooled(Value v) { if (is_counted(v)) pooled(v.object); return v; }
+static inline Value value_pooled(Value v)
+{
+    if (is_counted(v)) pooled(v.object);
+    return v;
+}
 
 static inline void pool_drop(Stack *stack, int mark)
 {
@@ -574,12 +625,14 @@ Value value_keep_(Value v)
 
 void hold_value_(const void *value, bool retaining)
 {
-    if (retaining) value_retain(*(const Value *)value); else value_release(*(const Value *)value);
+    if (retaining) value_retain(*(const Value *)value);
+    else value_release(*(const Value *)value);
 }
 
 void hold_object_(const void *object, bool retaining)
 {
-    if (retaining) retain(*(Object *const *)object); else release(*(Object *const *)object);
+    if (retaining) retain(*(Object *const *)object);
+    else release(*(Object *const *)object);
 }
 
 size_t asyncio_live_objects(void) { return (size_t)live_objects; }
@@ -727,7 +780,8 @@ const char *as_bytes(Value v, size_t *length)
 
 static List *as_sequence(Value v)
 {
-    if (v.tag != VALUE_LIST && v.tag != VALUE_TUPLE) throw(TypeError, "expected list or tuple, got %s", value_type(v));
+    if (v.tag != VALUE_LIST && v.tag != VALUE_TUPLE)
+        throw(TypeError, "expected list or tuple, got %s", value_type(v));
     return (List *)v.object;
 }
 
@@ -745,7 +799,8 @@ int value_len(Value v)
     switch (v.tag) {
     case VALUE_STR: return (int)utf8_length((Text *)v.object);
     case VALUE_BYTES: return (int)((Text *)v.object)->length;
-    case VALUE_LIST: case VALUE_TUPLE: return ((List *)v.object)->count;
+    case VALUE_LIST:
+    case VALUE_TUPLE: return ((List *)v.object)->count;
     default: throw(TypeError, "object of type '%s' has no len()", value_type(v));
     }
 }
@@ -757,7 +812,10 @@ bool value_truth(Value v)
     case VALUE_BOOL: return v.boolean;
     case VALUE_INT: return v.integer != 0;
     case VALUE_FLOAT: return v.number != 0;
-    case VALUE_STR: case VALUE_BYTES: case VALUE_LIST: case VALUE_TUPLE: return value_len(v) != 0;
+    case VALUE_STR:
+    case VALUE_BYTES:
+    case VALUE_LIST:
+    case VALUE_TUPLE: return value_len(v) != 0;
     default: return true;
     }
 }
@@ -766,7 +824,7 @@ bool value_truth(Value v)
 
 static bool is_number(Value v) { return v.tag == VALUE_BOOL || v.tag == VALUE_INT || v.tag == VALUE_FLOAT; }
 
-enum { UNORDERED = 2 };                                 /* a NaN is neither less nor equal */
+enum { UNORDERED = 2 }; /* a NaN is neither less nor equal */
 
 /* Exactly, as in Python: not every int is a double. */
 static int compare_int_float(int64_t i, double d)
@@ -807,11 +865,14 @@ bool value_equal(Value a, Value b)
     if (a.tag != b.tag) return false;
     switch (a.tag) {
     case VALUE_NONE: return true;
-    case VALUE_STR: case VALUE_BYTES: return compare_texts((Text *)a.object, (Text *)b.object) == 0;
-    case VALUE_LIST: case VALUE_TUPLE: {
+    case VALUE_STR:
+    case VALUE_BYTES: return compare_texts((Text *)a.object, (Text *)b.object) == 0;
+    case VALUE_LIST:
+    case VALUE_TUPLE: {
         List *x = (List *)a.object, *y = (List *)b.object;
         if (x->count != y->count) return false;
-        for (int i = 0; i < x->count; i++) if (!value_equal(x->items[i], y->items[i])) return false;
+        for (int i = 0; i < x->count; i++)
+            if (!value_equal(x->items[i], y->items[i])) return false;
         return true;
     }
     default: return a.pointer == b.pointer;
@@ -904,7 +965,8 @@ Value list_pop(Value v, int index)
 bool list_contains_(Value v, Value item)
 {
     List *l = as_sequence(v);
-    for (int i = 0; i < l->count; i++) if (value_equal(l->items[i], item)) return true;
+    for (int i = 0; i < l->count; i++)
+        if (value_equal(l->items[i], item)) return true;
     return false;
 }
 
@@ -929,7 +991,8 @@ static void merge_sort(Value *items, Value *spare, int count)
 void list_sort(Value v)
 {
     List *l = as_list(v);
-    Value copy = value_list_(l->count, l->items), spare = value_list_(l->count, l->items);  /* a comparison may raise */
+    Value copy = value_list_(l->count, l->items),
+          spare = value_list_(l->count, l->items); /* a comparison may raise */
     merge_sort(((List *)copy.object)->items, ((List *)spare.object)->items, l->count);
     for (int i = 0; i < l->count; i++) value_replace(&l->items[i], ((List *)copy.object)->items[i]);
 }
@@ -960,7 +1023,8 @@ static bool digits_suffice(double d, int precision, char digits[32])
     snprintf(digits, 32, "%.*e", precision, d);
     if (strtod(digits, NULL) == d) return true;
     char *last = strchr(digits, 'e') - 1;
-    for (; last > digits && (*last == '9' || *last == '.'); last--) if (*last == '9') *last = '0';
+    for (; last > digits && (*last == '9' || *last == '.'); last--)
+        if (*last == '9') *last = '0';
     if (*last >= '0' && *last < '9') ++*last;
     return strtod(digits, NULL) == d;
 }
@@ -970,8 +1034,14 @@ static bool digits_suffice(double d, int precision, char digits[32])
 static void write_float(double d, FILE *out)
 {
     char digits[32];
-    if (isnan(d)) { fputs("nan", out); return; }
-    if (isinf(d)) { fputs(d < 0 ? "-inf" : "inf", out); return; }
+    if (isnan(d)) {
+        fputs("nan", out);
+        return;
+    }
+    if (isinf(d)) {
+        fputs(d < 0 ? "-inf" : "inf", out);
+        return;
+    }
     int precision = 0;
     while (!digits_suffice(d, precision, digits)) precision++;
     int exponent = atoi(strchr(digits, 'e') + 1);
@@ -989,10 +1059,12 @@ static void write_float(double d, FILE *out)
 static bool is_printable(uint32_t c)
 {
     static const uint32_t hidden[][2] = {
-        {0x00, 0x1F}, {0x7F, 0xA0}, {0xAD, 0xAD}, {0x600, 0x605}, {0x61C, 0x61C}, {0x6DD, 0x6DD}, {0x70F, 0x70F}, {0x890, 0x891},
-        {0x8E2, 0x8E2}, {0x1680, 0x1680}, {0x180E, 0x180E}, {0x2000, 0x200F}, {0x2028, 0x202F}, {0x205F, 0x206F}, {0x3000, 0x3000},
-        {0xD800, 0xF8FF}, {0xFEFF, 0xFEFF}, {0xFFF0, 0xFFFB}, {0xFFFE, 0xFFFF}, {0x110BD, 0x110BD}, {0x110CD, 0x110CD},
-        {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF}, {0xE01F0, 0x10FFFF}};
+        {0x00, 0x1F},       {0x7F, 0xA0},       {0xAD, 0xAD},       {0x600, 0x605},     {0x61C, 0x61C},
+        {0x6DD, 0x6DD},     {0x70F, 0x70F},     {0x890, 0x891},     {0x8E2, 0x8E2},     {0x1680, 0x1680},
+        {0x180E, 0x180E},   {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x206F},   {0x3000, 0x3000},
+        {0xD800, 0xF8FF},   {0xFEFF, 0xFEFF},   {0xFFF0, 0xFFFB},   {0xFFFE, 0xFFFF},   {0x110BD, 0x110BD},
+        {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE00FF},
+        {0xE01F0, 0x10FFFF}};
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
         if (c >= hidden[i][0] && c <= hidden[i][1]) return false;
     return true;
@@ -1007,7 +1079,10 @@ static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
     int more = *p >= 0xF0 && *p < 0xF5 ? 3 : *p >= 0xE0 ? 2 : *p >= 0xC2 ? 1 : 0;
     uint32_t c = more == 3 ? *p & 7 : more == 2 ? *p & 15 : more == 1 ? *p & 31 : *p;
     bool good = (*p < 0x80 || more > 0) && *p < 0xF5 && p + more < end;
-    for (int i = 1; good && i <= more; i++) { good = (p[i] & 0xC0) == 0x80; c = c << 6 | (p[i] & 0x3F); }
+    for (int i = 1; good && i <= more; i++) {
+        good = (p[i] & 0xC0) == 0x80;
+        c = c << 6 | (p[i] & 0x3F);
+    }
     /* written longer than need be, or no character */
     if (c < smallest[more] || (c >= 0xD800 && c < 0xE000) || c > 0x10FFFF) good = false;
     *at = good ? p + more + 1 : p + 1;
@@ -1050,7 +1125,10 @@ static void write_bytes_repr(const Text *text, FILE *out)
 
 static void write_sequence(List *l, bool is_tuple, FILE *out)
 {
-    if (l->being_written) { fputs(is_tuple ? "(...)" : "[...]", out); return; }
+    if (l->being_written) {
+        fputs(is_tuple ? "(...)" : "[...]", out);
+        return;
+    }
     l->being_written = true;
     fputc(is_tuple ? '(' : '[', out);
     for (int i = 0; i < l->count; i++) {
@@ -1074,7 +1152,8 @@ static void value_write(Value v, bool as_repr, FILE *out)
         else fwrite(((Text *)v.object)->data, 1, ((Text *)v.object)->length, out);
         break;
     case VALUE_BYTES: write_bytes_repr((Text *)v.object, out); break;
-    case VALUE_LIST: case VALUE_TUPLE: write_sequence((List *)v.object, v.tag == VALUE_TUPLE, out); break;
+    case VALUE_LIST:
+    case VALUE_TUPLE: write_sequence((List *)v.object, v.tag == VALUE_TUPLE, out); break;
     case VALUE_OBJECT:
         if (is_exception(v) && !as_repr) exception_write_str(v, out);
         else if (v.object->class->write) v.object->class->write(v.object, out);
@@ -1110,7 +1189,10 @@ static void write_line(int count, const Value *values, FILE *out)
 
 void value_print_(int count, const Value *values)
 {
-    if (!trace_on) { write_line(count, values, stdout); return; }
+    if (!trace_on) {
+        write_line(count, values, stdout);
+        return;
+    }
     char *text;
     size_t size;
     FILE *out = open_memory(&text, &size);
@@ -1150,35 +1232,54 @@ static void exc_destroy(void *object);
 static void exc_repr(void *object, FILE *out);
 static const Class exc_class = {.name = "exception", .size = sizeof(Exc), .destroy = exc_destroy, .write = exc_repr};
 
-#define CLASS(Name, Parent)          const ExceptionClass Name[1] = {{#Name, Parent, "builtins"}};
+#define CLASS(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "builtins"}};
 #define CLASS_IN(module, Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, module}};
 CLASS(BaseException, NULL)
-CLASS(Exception, BaseException) CLASS(GeneratorExit, BaseException) CLASS(KeyboardInterrupt, BaseException)
-CLASS(SystemExit, BaseException) CLASS(BaseExceptionGroup, BaseException) CLASS(ExceptionGroup, Exception)
-CLASS(ArithmeticError, Exception) CLASS(ZeroDivisionError, ArithmeticError) CLASS(OverflowError, ArithmeticError)
-CLASS(AssertionError, Exception) CLASS(AttributeError, Exception) CLASS(BufferError, Exception) CLASS(EOFError, Exception)
-CLASS(LookupError, Exception) CLASS(IndexError, LookupError) CLASS(KeyError, LookupError) CLASS(MemoryError, Exception)
-CLASS(NameError, Exception) CLASS(RuntimeError, Exception) CLASS(NotImplementedError, RuntimeError)
-CLASS(RecursionError, RuntimeError) CLASS(StopIteration, Exception) CLASS(StopAsyncIteration, Exception)
-CLASS(SyntaxError, Exception) CLASS(TypeError, Exception) CLASS(ValueError, Exception) CLASS(UnicodeError, ValueError)
-CLASS(OSError, Exception) CLASS(BlockingIOError, OSError) CLASS(ChildProcessError, OSError) CLASS(ConnectionError, OSError)
-CLASS(BrokenPipeError, ConnectionError) CLASS(ConnectionAbortedError, ConnectionError)
-CLASS(ConnectionRefusedError, ConnectionError) CLASS(ConnectionResetError, ConnectionError) CLASS(FileExistsError, OSError)
-CLASS(FileNotFoundError, OSError) CLASS(InterruptedError, OSError) CLASS(IsADirectoryError, OSError)
-CLASS(NotADirectoryError, OSError) CLASS(PermissionError, OSError) CLASS(ProcessLookupError, OSError)
-CLASS(TimeoutError, OSError) CLASS(Warning, Exception) CLASS(RuntimeWarning, Warning)
-CLASS_IN("asyncio.exceptions", CancelledError, BaseException)
-CLASS_IN("asyncio.exceptions", InvalidStateError, Exception)
-CLASS_IN("asyncio.exceptions", BrokenBarrierError, RuntimeError)
-CLASS_IN("asyncio.exceptions", IncompleteReadError, EOFError)
-CLASS_IN("asyncio.exceptions", LimitOverrunError, Exception)
-CLASS_IN("asyncio.exceptions", SendfileNotAvailableError, RuntimeError)
-CLASS_IN("asyncio.queues", QueueEmpty, Exception)
-CLASS_IN("asyncio.queues", QueueFull, Exception)
-CLASS_IN("asyncio.queues", QueueShutDown, Exception)
-CLASS_IN("asyncio", DeadlockError, RuntimeError)
+CLASS(Exception, BaseException)
+CLASS(GeneratorExit, BaseException) CLASS(KeyboardInterrupt, BaseException) CLASS(SystemExit, BaseException)
+    CLASS(BaseExceptionGroup, BaseException) CLASS(ExceptionGroup, Exception) CLASS(ArithmeticError, Exception) CLASS(
+        ZeroDivisionError, ArithmeticError) CLASS(OverflowError, ArithmeticError) CLASS(AssertionError, Exception)
+        CLASS(AttributeError, Exception) CLASS(BufferError, Exception) CLASS(EOFError, Exception) CLASS(LookupError,
+                                                                                                        Exception)
+            CLASS(IndexError, LookupError) CLASS(KeyError, LookupError) CLASS(MemoryError, Exception)
+                CLASS(NameError, Exception) CLASS(RuntimeError, Exception) CLASS(NotImplementedError, RuntimeError)
+                    CLASS(RecursionError, RuntimeError) CLASS(StopIteration, Exception) CLASS(StopAsyncIteration,
+                                                                                              Exception)
+                        CLASS(SyntaxError, Exception) CLASS(TypeError, Exception) CLASS(ValueError, Exception)
+                            CLASS(UnicodeError, ValueError) CLASS(OSError, Exception) CLASS(BlockingIOError, OSError)
+                                CLASS(ChildProcessError,
+                                      OSError) CLASS(ConnectionError, OSError) CLASS(BrokenPipeError, ConnectionError)
+                                    CLASS(ConnectionAbortedError,
+                                          ConnectionError) CLASS(ConnectionRefusedError, ConnectionError)
+                                        CLASS(ConnectionResetError, ConnectionError) CLASS(FileExistsError, OSError)
+                                            CLASS(FileNotFoundError, OSError) CLASS(InterruptedError, OSError) CLASS(
+                                                IsADirectoryError,
+                                                OSError) CLASS(NotADirectoryError,
+                                                               OSError) CLASS(PermissionError, OSError)
+                                                CLASS(ProcessLookupError, OSError) CLASS(TimeoutError, OSError) CLASS(
+                                                    Warning, Exception) CLASS(RuntimeWarning, Warning)
+                                                    CLASS_IN("asyncio.exceptions", CancelledError, BaseException)
+                                                        CLASS_IN("asyncio.exceptions", InvalidStateError, Exception)
+                                                            CLASS_IN("asyncio.exceptions", BrokenBarrierError,
+                                                                     RuntimeError) CLASS_IN("asyncio.exceptions",
+                                                                                            IncompleteReadError,
+                                                                                            EOFError)
+                                                                CLASS_IN("asyncio.exceptions", LimitOverrunError,
+                                                                         Exception)
+                                                                    CLASS_IN("asyncio.exceptions",
+                                                                             SendfileNotAvailableError, RuntimeError)
+                                                                        CLASS_IN("asyncio.queues", QueueEmpty,
+                                                                                 Exception) CLASS_IN("asyncio.queues",
+                                                                                                     QueueFull,
+                                                                                                     Exception)
+                                                                            CLASS_IN("asyncio.queues", QueueShutDown,
+                                                                                     Exception)
+                                                                                CLASS_IN("asyncio", DeadlockError,
+                                                                                         RuntimeError)
 
-static bool is_subclass(const ExceptionClass *class, const ExceptionClass *of)
+                                                                                    static bool is_subclass(
+                                                                                        const ExceptionClass *class,
+                                                                                        const ExceptionClass *of)
 {
     for (; class; class = class->parent)
         if (class == of || (class == ExceptionGroup && of == BaseExceptionGroup)) return true;
@@ -1223,7 +1324,8 @@ Value exception_group(const char *text, Value exceptions)
 {
     const ExceptionClass *class = ExceptionGroup;
     if (!len(exceptions)) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
-    for_in (e, exceptions) if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
+    for_in (e, exceptions)
+        if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
     Value group = exception_new_args(class, tuple(text, exceptions));
     ((Exc *)group.object)->exceptions =
         value_retain(value_tuple_(as_sequence(exceptions)->count, as_sequence(exceptions)->items));
@@ -1247,7 +1349,11 @@ Value exception_args(Value e) { return as_exc(e)->args; }
 Value exception_cause(Value e) { return as_exc(e)->cause; }
 Value exception_context(Value e) { return as_exc(e)->context; }
 Value exception_exceptions(Value e) { return as_exc(e)->exceptions; }
-Value exception_notes(Value e) { Value notes = as_exc(e)->notes; return is_none(notes) ? list() : notes; }
+Value exception_notes(Value e)
+{
+    Value notes = as_exc(e)->notes;
+    return is_none(notes) ? list() : notes;
+}
 
 void exception_add_note(Value e, const char *note)
 {
@@ -1277,7 +1383,7 @@ static Value group_derive(Value group, Value exceptions)
     value_replace(&x->notes, from->notes);
     x->suppress_context = from->suppress_context;
     if (from->depth) {
-        size_t capacity = 1;                            /* a power of two, as traceback_add() takes it to be */
+        size_t capacity = 1; /* a power of two, as traceback_add() takes it to be */
         while (capacity < (size_t)from->depth) capacity *= 2;
         x->traceback = allocate_or_raise(NULL, capacity * sizeof *x->traceback);
         memcpy(x->traceback, from->traceback, from->depth * sizeof *x->traceback);
@@ -1290,7 +1396,10 @@ Value exception_split(Value e, const ExceptionClass *class, Value *rest)
 {
     *rest = None;
     if (is_subclass(as_exc(e)->type, class)) return e;
-    if (!is_group(e)) { *rest = e; return None; }
+    if (!is_group(e)) {
+        *rest = e;
+        return None;
+    }
     Value matched = list(), others = list();
     for_in (member, as_exc(e)->exceptions) {
         Value other, match = exception_split(member, class, &other);
@@ -1320,7 +1429,7 @@ static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
     if (!site || is_own_file(site->file) || x->last_frame == of) return;
     if ((x->depth & (x->depth - 1)) == 0) {
         Site *more = realloc(x->traceback, (x->depth ? 2 * x->depth : 1) * sizeof *more);
-        if (!more) return;                              /* a traceback without this line is better than none */
+        if (!more) return; /* a traceback without this line is better than none */
         x->traceback = more;
     }
     x->traceback[x->depth++] = (Site){site->file, site->line, site_function(site, frame)};
@@ -1331,7 +1440,9 @@ static bool exception_leads_to(Value e, const Exc *x)
 {
     for (; is_exception(e); e = as_exc(e)->context) {
         if (as_exc(e) == x) return true;
-        if (is_group(e)) for_in (member, as_exc(e)->exceptions) if (exception_leads_to(member, x)) return true;
+        if (is_group(e))
+            for_in (member, as_exc(e)->exceptions)
+                if (exception_leads_to(member, x)) return true;
     }
     return false;
 }
@@ -1342,7 +1453,10 @@ static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
     for (Exc *each = as_exc(handled); is_exception(each->context); each = as_exc(each->context))
-        if (as_exc(each->context) == x) { value_replace(&each->context, None); break; }
+        if (as_exc(each->context) == x) {
+            value_replace(&each->context, None);
+            break;
+        }
     if (!exception_leads_to(handled, x)) value_replace(&x->context, handled);
 }
 
@@ -1397,9 +1511,12 @@ _Noreturn void exception_rethrow_(const Site *site)
 static const ExceptionClass *os_error_class(int number)
 {
     switch (number) {
-    case EAGAIN: case EALREADY: case EINPROGRESS: return BlockingIOError;
+    case EAGAIN:
+    case EALREADY:
+    case EINPROGRESS: return BlockingIOError;
     case ECHILD: return ChildProcessError;
-    case EPIPE: case ESHUTDOWN: return BrokenPipeError;
+    case EPIPE:
+    case ESHUTDOWN: return BrokenPipeError;
     case ECONNABORTED: return ConnectionAbortedError;
     case ECONNREFUSED: return ConnectionRefusedError;
     case ECONNRESET: return ConnectionResetError;
@@ -1408,7 +1525,8 @@ static const ExceptionClass *os_error_class(int number)
     case EINTR: return InterruptedError;
     case EISDIR: return IsADirectoryError;
     case ENOTDIR: return NotADirectoryError;
-    case EACCES: case EPERM: return PermissionError;
+    case EACCES:
+    case EPERM: return PermissionError;
     case ESRCH: return ProcessLookupError;
     case ETIMEDOUT: return TimeoutError;
     default: return OSError;
@@ -1493,7 +1611,8 @@ bool handler_catches_(Handler *handler, const ExceptionClass *class)
 
 bool handler_catches_any_(Handler *handler, const ExceptionClass **classes)
 {
-    for (; *classes; classes++) if (handler_catches_(handler, *classes)) return true;
+    for (; *classes; classes++)
+        if (handler_catches_(handler, *classes)) return true;
     return false;
 }
 
@@ -1587,7 +1706,7 @@ void handler_finally_(Handler *handler)
 
 void handler_end_(Handler *handler)
 {
-    if (handler->phase == PHASE_BODY) {                 /* nothing was raised */
+    if (handler->phase == PHASE_BODY) { /* nothing was raised */
         assert(here.stack->handlers == handler && "a try must be left where it was entered");
         here.stack->handlers = handler->outer;
         handler->phase = PHASE_CLOSED;
@@ -1606,9 +1725,9 @@ void handler_close_(Handler *handler)
     if (handler->phase != PHASE_FINALLY) {
         if (handler->has_finally)
             fatal(handler->site, "return, break, continue or goto leaves this try, and C would skip its finally.\n"
-                  "Set a variable and leave after end_try, or use async_with, whose exit always runs");
+                                 "Set a variable and leave after end_try, or use async_with, whose exit always runs");
         stack->handlers = handler->outer;
-    } else value_release(handler->exception);           /* as in Python, return in a finally drops what was raised */
+    } else value_release(handler->exception); /* as in Python, return in a finally drops what was raised */
     if (handler->phase == PHASE_STAR) value_release(handler->rest);
     value_release(handler->raised);
     value_release(handler->kept);
@@ -1662,9 +1781,12 @@ static void write_group_members(Exc *x, const char *prefix, FILE *out)
 {
     char inner[64];
     int n = 0;
-    int outer = (int)strlen(prefix) - 2;                /* without the "| " of this level */
+    int outer = (int)strlen(prefix) - 2; /* without the "| " of this level */
     memset(inner, ' ', sizeof inner);
-    if (strlen(prefix) > sizeof inner - 8) { fprintf(out, "%s... (max nesting reached)\n", prefix); return; }
+    if (strlen(prefix) > sizeof inner - 8) {
+        fprintf(out, "%s... (max nesting reached)\n", prefix);
+        return;
+    }
     strcpy(inner + outer, "  | ");
     for_in (e, x->exceptions) {
         fprintf(out, "%.*s%s---------------- %d ----------------\n", outer, prefix, n ? "  +" : "+-+", n + 1);
@@ -1716,7 +1838,7 @@ static _Noreturn void uncaught(Exc *x)
     } else exception_print(e, stderr);
     bool interrupted = is_subclass(x->type, KeyboardInterrupt);
     release(x);
-    if (interrupted) {                                  /* die as the shell expects of Ctrl-C */
+    if (interrupted) { /* die as the shell expects of Ctrl-C */
         fflush(NULL);
         trace_finish(130);
         signal(SIGINT, SIG_DFL);
@@ -1780,10 +1902,10 @@ static void handle_destroy(void *object);
 static void handle_repr(void *object, FILE *out);
 static void loop_destroy(void *object);
 static void loop_repr(void *object, FILE *out);
-static const Class handle_class = {.name = "Handle", .size = sizeof(Handle), .destroy = handle_destroy,
-                                   .write = handle_repr};
-static const Class loop_class = {.name = "EventLoop", .size = sizeof(Loop), .destroy = loop_destroy,
-                                 .write = loop_repr};
+static const Class handle_class = {
+    .name = "Handle", .size = sizeof(Handle), .destroy = handle_destroy, .write = handle_repr};
+static const Class loop_class = {
+    .name = "EventLoop", .size = sizeof(Loop), .destroy = loop_destroy, .write = loop_repr};
 
 /* Handles. */
 
@@ -1866,7 +1988,10 @@ static void loop_leave(Loop *loop, Value e)
 
 static void handle_failed(Handle *handle, Value e)
 {
-    if (leaves_loop(e)) { loop_leave(handle->loop, e); return; }
+    if (leaves_loop(e)) {
+        loop_leave(handle->loop, e);
+        return;
+    }
     /* what it had to do is lost, and somebody may wait for it for ever */
     if (isinstance(e, MemoryError)) {
         fprintf(stderr, "asyncio: no memory left in the callback %s(), stopping here:\n", handle->name);
@@ -1887,10 +2012,9 @@ static void handle_run(Handle *handle)
     here.variables = handle->context ? &handle->context->variables : &handle->variables;
     try {
         handle_call(handle);
-    } except (BaseException, e) {
-        handle_failed(handle, e);
-    } end_try
-    here.variables = outer;
+    }
+    except(BaseException, e) { handle_failed(handle, e); }
+    end_try here.variables = outer;
     pool_drop(here.stack, 0);
     TRACE("handle.end", 'E', "handle:o", handle);
 }
@@ -2014,7 +2138,10 @@ static void timers_drop_cancelled(Loop *loop)
         int kept = 0;
         for (int i = 0; i < loop->timer_count; i++) {
             Handle *handle = loop->timers[i].handle;
-            if (!handle->cancelled) { loop->timers[kept++] = loop->timers[i]; continue; }
+            if (!handle->cancelled) {
+                loop->timers[kept++] = loop->timers[i];
+                continue;
+            }
             handle->armed = false;
             release(handle);
         }
@@ -2078,7 +2205,7 @@ static double loop_last_look(Loop *loop) { return loop->looked_at == loop->tick 
 void loop_set_virtual_clock(Loop *loop, bool on)
 {
     if (on && !loop->virtual) {
-        loop->virtual_now = ceil(monotonic());          /* a whole number: sums of halves and quarters stay exact */
+        loop->virtual_now = ceil(monotonic()); /* a whole number: sums of halves and quarters stay exact */
         /* a trace of virtual time begins at 0, whenever it was made */
         if (!trace_loops++) trace_began = loop->virtual_now;
     }
@@ -2111,7 +2238,8 @@ static bool bit_get(const unsigned long *set, int fd) { return set[fd / WORD_BIT
 static void bit_set(unsigned long *set, int fd, bool on)
 {
     unsigned long bit = 1UL << (fd % WORD_BITS);
-    if (on) set[fd / WORD_BITS] |= bit; else set[fd / WORD_BITS] &= ~bit;
+    if (on) set[fd / WORD_BITS] |= bit;
+    else set[fd / WORD_BITS] &= ~bit;
 }
 
 static Handle **watch_place(Loop *loop, int fd, int direction)
@@ -2241,10 +2369,7 @@ static double loop_patience(Loop *loop)
 static void loop_deadlock(Loop *loop);
 
 /* Can anything outside this thread still wake the loop? A second thread of the program's own may. */
-static bool loop_expects_outside(Loop *loop)
-{
-    return loop->watch_count || loop->outside || program_has_threads();
-}
+static bool loop_expects_outside(Loop *loop) { return loop->watch_count || loop->outside || program_has_threads(); }
 
 static void fd_ready(Loop *loop, int fd, int direction)
 {
@@ -2269,7 +2394,10 @@ static void loop_select(Loop *loop, double patience)
         if (control >= 0) bit_set(loop->happened[FOR_READING], control, true);
         double left = fmin(patience, 24 * 3600.0);
         struct timeval wait = {.tv_sec = (time_t)left, .tv_usec = (suseconds_t)ceil((left - floor(left)) * 1e6)};
-        if (wait.tv_usec >= 1000000) { wait.tv_sec++; wait.tv_usec -= 1000000; }
+        if (wait.tv_usec >= 1000000) {
+            wait.tv_sec++;
+            wait.tv_usec -= 1000000;
+        }
         count = select(top + 1, (fd_set *)loop->happened[FOR_READING], (fd_set *)loop->happened[FOR_WRITING], NULL,
                        &wait);
         if (count < 0 && errno != EINTR) {
@@ -2293,7 +2421,7 @@ static void loop_select(Loop *loop, double patience)
 static void loop_wait(Loop *loop)
 {
     bool woken = __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE);
-    if (loop->ready_count && !loop->watch_count && !woken) return;      /* the usual case */
+    if (loop->ready_count && !loop->watch_count && !woken) return; /* the usual case */
     double patience = loop_patience(loop);
     if (isinf(patience) && !loop_expects_outside(loop) && !__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) {
         /* a thread that has just ended may have left something: hence the second look */
@@ -2384,7 +2512,10 @@ static Stack *loop_next(Loop *loop, Stack *idle)
         if (entry->class == &task_class) return task_take_turn(loop, (Task *)entry, idle);
         Handle *handle = (Handle *)entry;
         handle->queued = false;
-        if (!handle->cancelled) { if (loop->debug) handle_run_timed(handle); else handle_run(handle); }
+        if (!handle->cancelled) {
+            if (loop->debug) handle_run_timed(handle);
+            else handle_run(handle);
+        }
         release(handle);
     }
 }
@@ -2430,7 +2561,10 @@ static void loop_destroy(void *object)
     free(loop->ready);
     free(loop->timers);
     free(loop->watches);
-    for (int i = 0; i < 2; i++) { free(loop->interest[i]); free(loop->happened[i]); }
+    for (int i = 0; i < 2; i++) {
+        free(loop->interest[i]);
+        free(loop->happened[i]);
+    }
     free(loop->inbox);
     pool_free(&loop->own);
     release(loop->executor);
@@ -2465,7 +2599,7 @@ void loop_run_forever(Loop *loop)
 static void run_until_complete_done(Future *future, Value arg)
 {
     (void)arg;
-    if (!future_cancelled(future) && leaves_loop(future_exception(future))) return;   /* run_forever ends by it */
+    if (!future_cancelled(future) && leaves_loop(future_exception(future))) return; /* run_forever ends by it */
     loop_stop(future_get_loop(future));
 }
 
@@ -2486,12 +2620,14 @@ Value loop_run_until_complete_(Loop *loop, Object *awaitable, const Site *site)
     future_add_done_callback(future, run_until_complete_done);
     try {
         loop_run_forever(loop);
-    } except (BaseException) {
-        if (made_here && future_failed(future)) future_exception(future);   /* the caller learns of it anyway */
+    }
+    except(BaseException)
+    {
+        if (made_here && future_failed(future)) future_exception(future); /* the caller learns of it anyway */
         future_remove_done_callback(future, run_until_complete_done);
         rethrow;
-    } end_try
-    future_remove_done_callback(future, run_until_complete_done);
+    }
+    end_try future_remove_done_callback(future, run_until_complete_done);
     if (!future_done(future)) throw(RuntimeError, "Event loop stopped before Future completed.");
     return future_result(future);
 }
@@ -2515,7 +2651,10 @@ void loop_close(Loop *loop)
     pthread_mutex_unlock(&loop->inbox_lock);
     while (loop->ready_count) release(ready_take(loop));
     while (loop->timer_count) release(timers_pop(loop));
-    for (int fd = 0; fd <= loop->highest; fd++) { unwatch(loop, fd, FOR_READING); unwatch(loop, fd, FOR_WRITING); }
+    for (int fd = 0; fd <= loop->highest; fd++) {
+        unwatch(loop, fd, FOR_READING);
+        unwatch(loop, fd, FOR_WRITING);
+    }
     for (int i = 0; i < loop->inbox_count; i++) release(loop->inbox[i]);
     loop->inbox_count = 0;
     pool_drop(&loop->own, 0);
@@ -2549,7 +2688,7 @@ void asyncio_set_event_loop(Loop *loop)
 void loop_set_debug(Loop *loop, bool on)
 {
     loop->debug = on;
-    loop->step_began = loop_time(loop);                 /* of the step that is running, as far as one can know */
+    loop->step_began = loop_time(loop); /* of the step that is running, as far as one can know */
 }
 
 bool loop_get_debug(Loop *loop) { return loop->debug; }
@@ -2594,18 +2733,23 @@ static Variables **report_variables(const ExceptionReport *report)
 void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
 {
     TRACE("exception.report", 'i', "message:s exception:v", report->message, report->exception);
-    if (!loop->exception_handler) { loop_default_exception_handler(loop, report); return; }
+    if (!loop->exception_handler) {
+        loop_default_exception_handler(loop, report);
+        return;
+    }
     Variables **outer = here.variables;
     here.variables = report_variables(report);
     try {
         loop->exception_handler(loop, report);
-    } except (BaseException, e) {
+    }
+    except(BaseException, e)
+    {
         here.variables = outer;
         if (leaves_loop(e)) rethrow;
         loop_default_exception_handler(
             loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
-    } end_try
-    here.variables = outer;
+    }
+    end_try here.variables = outer;
 }
 
 /* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
@@ -2651,7 +2795,7 @@ void asyncio_set_stack_size(size_t bytes)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (bytes < 4 * page) throw(ValueError, "a stack needs at least %zu bytes, not %zu", 4 * page, bytes);
     stack_size = (bytes + page - 1) / page * page;
-    here.free_stacks = NULL;                            /* those of the old size stay with the tasks that have them */
+    here.free_stacks = NULL; /* those of the old size stay with the tasks that have them */
 }
 
 static void stack_size_begin(void)
@@ -2660,9 +2804,12 @@ static void stack_size_begin(void)
     if (!text || !*text) return;
     try {
         asyncio_set_stack_size((size_t)fmax(0, atof(text)));
-    } except (ValueError, e) {
+    }
+    except(ValueError, e)
+    {
         fprintf(stderr, "asyncio: ASYNCIO_STACK_SIZE=%s is ignored: %s\n", text, as_str(str(e)));
-    } end_try
+    }
+    end_try
 }
 
 /* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits
@@ -2672,7 +2819,10 @@ static void stack_guard(char *low, size_t page)
     static int guards;
     static bool told;
     if (madvise(low, page, MADV_GUARD) == 0) return;
-    if (guards < GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) { guards++; return; }
+    if (guards < GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) {
+        guards++;
+        return;
+    }
     if (!told)
         fprintf(stderr,
                 "asyncio: more than %d tasks at once: further stacks have no guard page, an overflow there goes "
@@ -2745,12 +2895,15 @@ __attribute__((no_sanitize_address)) static _Noreturn void stack_enter_first(Sta
 __attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
 {
     Stack *ground = here.ground;
-    from->low = ground->low;                            /* `own` of a loop lies on whatever stack the loop runs on */
+    from->low = ground->low; /* `own` of a loop lies on whatever stack the loop runs on */
     from->size = ground->size;
     here.stack = here.ground = to;
     __sanitizer_start_switch_fiber(&from->sanitizer, to->low, to->size);
     if (!REGISTERS_SAVE(from->registers)) {
-        if (!to->entered) { to->entered = true; stack_enter_first(to); }
+        if (!to->entered) {
+            to->entered = true;
+            stack_enter_first(to);
+        }
         REGISTERS_LOAD(to->registers);
     }
     here.ground = ground;
@@ -2763,7 +2916,8 @@ static void stack_park(Loop *loop)
     Stack *me = here.stack;
     here.stack = &loop->own;
     Stack *next = loop_next(loop, NULL);
-    if (next == me) here.stack = me; else stack_switch(me, next);
+    if (next == me) here.stack = me;
+    else stack_switch(me, next);
 }
 
 /* The bottom of every stack but the thread's first: runs tasks and generators, one after the other, for ever. */
@@ -2773,7 +2927,10 @@ static void stack_main(void)
     Stack *me = here.stack;
     for (;;) {
         Stack *next = me->generator ? generator_run(me->generator) : task_run(me);
-        if (next == me) { here.stack = me; continue; }
+        if (next == me) {
+            here.stack = me;
+            continue;
+        }
         me->next = here.free_stacks;
         here.free_stacks = me;
         stack_switch(me, next);
@@ -2842,8 +2999,12 @@ static void stack_overflow_watch(void)
 static void future_destroy(void *object);
 static void future_repr(void *object, FILE *out);
 static bool future_cancel_plain(Future *future, Value message);
-static const Class future_class = {.name = "Future", .size = sizeof(Future), .destroy = future_destroy,
-                                   .write = future_repr, .cancel = future_cancel_plain, .describe = future_describe};
+static const Class future_class = {.name = "Future",
+                                   .size = sizeof(Future),
+                                   .destroy = future_destroy,
+                                   .write = future_repr,
+                                   .cancel = future_cancel_plain,
+                                   .describe = future_describe};
 
 /* A future may outlive the run of its loop, and still wants to say there that nobody read its exception: it holds the loop. */
 static void future_init(Future *future, Loop *loop) { future->loop = retain(loop); }
@@ -2867,10 +3028,7 @@ static Future *future_inner(Loop *loop, const char *purpose, void *owner)
     return future;
 }
 
-static bool is_future(const Object *object)
-{
-    return object->class->cancel;
-}
+static bool is_future(const Object *object) { return object->class->cancel; }
 
 bool asyncio_isfuture_(Value v) { return v.tag == VALUE_OBJECT && is_future(v.object); }
 Future *as_future(Value v)
@@ -2965,7 +3123,8 @@ void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions opti
     Handle *handle = handle_new(future->loop, options.name, options.context);
     handle->done = fn;
     handle->arg = value_retain(options.arg);
-    if (future->state == PENDING) future_append(future, handle); else future_wake(future, &handle->object);
+    if (future->state == PENDING) future_append(future, handle);
+    else future_wake(future, &handle->object);
 }
 
 /* Inside this file callbacks need no context. */
@@ -3088,7 +3247,7 @@ static void future_destroy(void *object)
 {
     Future *future = object;
     future_report_unretrieved(future);
-    if (future->object.references > 1) return;          /* who was told of it has kept it */
+    if (future->object.references > 1) return; /* who was told of it has kept it */
     for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));
     free(future->more);
     free(future->also_awaited_by);
@@ -3253,8 +3412,8 @@ static Value coroutine_await(Coroutine *coro, bool only_here)
 static void task_destroy(void *object);
 static void task_repr(void *object, FILE *out);
 static bool task_cancel_future(Future *future, Value message);
-static const Class task_class = {.name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr,
-                                 .cancel = task_cancel_future};
+static const Class task_class = {
+    .name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr, .cancel = task_cancel_future};
 static long task_numbers;
 
 static Variables **task_variables(Task *task) { return task->context ? &task->context->variables : &task->variables; }
@@ -3288,7 +3447,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Si
     future_init(&task->future, loop);
     task->coro = retain(coro);
     coro->task = task;
-    if (!options.eager_start && unpool_newest(coro)) release(coro);  /* it came here straight from where it was made */
+    if (!options.eager_start && unpool_newest(coro)) release(coro); /* it came here straight from where it was made */
     task->number = count(&task_numbers, 1);
     if (options.name) task->name = copy_string(options.name);
     task->context = retain(options.context);
@@ -3397,7 +3556,7 @@ static void task_failed(Task *task, Value e)
     if (value_is_exception(e, CancelledError) || task->abandoned) {
         TRACE("task.done", 'E', "task:o state:s exception:v", task, "cancelled", e);
         task->future.state = CANCELLED;
-        task->future.result = value_retain(e);          /* future_cancelled_error() hands it on */
+        task->future.result = value_retain(e); /* future_cancelled_error() hands it on */
         value_replace(&task->future.message, None);
         future_schedule_callbacks(&task->future);
         return;
@@ -3420,15 +3579,17 @@ static Stack *task_run(Stack *me)
     if (TRACING) trace_task_runs(task, NULL);
     try {
         Value interruption = task_interruption(task);
-        if (!is_none(interruption)) { coroutine_close(coro); throw(interruption); }
+        if (!is_none(interruption)) {
+            coroutine_close(coro);
+            throw(interruption);
+        }
         if (coro->state != CREATED)
             throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
                                                       : "coroutine is being awaited already");
         task_finished(task, value_pooled(coroutine_call(coro)));
-    } except (BaseException, e) {
-        task_failed(task, e);
-    } end_try
-    assert(!me->frame && !me->handlers);
+    }
+    except(BaseException, e) { task_failed(task, e); }
+    end_try assert(!me->frame && !me->handlers);
     here.variables = &here.base_variables;
     pool_free(me);
     if (task->eager_caller) return task_return_to_caller(task);
@@ -3455,7 +3616,10 @@ static inline void task_suspend(Task *task)
 {
     task->stack = here.stack;
     here.variables = &here.base_variables;
-    if (TRACING) { task_let_go_traced(task); return; }
+    if (TRACING) {
+        task_let_go_traced(task);
+        return;
+    }
     task_let_go(task);
 }
 
@@ -3532,7 +3696,7 @@ static Value future_wait(Future *future)
 static Value future_await(Future *future, bool only_here)
 {
     if (future->state != PENDING) return future_result(future);
-    pooled(retain(future));                             /* whoever else holds it may let go of it meanwhile */
+    pooled(retain(future)); /* whoever else holds it may let go of it meanwhile */
     Value e = future_wait(future);
     if (!is_none(e)) throw(e);
     Value result = value_retain(future->result);
@@ -3573,7 +3737,10 @@ static void task_start_eagerly(Task *task)
     loop->current = outer;
     here.variables = variables;
     release(task);
-    if (task->future.state != PENDING && !task->future.failed) { release(task->coro); task->coro = NULL; }
+    if (task->future.state != PENDING && !task->future.failed) {
+        release(task->coro);
+        task->coro = NULL;
+    }
 }
 
 static Stack *task_return_to_caller(Task *task)
@@ -3592,7 +3759,10 @@ static void task_stop_waiting(Task *task)
     int kept = 0, count = future->callback_count;
     for (int i = 0; i < count; i++) {
         Object *entry = *future_waiting(future, i);
-        if (entry != &task->future.object) { *future_waiting(future, kept++) = entry; continue; }
+        if (entry != &task->future.object) {
+            *future_waiting(future, kept++) = entry;
+            continue;
+        }
         task_ready(task, NULL);
         release(entry);
     }
@@ -3606,7 +3776,7 @@ static bool task_cancel_future(Future *future, Value message)
     Task *task = (Task *)future, *slow = task;
     future->unretrieved = false;
     if (future->state != PENDING) return false;
-    for (int steps = 1; ; steps++) {
+    for (int steps = 1;; steps++) {
         TRACE("task.cancel", 'i', "task:o by:i message:V", task, trace_task(), message);
         task->cancel_requests++;
         Future *next = task->waiting_on;
@@ -3616,7 +3786,10 @@ static bool task_cancel_future(Future *future, Value message)
             break;
         }
         task = (Task *)next;
-        if (task == slow) { task_stop_waiting(task); break; }
+        if (task == slow) {
+            task_stop_waiting(task);
+            break;
+        }
         if (steps % 2 == 0) slow = (Task *)slow->waiting_on;
     }
     task->must_cancel = true;
@@ -3694,7 +3867,10 @@ static void task_destroy(void *object)
 
 static void coroutine_repr_state(Coroutine *coro, FILE *out)
 {
-    if (!coro) { fputs(" coro=None", out); return; }
+    if (!coro) {
+        fputs(" coro=None", out);
+        return;
+    }
     fprintf(out, " coro=<%s() ", coro->code->name);
     if (coro->state == RUNNING && coro->site) fprintf(out, "running at %s:%d>", coro->site->file, coro->site->line);
     else
@@ -3739,7 +3915,7 @@ static void task_abandon(Loop *loop, Task *task)
  * it waits, so that it lets go of what it holds; what it then still awaits is refused. */
 static void loop_abandon_tasks(Loop *loop)
 {
-    for (Task *task; (task = loop->tasks); ) {
+    for (Task *task; (task = loop->tasks);) {
         retain(task);
         if (!task->future.quiet)
             loop_call_exception_handler(
@@ -3760,7 +3936,7 @@ static void loop_abandon_tasks(Loop *loop)
 
 static void sleep_over(Value future) { future_finish_unless_done((Future *)future.object, None); }
 
-ASYNC(asyncio_sleep, asyncio_sleep_, (double) delay, (Value) result)
+ASYNC(asyncio_sleep, asyncio_sleep_, (double)delay, (Value)result)
 {
     if (delay <= 0) {
         task_yield(task_to_suspend());
@@ -3787,15 +3963,26 @@ ASYNC(asyncio_sleep, asyncio_sleep_, (double) delay, (Value) result)
 typedef enum { TIMEOUT_CREATED, TIMEOUT_ENTERED, TIMEOUT_EXPIRING, TIMEOUT_EXPIRED, TIMEOUT_EXITED } TimeoutState;
 static const char *const timeout_states[] = {"created", "active", "expiring", "expired", "finished"};
 
-struct Timeout { Object object; double when; TimeoutState state; Task *task; Handle *timer; int cancelling; };
+struct Timeout {
+    Object object;
+    double when;
+    TimeoutState state;
+    Task *task;
+    Handle *timer;
+    int cancelling;
+};
 
 static Value timeout_enter(void *manager);
 static bool timeout_leave(void *manager, Value e);
 static void timeout_destroy(void *object);
 static void timeout_repr(void *object, FILE *out);
 static void timeout_describe(void *object, FILE *out);
-static const Class timeout_class = {.name = "Timeout", .size = sizeof(Timeout), .destroy = timeout_destroy,
-                                    .write = timeout_repr, .enter = timeout_enter, .leave = timeout_leave,
+static const Class timeout_class = {.name = "Timeout",
+                                    .size = sizeof(Timeout),
+                                    .destroy = timeout_destroy,
+                                    .write = timeout_repr,
+                                    .enter = timeout_enter,
+                                    .leave = timeout_leave,
                                     .describe = timeout_describe};
 
 Timeout *asyncio_timeout_at_(double when)
@@ -3896,7 +4083,8 @@ static bool timeout_leave(void *manager, Value e)
     if (!expired || task_uncancel(timeout->task) > timeout->cancelling || is_none(e)) return false;
     if (isinstance(e, CancelledError)) throw_from(e, TimeoutError);
     timeout_explain(e);
-    if (is_group(e)) for_in (member, exception_exceptions(e)) timeout_explain(member);
+    if (is_group(e))
+        for_in (member, exception_exceptions(e)) timeout_explain(member);
     return false;
 }
 
@@ -3918,7 +4106,7 @@ static void release_waiter(Future *future, Value waiter)
     future_finish_unless_done((Future *)waiter.object, None);
 }
 
-ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeout)
+ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *)awaitable, (double)timeout)
 {
     if (timeout <= 0) {
         Future *future = asyncio_ensure_future_(awaitable, (TaskOptions){0}, STATIC_SITE_);
@@ -3926,14 +4114,12 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
         cancel_and_wait(future);
         try {
             return future_result(future);
-        } except (CancelledError, e) {
-            throw_from(e, TimeoutError);
-        } end_try
+        }
+        except(CancelledError, e) { throw_from(e, TimeoutError); }
+        end_try
     }
-    async_with (asyncio_timeout(timeout)) {
-        return await(awaitable);
-    } end_with
-    return None;
+    async_with(asyncio_timeout(timeout)) { return await(awaitable); }
+    end_with return None;
 }
 
 /* ---- [gather] wait(), gather(), shield(), as_completed() ----------------------------------------------------------
@@ -3943,13 +4129,19 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *) awaitable, (double) timeou
 
 /* Callbacks that were in the ready queue already may come after wait() has returned: so this holds the waiter. */
 /* futures: not held */
-typedef struct Wait { Object object; Value futures; Future *waiter; Handle *timer; int left, return_when; } Wait;
+typedef struct Wait {
+    Object object;
+    Value futures;
+    Future *waiter;
+    Handle *timer;
+    int left, return_when;
+} Wait;
 
 static void wait_destroy(void *object) { release(((Wait *)object)->waiter); }
 static void wait_write(void *object, FILE *out) { fprintf(out, "<%d unfinished>", ((Wait *)object)->left); }
 static void wait_describe(void *object, FILE *out);
-static const Class wait_class = {.name = "wait", .size = sizeof(Wait), .destroy = wait_destroy, .write = wait_write,
-                                  .describe = wait_describe};
+static const Class wait_class = {
+    .name = "wait", .size = sizeof(Wait), .destroy = wait_destroy, .write = wait_write, .describe = wait_describe};
 
 static void wait_over(Value waiter) { future_finish_unless_done((Future *)waiter.object, None); }
 
@@ -3981,7 +4173,8 @@ static Value unique(Value objects)
     if (count) qsort(items, (size_t)count, sizeof *items, compare_pointers);
     for (int i = 1; i < count; i++) repeated += items[i].object == items[i - 1].object;
     if (!repeated) return objects;
-    for_in (v, objects) if (!list_contains(result, v)) list_append(result, v);
+    for_in (v, objects)
+        if (!list_contains(result, v)) list_append(result, v);
     return result;
 }
 
@@ -3995,7 +4188,7 @@ static Value wait_set(Value awaitables)
     return unique(awaitables);
 }
 
-ASYNC(asyncio_wait, asyncio_wait_, (Value) awaitables, (WaitOptions) options)
+ASYNC(asyncio_wait, asyncio_wait_, (Value)awaitables, (WaitOptions)options)
 {
     if (awaitables.tag == VALUE_OBJECT) throw(TypeError, "expect a list of futures, not %s", value_type(awaitables));
     if (options.return_when < ALL_COMPLETED || options.return_when > FIRST_EXCEPTION)
@@ -4038,7 +4231,7 @@ static void watching_end(Watching *watching)
 
 static void loop_end_watching(Loop *loop)
 {
-    for (Watching *watching; (watching = loop->watching); ) {
+    for (Watching *watching; (watching = loop->watching);) {
         Object *watcher = retain(watching->watcher);
         watching_end(watching);
         watcher->class->let_go(watcher);
@@ -4059,8 +4252,12 @@ static void gather_destroy(void *object);
 static void gather_let_go(void *object);
 static bool gather_cancel(Future *future, Value message);
 static void gather_describe(void *object, FILE *out);
-static const Class gather_class = {.name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy,
-                                   .write = future_repr, .cancel = gather_cancel, .let_go = gather_let_go,
+static const Class gather_class = {.name = "_GatheringFuture",
+                                   .size = sizeof(Gather),
+                                   .destroy = gather_destroy,
+                                   .write = future_repr,
+                                   .cancel = gather_cancel,
+                                   .let_go = gather_let_go,
                                    .describe = gather_describe};
 
 static void gather_destroy(void *object)
@@ -4075,7 +4272,8 @@ static bool gather_cancel(Future *future, Value message)
     Gather *gather = (Gather *)future;
     bool any = false;
     if (future_done(future)) return false;
-    for_in (child, gather->children) if (future_cancel_(as_future(child), message)) any = true;
+    for_in (child, gather->children)
+        if (future_cancel_(as_future(child), message)) any = true;
     /* the end is then told as a cancellation, whatever the children do */
     if (any) gather->cancel_requested = true;
     return any;
@@ -4137,7 +4335,7 @@ static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *s
 static void gather_watch(Gather *gather, Future *child, Value done)
 {
     Future *outer = &gather->future;
-    if (child->awaited_by == outer) return;             /* named before */
+    if (child->awaited_by == outer) return; /* named before */
     asyncio_future_add_to_awaited_by(child, outer);
     gather->count++;
     if (future_done(child)) list_append(done, child);
@@ -4186,13 +4384,21 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
 }
 
 /* shield() stands between the one who waits and the one who works: it passes results on, but no cancellation. */
-typedef struct Shield { Future future; Watching watching; Future *inner; } Shield;
+typedef struct Shield {
+    Future future;
+    Watching watching;
+    Future *inner;
+} Shield;
 
 static void shield_destroy(void *object);
 static void shield_let_go(void *object);
 static void shield_describe(void *object, FILE *out);
-static const Class shield_class = {.name = "Future", .size = sizeof(Shield), .destroy = shield_destroy,
-                                   .write = future_repr, .cancel = future_cancel_plain, .let_go = shield_let_go,
+static const Class shield_class = {.name = "Future",
+                                   .size = sizeof(Shield),
+                                   .destroy = shield_destroy,
+                                   .write = future_repr,
+                                   .cancel = future_cancel_plain,
+                                   .let_go = shield_let_go,
                                    .describe = shield_describe};
 
 static void shield_destroy(void *object)
@@ -4206,8 +4412,9 @@ static void shield_inner_done(Future *inner, Value arg)
 {
     Future *outer = as_future(arg);
     asyncio_future_discard_from_awaited_by(inner, outer);
-    if (future_cancelled(outer)) { if (!future_cancelled(inner)) inner->unretrieved = false; }
-    else if (future_cancelled(inner)) future_cancel(outer);
+    if (future_cancelled(outer)) {
+        if (!future_cancelled(inner)) inner->unretrieved = false;
+    } else if (future_cancelled(inner)) future_cancel(outer);
     else if (future_failed(inner)) future_fail(outer, future_exception(inner));
     else future_finish(outer, inner->result);
 }
@@ -4254,8 +4461,10 @@ struct AsCompleted {
 static void as_completed_destroy(void *object);
 static void as_completed_let_go(void *object);
 static Value as_completed_step(void *iterator, bool *end);
-static const Class as_completed_class = {.name = "as_completed", .size = sizeof(AsCompleted),
-                                         .destroy = as_completed_destroy, .let_go = as_completed_let_go,
+static const Class as_completed_class = {.name = "as_completed",
+                                         .size = sizeof(AsCompleted),
+                                         .destroy = as_completed_destroy,
+                                         .let_go = as_completed_let_go,
                                          .next = as_completed_step};
 
 static void as_completed_destroy(void *object)
@@ -4270,7 +4479,7 @@ static void as_completed_destroy(void *object)
 static void as_completed_one_done(Future *future, Value arg)
 {
     AsCompleted *it = (AsCompleted *)arg.object;
-    if (!it->unfinished) return;                        /* the timeout came first */
+    if (!it->unfinished) return; /* the timeout came first */
     queue_put_nowait(it->done, future);
     if (--it->unfinished == 0 && it->timer) handle_cancel(it->timer);
 }
@@ -4287,7 +4496,7 @@ static void as_completed_over(Value arg)
     AsCompleted *it = (AsCompleted *)arg.object;
     as_completed_let_go(it);
     for (; it->unfinished; it->unfinished--) queue_put_nowait(it->done, None);
-    release(it->timer);                                 /* which holds `it` in turn */
+    release(it->timer); /* which holds `it` in turn */
     it->timer = NULL;
 }
 
@@ -4315,7 +4524,7 @@ static Future *as_completed_take(AsCompleted *it)
     return as_future(v);
 }
 
-async_def(as_completed_result, (AsCompleted *) it) { return future_result(as_completed_take(it)); }
+async_def(as_completed_result, (AsCompleted *)it) { return future_result(as_completed_take(it)); }
 
 Coroutine *as_completed_next(AsCompleted *it)
 {
@@ -4327,7 +4536,10 @@ Coroutine *as_completed_next(AsCompleted *it)
 static Value as_completed_step(void *iterator, bool *end)
 {
     AsCompleted *it = iterator;
-    if (!it->left) { *end = true; return None; }
+    if (!it->left) {
+        *end = true;
+        return None;
+    }
     it->left--;
     return V(as_completed_take(it));
 }
@@ -4349,7 +4561,10 @@ typedef struct Waiter {
     bool in_line;
 } Waiter;
 /* loop: the number of the first waiter's; it may be gone by now */
-typedef struct Line { Waiter *first, *last; long loop; } Line;
+typedef struct Line {
+    Waiter *first, *last;
+    long loop;
+} Line;
 
 /* The task that is about to wait in this line, which belongs to one loop for good. */
 static Task *line_task(Line *line, void *owner)
@@ -4406,7 +4621,7 @@ static void waiter_clear(Waiter *waiter)
     assert(future->object.references == 1);
     if (is_counted(future->result)) value_pooled(future->result);
     if (is_counted(future->message)) value_release(future->message);
-    for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));    /* its loop has closed */
+    for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i)); /* its loop has closed */
 }
 
 /* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter,
@@ -4460,15 +4675,25 @@ static void write_waiter_count(Line *line, FILE *out)
 }
 
 /* A lock is free or taken, and belongs to nobody in particular; `holder` is only for those who look. */
-struct Lock { Object object; bool locked; Line line; Task *holder; };
+struct Lock {
+    Object object;
+    bool locked;
+    Line line;
+    Task *holder;
+};
 
 static void lock_destroy(void *object);
 static void lock_repr(void *object, FILE *out);
 static void lock_describe(void *object, FILE *out);
 static Value lock_enter(void *manager);
 static bool lock_leave(void *manager, Value e);
-static const Class lock_class = {.name = "Lock", .size = sizeof(Lock), .destroy = lock_destroy, .write = lock_repr,
-                                 .enter = lock_enter, .leave = lock_leave, .describe = lock_describe};
+static const Class lock_class = {.name = "Lock",
+                                 .size = sizeof(Lock),
+                                 .destroy = lock_destroy,
+                                 .write = lock_repr,
+                                 .enter = lock_enter,
+                                 .leave = lock_leave,
+                                 .describe = lock_describe};
 
 Lock *asyncio_Lock(void)
 {
@@ -4506,7 +4731,10 @@ static void lock_wake_head(Lock *lock)
 /* Returns the exception to raise, or None when the lock is taken. */
 static Value lock_wait(Lock *lock)
 {
-    if (!lock->locked && !line_has_uncancelled(&lock->line)) { lock_take(lock); return None; }
+    if (!lock->locked && !line_has_uncancelled(&lock->line)) {
+        lock_take(lock);
+        return None;
+    }
     bool woken;
     Value interruption = line_wait(&lock->line, "waiter", "lock.acquire()", lock, &woken);
     if (is_none(interruption)) lock_take(lock);
@@ -4522,7 +4750,11 @@ static Value lock_enter(void *manager)
     return None;
 }
 
-ASYNC(lock_acquire, lock_acquire, (Lock *) lock) { lock_enter(lock); return True; }
+ASYNC(lock_acquire, lock_acquire, (Lock *)lock)
+{
+    lock_enter(lock);
+    return True;
+}
 
 void lock_release(Lock *lock)
 {
@@ -4544,12 +4776,16 @@ static bool lock_leave(void *manager, Value e)
 bool lock_locked(Lock *lock) { return lock->locked; }
 
 /* An event is a flag to wait for. set() wakes exactly those who wait now, even if clear() follows at once. */
-struct Event { Object object; bool set; Line line; };
+struct Event {
+    Object object;
+    bool set;
+    Line line;
+};
 
 static void event_repr(void *object, FILE *out);
 static void event_describe(void *object, FILE *out);
-static const Class event_class = {.name = "Event", .size = sizeof(Event), .write = event_repr,
-                                  .describe = event_describe};
+static const Class event_class = {
+    .name = "Event", .size = sizeof(Event), .write = event_repr, .describe = event_describe};
 
 Event *asyncio_Event(void)
 {
@@ -4565,7 +4801,7 @@ static void event_repr(void *object, FILE *out)
     write_waiter_count(&event->line, out);
 }
 
-ASYNC(event_wait, event_wait, (Event *) event)
+ASYNC(event_wait, event_wait, (Event *)event)
 {
     bool woken;
     if (event->set) return True;
@@ -4593,15 +4829,23 @@ Event *as_event(Value v) { return expect_object(v, &event_class, "an Event"); }
 
 /* A condition is a line of its own beside a lock. wait() gives the lock up and always has it again when it ends,
  * even when it ends by being cancelled, again and again; only then is the exception raised. */
-struct Condition { Object object; Lock *lock; Line line; };
+struct Condition {
+    Object object;
+    Lock *lock;
+    Line line;
+};
 
 static void condition_destroy(void *object);
 static void condition_repr(void *object, FILE *out);
 static void condition_describe(void *object, FILE *out);
 static Value condition_enter(void *manager);
 static bool condition_leave(void *manager, Value e);
-static const Class condition_class = {.name = "Condition", .size = sizeof(Condition), .destroy = condition_destroy,
-                                      .write = condition_repr, .enter = condition_enter, .leave = condition_leave,
+static const Class condition_class = {.name = "Condition",
+                                      .size = sizeof(Condition),
+                                      .destroy = condition_destroy,
+                                      .write = condition_repr,
+                                      .enter = condition_enter,
+                                      .leave = condition_leave,
                                       .describe = condition_describe};
 
 Condition *asyncio_Condition_(Lock *lock)
@@ -4646,7 +4890,7 @@ static void condition_sleep(Condition *condition)
 {
     bool woken;
     if (!condition->lock->locked) throw(RuntimeError, "cannot wait on un-acquired lock");
-    line_task(&condition->line, condition);             /* while the lock is still held: it may raise */
+    line_task(&condition->line, condition); /* while the lock is still held: it may raise */
     lock_release(condition->lock);
     Value interruption = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), again;
     while (!is_none(again = lock_wait(condition->lock))) {
@@ -4659,7 +4903,11 @@ static void condition_sleep(Condition *condition)
     throw(interruption);
 }
 
-ASYNC(condition_wait, condition_wait, (Condition *) condition) { condition_sleep(condition); return True; }
+ASYNC(condition_wait, condition_wait, (Condition *)condition)
+{
+    condition_sleep(condition);
+    return True;
+}
 
 typedef Value (*Predicate)(Value arg);
 
@@ -4673,25 +4921,35 @@ static Value condition_until(Condition *condition, Predicate predicate, Value ar
     return result;
 }
 
-ASYNC(condition_wait_for, condition_wait_for, (Condition *) condition, (Predicate) predicate, (Value) arg)
+ASYNC(condition_wait_for, condition_wait_for, (Condition *)condition, (Predicate)predicate, (Value)arg)
 {
     return condition_until(condition, predicate, arg);
 }
 
 /* A semaphore counts. release() hands its unit to the first in line at once, so nobody can take it in between.
  * Invariant: value > 0 only while nobody in line is asleep, once the running task lets go of the loop. */
-struct Semaphore { Object object; int value, bound; Line line; };   /* bound: -1 if it has none */
+struct Semaphore {
+    Object object;
+    int value, bound;
+    Line line;
+}; /* bound: -1 if it has none */
 
 static void semaphore_repr(void *object, FILE *out);
 static void semaphore_describe(void *object, FILE *out);
 static Value semaphore_enter(void *manager);
 static bool semaphore_leave(void *manager, Value e);
-static const Class semaphore_class = {.name = "Semaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
-                                      .enter = semaphore_enter, .leave = semaphore_leave,
+static const Class semaphore_class = {.name = "Semaphore",
+                                      .size = sizeof(Semaphore),
+                                      .write = semaphore_repr,
+                                      .enter = semaphore_enter,
+                                      .leave = semaphore_leave,
                                       .describe = semaphore_describe};
-static const Class bounded_semaphore_class = {.name = "BoundedSemaphore", .size = sizeof(Semaphore),
-                                              .write = semaphore_repr, .enter = semaphore_enter,
-                                              .leave = semaphore_leave, .describe = semaphore_describe};
+static const Class bounded_semaphore_class = {.name = "BoundedSemaphore",
+                                              .size = sizeof(Semaphore),
+                                              .write = semaphore_repr,
+                                              .enter = semaphore_enter,
+                                              .leave = semaphore_leave,
+                                              .describe = semaphore_describe};
 
 static Semaphore *semaphore_new(const Class *class, int value, int bound)
 {
@@ -4712,7 +4970,10 @@ Semaphore *as_semaphore(Value v)
     return expect_object(v, bounded ? &bounded_semaphore_class : &semaphore_class, "a Semaphore");
 }
 
-bool semaphore_locked(Semaphore *semaphore) { return semaphore->value == 0 || line_has_uncancelled(&semaphore->line); }
+bool semaphore_locked(Semaphore *semaphore)
+{
+    return semaphore->value == 0 || line_has_uncancelled(&semaphore->line);
+}
 
 static void semaphore_repr(void *object, FILE *out)
 {
@@ -4740,14 +5001,18 @@ static Value semaphore_enter(void *manager)
         return None;
     }
     Value interruption = line_wait(&semaphore->line, "waiter", "semaphore.acquire()", semaphore, &woken);
-    if (!is_none(interruption) && woken) semaphore->value++;    /* what was handed over, back */
+    if (!is_none(interruption) && woken) semaphore->value++; /* what was handed over, back */
     while (semaphore->value > 0 && semaphore_wake_next(semaphore)) {}
     TRACE_CHANGED(semaphore, is_none(interruption) ? "acquired" : "a waiter was cancelled");
     if (!is_none(interruption)) throw(interruption);
     return None;
 }
 
-ASYNC(semaphore_acquire, semaphore_acquire, (Semaphore *) semaphore) { semaphore_enter(semaphore); return True; }
+ASYNC(semaphore_acquire, semaphore_acquire, (Semaphore *)semaphore)
+{
+    semaphore_enter(semaphore);
+    return True;
+}
 
 void semaphore_release(Semaphore *semaphore)
 {
@@ -4770,15 +5035,24 @@ static bool semaphore_leave(void *manager, Value e)
 typedef enum { FILLING, DRAINING, RESETTING, BROKEN } BarrierState;
 static const char *const barrier_states[] = {"filling", "draining", "resetting", "broken"};
 
-struct Barrier { Object object; int parties, count; BarrierState state; Condition *condition; };
+struct Barrier {
+    Object object;
+    int parties, count;
+    BarrierState state;
+    Condition *condition;
+};
 
 static void barrier_destroy(void *object);
 static void barrier_repr(void *object, FILE *out);
 static void barrier_describe(void *object, FILE *out);
 static Value barrier_enter(void *manager);
 static bool barrier_leave(void *manager, Value e);
-static const Class barrier_class = {.name = "Barrier", .size = sizeof(Barrier), .destroy = barrier_destroy,
-                                    .write = barrier_repr, .enter = barrier_enter, .leave = barrier_leave,
+static const Class barrier_class = {.name = "Barrier",
+                                    .size = sizeof(Barrier),
+                                    .destroy = barrier_destroy,
+                                    .write = barrier_repr,
+                                    .enter = barrier_enter,
+                                    .leave = barrier_leave,
                                     .describe = barrier_describe};
 
 Barrier *asyncio_Barrier(int parties)
@@ -4823,7 +5097,8 @@ static void barrier_await_others(Barrier *barrier, int index)
     }
     TRACE_CHANGED(barrier, "one more has arrived");
     condition_until(barrier->condition, barrier_is_full, V(barrier));
-    if (barrier->state == BROKEN || barrier->state == RESETTING) throw(BrokenBarrierError, "Abort or reset of barrier");
+    if (barrier->state == BROKEN || barrier->state == RESETTING)
+        throw(BrokenBarrierError, "Abort or reset of barrier");
 }
 
 static void barrier_go(Barrier *barrier)
@@ -4838,7 +5113,8 @@ static void barrier_go(Barrier *barrier)
 static Value barrier_enter(void *manager)
 {
     Barrier *barrier = manager;
-    async_with (barrier->condition) {
+    async_with(barrier->condition)
+    {
         condition_until(barrier->condition, barrier_may_enter, V(barrier));
         if (barrier->state == BROKEN) throw(BrokenBarrierError, "Barrier aborted");
         const int index = barrier->count++;
@@ -4846,34 +5122,41 @@ static Value barrier_enter(void *manager)
             barrier_await_others(barrier, index);
         } finally {
             barrier_go(barrier);
-        } end_try
-        return V(index);
-    } end_with
-    return None;
+        }
+        end_try return V(index);
+    }
+    end_with return None;
 }
 
-static bool barrier_leave(void *manager, Value e) { (void)manager; (void)e; return false; }
-
-ASYNC(barrier_wait, barrier_wait, (Barrier *) barrier) { return barrier_enter(barrier); }
-
-ASYNC(barrier_reset, barrier_reset, (Barrier *) barrier)
+static bool barrier_leave(void *manager, Value e)
 {
-    async_with (barrier->condition) {
+    (void)manager;
+    (void)e;
+    return false;
+}
+
+ASYNC(barrier_wait, barrier_wait, (Barrier *)barrier) { return barrier_enter(barrier); }
+
+ASYNC(barrier_reset, barrier_reset, (Barrier *)barrier)
+{
+    async_with(barrier->condition)
+    {
         barrier->state = barrier->count > 0 ? RESETTING : FILLING;
         condition_notify_all(barrier->condition);
         TRACE_CHANGED(barrier, "reset");
-    } end_with
-    return None;
+    }
+    end_with return None;
 }
 
-ASYNC(barrier_abort, barrier_abort, (Barrier *) barrier)
+ASYNC(barrier_abort, barrier_abort, (Barrier *)barrier)
 {
-    async_with (barrier->condition) {
+    async_with(barrier->condition)
+    {
         barrier->state = BROKEN;
         condition_notify_all(barrier->condition);
         TRACE_CHANGED(barrier, "aborted");
-    } end_with
-    return None;
+    }
+    end_with return None;
 }
 
 /* ---- [queues] Queues -----------------------------------------------------------------------------------------------
@@ -4892,14 +5175,18 @@ struct Queue {
     bool shut;
     /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
     Value *items;
-    int first, count, capacity;                         /* capacity: a power of two */
+    int first, count, capacity; /* capacity: a power of two */
     Line getters, putters, joiners;
 };
 
 static void queue_destroy(void *object);
 static void queue_repr(void *object, FILE *out);
 static void queue_describe(void *object, FILE *out);
-#define QUEUE_CLASS(shown) {.name = shown, .size = sizeof(Queue), .destroy = queue_destroy, .write = queue_repr, .describe = queue_describe}
+#define QUEUE_CLASS(shown)                                                                                           \
+    {                                                                                                                \
+        .name = shown, .size = sizeof(Queue), .destroy = queue_destroy, .write = queue_repr,                         \
+        .describe = queue_describe                                                                                   \
+    }
 static const Class queue_classes[] = {QUEUE_CLASS("Queue"), QUEUE_CLASS("LifoQueue"), QUEUE_CLASS("PriorityQueue")};
 
 static Queue *queue_new(QueueOrder order, int maxsize)
@@ -4966,7 +5253,12 @@ static void queue_grow(Queue *queue)
 /* The heap, moved through as heapq does. A comparison may raise: the items change places one pair at a time, so
  * none is lost. */
 
-static void heap_swap(Value *heap, int a, int b) { Value v = heap[a]; heap[a] = heap[b]; heap[b] = v; }
+static void heap_swap(Value *heap, int a, int b)
+{
+    Value v = heap[a];
+    heap[a] = heap[b];
+    heap[b] = v;
+}
 
 static void heap_sift_up(Value *heap, int start, int position)
 {
@@ -5004,7 +5296,7 @@ static Value queue_fetch(Queue *queue)
     int last = queue->count - 1;
     if (queue->order == PRIORITY) {
         heap_swap(queue->items, 0, last);
-        heap_sift_down(queue->items, last);             /* if this raises, the item is still there */
+        heap_sift_down(queue->items, last); /* if this raises, the item is still there */
     }
     queue->count = last;
     return queue->items[last];
@@ -5013,7 +5305,7 @@ static Value queue_fetch(Queue *queue)
 /* Wakes the first who is still asleep; all before him leave the line, and so does he. */
 static void queue_wake_next(Line *line)
 {
-    for (Waiter *waiter; (waiter = line->first); ) {
+    for (Waiter *waiter; (waiter = line->first);) {
         line_remove(line, waiter);
         if (waiter->future.state != PENDING) continue;
         future_finish(&waiter->future, None);
@@ -5033,14 +5325,17 @@ void queue_put_nowait_(Queue *queue, Value item)
 
 Value queue_get_nowait(Queue *queue)
 {
-    if (!queue->count) { if (queue->shut) throw(QueueShutDown); else throw(QueueEmpty); }
+    if (!queue->count) {
+        if (queue->shut) throw(QueueShutDown);
+        else throw(QueueEmpty);
+    }
     Value item = queue_fetch(queue);
     queue_wake_next(&queue->putters);
     TRACE_CHANGED_VALUE(queue, "got", item);
     return value_pooled(item);
 }
 
-ASYNC(queue_put, queue_put_, (Queue *) queue, (Value) item)
+ASYNC(queue_put, queue_put_, (Queue *)queue, (Value)item)
 {
     while (queue_full(queue)) {
         bool woken;
@@ -5054,7 +5349,7 @@ ASYNC(queue_put, queue_put_, (Queue *) queue, (Value) item)
     return None;
 }
 
-ASYNC(queue_get, queue_get, (Queue *) queue)
+ASYNC(queue_get, queue_get, (Queue *)queue)
 {
     while (!queue->count) {
         bool woken;
@@ -5067,7 +5362,10 @@ ASYNC(queue_get, queue_get, (Queue *) queue)
     return queue_get_nowait(queue);
 }
 
-static void queue_all_done(Queue *queue) { while (line_wake_first(&queue->joiners)) {} }
+static void queue_all_done(Queue *queue)
+{
+    while (line_wake_first(&queue->joiners)) {}
+}
 
 void queue_task_done(Queue *queue)
 {
@@ -5076,7 +5374,7 @@ void queue_task_done(Queue *queue)
     TRACE_CHANGED(queue, "a task is done");
 }
 
-ASYNC(queue_join, queue_join, (Queue *) queue)
+ASYNC(queue_join, queue_join, (Queue *)queue)
 {
     bool woken;
     if (!queue->unfinished) return None;
@@ -5119,8 +5417,12 @@ static void taskgroup_repr(void *object, FILE *out);
 static void taskgroup_describe(void *object, FILE *out);
 static Value taskgroup_enter(void *manager);
 static bool taskgroup_leave(void *manager, Value e);
-static const Class taskgroup_class = {.name = "TaskGroup", .size = sizeof(TaskGroup), .destroy = taskgroup_destroy,
-                                      .write = taskgroup_repr, .enter = taskgroup_enter, .leave = taskgroup_leave,
+static const Class taskgroup_class = {.name = "TaskGroup",
+                                      .size = sizeof(TaskGroup),
+                                      .destroy = taskgroup_destroy,
+                                      .write = taskgroup_repr,
+                                      .enter = taskgroup_enter,
+                                      .leave = taskgroup_leave,
                                       .describe = taskgroup_describe};
 
 TaskGroup *asyncio_TaskGroup(void)
@@ -5195,7 +5497,10 @@ static void taskgroup_one_done(Future *future, Value arg)
     pooled(task);
     List *tasks = as_list(group->tasks);
     for (int i = 0; i < tasks->count; i++)
-        if (tasks->items[i].object == &future->object) { list_pop(group->tasks, i); break; }
+        if (tasks->items[i].object == &future->object) {
+            list_pop(group->tasks, i);
+            break;
+        }
     asyncio_future_discard_from_awaited_by(future, &group->parent->future);
     if (group->all_done && !tasks->count) future_finish_unless_done(group->all_done, True);
     TRACE_CHANGED(group, "one of its tasks is done");
@@ -5214,7 +5519,10 @@ Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions opti
     }
     options.loop = group->loop;
     Task *task = asyncio_create_task_(coro, options, site);
-    if (task_done(task)) { taskgroup_one_done(&task->future, V(group)); return task; }
+    if (task_done(task)) {
+        taskgroup_one_done(&task->future, V(group));
+        return task;
+    }
     list_append(group->tasks, task);
     asyncio_future_add_to_awaited_by(&task->future, &group->parent->future);
     future_on_done(&task->future, taskgroup_one_done, group, "taskgroup_one_done");
@@ -5252,7 +5560,7 @@ static bool taskgroup_leave(void *manager, Value e)
     if (!is_none(cancelled) && !len(group->errors)) throw(cancelled);
     if (!is_none(e) && !cancelled_here) list_append(group->errors, e);
     if (!len(group->errors)) return false;
-    if (task_cancelling(group->parent)) {               /* somebody else's cancel stays in force */
+    if (task_cancelling(group->parent)) { /* somebody else's cancel stays in force */
         task_uncancel(group->parent);
         task_cancel(group->parent);
     }
@@ -5270,22 +5578,25 @@ typedef enum { GENERATOR_CREATED, GENERATOR_SUSPENDED, GENERATOR_RUNNING, GENERA
 
 struct AsyncGenerator {
     Object object;
-    Coroutine *body;                                    /* its frame */
+    Coroutine *body; /* its frame */
     Stack *stack, *consumer;
-    Loop *loop;                                         /* where it was started: closes it at shutdown */
-    AsyncGenerator *previous, *next;                    /* in that loop's list */
+    Loop *loop;                      /* where it was started: closes it at shutdown */
+    AsyncGenerator *previous, *next; /* in that loop's list */
     Value yielded, sent, thrown;
     GeneratorState state;
     /* nobody holds it any more; `closer` closes it, once it has begun */
     bool finalising;
-    Task *closer;                                       /* not held: it holds the generator */
+    Task *closer; /* not held: it holds the generator */
 };
 
 static void generator_destroy(void *object);
 static void generator_repr(void *object, FILE *out);
 static Value generator_next(void *iterator, bool *end);
-static const Class generator_class = {.name = "async_generator", .size = sizeof(AsyncGenerator),
-                                      .destroy = generator_destroy, .write = generator_repr, .next = generator_next};
+static const Class generator_class = {.name = "async_generator",
+                                      .size = sizeof(AsyncGenerator),
+                                      .destroy = generator_destroy,
+                                      .write = generator_repr,
+                                      .next = generator_next};
 
 AsyncGenerator *generator_new_(const Code *code, const void *arguments)
 {
@@ -5331,12 +5642,14 @@ static Stack *generator_run(AsyncGenerator *gen)
     Stack *me = here.stack;
     try {
         value_release(coroutine_call(gen->body));
-    } except (BaseException, e) {
+    }
+    except(BaseException, e)
+    {
         if (isinstance(e, StopAsyncIteration))
             e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
         gen->thrown = value_retain(e);
-    } end_try
-    Stack *consumer = gen->consumer;
+    }
+    end_try Stack *consumer = gen->consumer;
     generator_closed(gen);
     me->generator = NULL;
     pool_free(me);
@@ -5399,23 +5712,23 @@ static Value generator_resume(AsyncGenerator *gen, Value sent, Value thrown)
     return v;
 }
 
-ASYNC(generator_anext, generator_anext, (AsyncGenerator *) gen) { return generator_resume(gen, None, None); }
+ASYNC(generator_anext, generator_anext, (AsyncGenerator *)gen) { return generator_resume(gen, None, None); }
 
-ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *) gen, (Value) e)
+ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *)gen, (Value)e)
 {
     if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "athrow(): asynchronous generator is already running");
-    if (gen->state == GENERATOR_CLOSED) return None;    /* as CPython has it */
+    if (gen->state == GENERATOR_CLOSED) return None; /* as CPython has it */
     return generator_resume(gen, None, V(&as_exc(e)->object));
 }
 
-ASYNC(generator_asend, generator_asend_, (AsyncGenerator *) gen, (Value) v)
+ASYNC(generator_asend, generator_asend_, (AsyncGenerator *)gen, (Value)v)
 {
     if (gen->state == GENERATOR_CREATED && !is_none(v))
         throw(TypeError, "can't send non-None value to a just-started async generator");
     return generator_resume(gen, v, None);
 }
 
-ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *) gen)
+ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *)gen)
 {
     bool end = true;
     if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "aclose(): asynchronous generator is already running");
@@ -5423,10 +5736,9 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *) gen)
     if (gen->state == GENERATOR_CLOSED) return None;
     try {
         generator_step(gen, None, V(GeneratorExit), &end);
-    } except_any (e, GeneratorExit, StopAsyncIteration) {
-        return None;
-    } end_try
-    if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
+    }
+    except_any(e, GeneratorExit, StopAsyncIteration) { return None; }
+    end_try if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
     return None;
 }
 
@@ -5456,7 +5768,11 @@ static void generator_destroy(void *object)
     }
     if (gen->state == GENERATOR_SUSPENDED) {
         bool end;
-        try { generator_step(gen, None, V(GeneratorExit), &end); } except (BaseException) { } end_try
+        try {
+            generator_step(gen, None, V(GeneratorExit), &end);
+        }
+        except(BaseException) {}
+        end_try
     }
     generator_delist(gen);
     release(gen->body);
@@ -5464,13 +5780,14 @@ static void generator_destroy(void *object)
     gen->body = NULL;
 }
 
-ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
+ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *)loop)
 {
     Value closing = list(), generators = list();
     loop->generators_shut = true;
     for (AsyncGenerator *gen = loop->generators; gen; gen = gen->next) {
         list_append(generators, gen);
-        if (gen->closer) list_append(closing, gen->closer); else list_append(closing, generator_aclose(gen));
+        if (gen->closer) list_append(closing, gen->closer);
+        else list_append(closing, generator_aclose(gen));
     }
     if (!len(closing)) return None;
     Value results = await(asyncio_gather_list(closing, .return_exceptions = true));
@@ -5486,7 +5803,11 @@ ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *) loop)
 }
 
 /* Iterators that the program wrote. */
-struct AsyncIterator { Object object; Coroutine *(*anext)(Value self); Value self; };
+struct AsyncIterator {
+    Object object;
+    Coroutine *(*anext)(Value self);
+    Value self;
+};
 
 static void iterator_destroy(void *object) { value_release(((AsyncIterator *)object)->self); }
 
@@ -5495,14 +5816,13 @@ static Value iterator_next(void *object, bool *end)
     AsyncIterator *it = object;
     try {
         return await(it->anext(it->self));
-    } except (StopAsyncIteration) {
-        *end = true;
-    } end_try
-    return None;
+    }
+    except(StopAsyncIteration) { *end = true; }
+    end_try return None;
 }
 
-static const Class iterator_class = {.name = "async_iterator", .size = sizeof(AsyncIterator),
-                                     .destroy = iterator_destroy, .next = iterator_next};
+static const Class iterator_class = {
+    .name = "async_iterator", .size = sizeof(AsyncIterator), .destroy = iterator_destroy, .next = iterator_next};
 
 AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
 {
@@ -5528,11 +5848,15 @@ static Value iterator_step(Object *iterator)
     return v;
 }
 
-async_def(iterator_anext, (Object *) iterator) { return iterator_step(iterator); }
+async_def(iterator_anext, (Object *)iterator) { return iterator_step(iterator); }
 Value asyncio_anext_(Value iterator) { return V(iterator_anext(as_iterator(iterator))); }
 
 /* One async_for: the iterator, and where the pool stood when the loop began. */
-typedef struct Iteration { Object object; Object *iterator; int mark; } Iteration;
+typedef struct Iteration {
+    Object object;
+    Object *iterator;
+    int mark;
+} Iteration;
 static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
 static const Class iteration_class = {.name = "async_for", .size = sizeof(Iteration), .destroy = iteration_destroy};
 
@@ -5600,11 +5924,14 @@ static bool generator_leave(AsyncGenerator *gen, Value e)
     bool end;
     try {
         generator_step(gen, None, e, &end);
-    } except (BaseException, raised) {
+    }
+    except(BaseException, raised)
+    {
         if (raised.object != e.object) rethrow;
         return false;
-    } end_try
-    if (!end) throw(RuntimeError, is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
+    }
+    end_try if (!end) throw(RuntimeError,
+                            is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
     return !is_none(e);
 }
 
@@ -5614,8 +5941,11 @@ static bool manager_leave(void *object, Value e)
     return manager->gen ? generator_leave(manager->gen, e) : value_truth(await(manager->aexit(manager->self, e)));
 }
 
-static const Class manager_class = {.name = "async_context_manager", .size = sizeof(ContextManager),
-                                    .destroy = manager_destroy, .enter = manager_enter, .leave = manager_leave};
+static const Class manager_class = {.name = "async_context_manager",
+                                    .size = sizeof(ContextManager),
+                                    .destroy = manager_destroy,
+                                    .enter = manager_enter,
+                                    .leave = manager_leave};
 
 ContextManager *asyncio_context_manager_(Coroutine *(*aenter)(Value), Coroutine *(*aexit)(Value, Value), Value self)
 {
@@ -5640,7 +5970,8 @@ ContextManager *asyncio_contextmanager(AsyncGenerator *gen)
 void with_enter_(With *with, Value manager, const Site *site)
 {
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
-        throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
+        throw(TypeError, "'%s' object does not support the asynchronous context manager protocol",
+              value_type(manager));
     mark_site(site);
     if (TRACING) trace_line(site, manager.object);
     pooled(retain(manager.object));
@@ -5694,8 +6025,18 @@ void with_close_(With *with)
  * every task and callback can have its own for nothing. `here.variables` is the place that holds the set in force.
  */
 
-struct ContextVar { Object object; char *name; Value default_value; };
-typedef struct Token { Object object; ContextVar *var; Value old; Variables **place; bool used; } Token;
+struct ContextVar {
+    Object object;
+    char *name;
+    Value default_value;
+};
+typedef struct Token {
+    Object object;
+    ContextVar *var;
+    Value old;
+    Variables **place;
+    bool used;
+} Token;
 
 static void contextvar_destroy(void *object)
 {
@@ -5727,8 +6068,8 @@ static void token_destroy(void *object)
     if (token->old.tag != VALUE_UNSET_) value_release(token->old);
 }
 
-static const Class contextvar_class = {.name = "ContextVar", .size = sizeof(ContextVar),
-                                       .destroy = contextvar_destroy, .write = contextvar_repr};
+static const Class contextvar_class = {
+    .name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
 static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
 static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
 static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy};
@@ -5837,8 +6178,8 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
     } finally {
         here.variables = outer;
         context->entered = false;
-    } end_try
-    return result;
+    }
+    end_try return result;
 }
 
 /* ---- [threads] Threads ---------------------------------------------------------------------------------------------
@@ -5857,11 +6198,11 @@ struct ThreadFuture {
     pthread_cond_t changed;
     ThreadState state;
     bool failed;
-    Value result;                                       /* or the exception */
-    ThreadFunction fn;                                  /* work for an executor */
+    Value result;      /* or the exception */
+    ThreadFunction fn; /* work for an executor */
     Value arg;
-    Variables *variables;                               /* the context that it runs in */
-    ThreadFuture *next;                                 /* in the executor's queue */
+    Variables *variables; /* the context that it runs in */
+    ThreadFuture *next;   /* in the executor's queue */
     /* the other side of the bridge; only that loop's thread touches `future` */
     Loop *loop;
     Future *future;
@@ -5882,10 +6223,12 @@ struct Executor {
 static void threadfuture_destroy(void *object);
 static void threadfuture_write(void *object, FILE *out);
 static void executor_destroy(void *object);
-static const Class threadfuture_class = {.name = "ThreadFuture", .size = sizeof(ThreadFuture),
-                                         .destroy = threadfuture_destroy, .write = threadfuture_write};
-static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor),
-                                     .destroy = executor_destroy};
+static const Class threadfuture_class = {.name = "ThreadFuture",
+                                         .size = sizeof(ThreadFuture),
+                                         .destroy = threadfuture_destroy,
+                                         .write = threadfuture_write};
+static const Class executor_class = {
+    .name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
 
 /* Threads of this file that may be about, working or idle. */
 static long library_threads;
@@ -5897,7 +6240,7 @@ static bool program_has_threads(void)
     long threads = 0;
     DIR *tasks = opendir("/proc/self/task");
     if (!tasks) return true;
-    for (struct dirent *entry; (entry = readdir(tasks)); ) threads += entry->d_name[0] != '.';
+    for (struct dirent *entry; (entry = readdir(tasks));) threads += entry->d_name[0] != '.';
     closedir(tasks);
     return threads - count(&library_threads, 0) > 1;
 }
@@ -5967,7 +6310,10 @@ static bool threadfuture_wait(ThreadFuture *tf, double timeout)
     double whole = floor(fmin(timeout, 1e9));
     until.tv_sec += (time_t)whole;
     until.tv_nsec += (long)((fmin(timeout, 1e9) - whole) * 1e9);
-    if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
     int problem = 0;
     pthread_mutex_lock(&tf->lock);
     while (tf->state < THREAD_CANCELLED && problem != ETIMEDOUT)
@@ -6037,10 +6383,9 @@ static void threadfuture_work(ThreadFuture *tf)
     here.variables = &tf->variables;
     try {
         threadfuture_become(tf, THREAD_FINISHED, tf->fn(tf->arg), false);
-    } except (BaseException, e) {
-        threadfuture_become(tf, THREAD_FINISHED, e, true);
-    } end_try
-    here.variables = outer;
+    }
+    except(BaseException, e) { threadfuture_become(tf, THREAD_FINISHED, e, true); }
+    end_try here.variables = outer;
     threadfuture_deliver(tf);
     scope_drop_(mark);
 }
@@ -6159,9 +6504,9 @@ static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn)
     if (!tf->loop) return;
     try {
         loop_call_soon_threadsafe(tf->loop, fn, V(tf));
-    } except (RuntimeError) {
-        /* it has closed: nobody is left to be told */
-    } end_try
+    }
+    except(RuntimeError) { /* it has closed: nobody is left to be told */ }
+    end_try
 }
 
 static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived); }
@@ -6169,7 +6514,8 @@ static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, 
 static void wrapped_future_done(Future *future, Value arg)
 {
     ThreadFuture *tf = (ThreadFuture *)arg.object;
-    if (future->state == CANCELLED && threadfuture_become(tf, THREAD_CANCELLED, None, false)) threadfuture_arrived(arg);
+    if (future->state == CANCELLED && threadfuture_become(tf, THREAD_CANCELLED, None, false))
+        threadfuture_arrived(arg);
 }
 
 /* The bridge must stand before the work may begin. */
@@ -6207,7 +6553,7 @@ Future *loop_run_in_executor_(Loop *loop, Executor *executor, ThreadFunction fn,
     return run_in_executor(loop, executor, fn, arg, NULL);
 }
 
-ASYNC(asyncio_to_thread, asyncio_to_thread_, (ThreadFunction) fn, (Value) arg)
+ASYNC(asyncio_to_thread, asyncio_to_thread_, (ThreadFunction)fn, (Value)arg)
 {
     return await(run_in_executor(asyncio_get_running_loop(), NULL, fn, arg, *here.variables));
 }
@@ -6221,12 +6567,13 @@ void loop_set_default_executor(Loop *loop, Executor *executor)
 }
 
 /* Joining threads blocks, so a thread does it. */
-typedef struct Joining { Executor *executor; Loop *loop; Future *done; } Joining;
+typedef struct Joining {
+    Executor *executor;
+    Loop *loop;
+    Future *done;
+} Joining;
 
-static void joined(Value done)
-{
-    future_finish_unless_done((Future *)done.object, None);
-}
+static void joined(Value done) { future_finish_unless_done((Future *)done.object, None); }
 
 static void *join_workers(void *arg)
 {
@@ -6234,10 +6581,9 @@ static void *join_workers(void *arg)
     executor_shutdown_(joining->executor, true);
     try {
         loop_call_soon_threadsafe(joining->loop, joined, V(joining->done));
-    } except (RuntimeError) {
-        /* the loop did not wait for it */
-    } end_try
-    release(joining->executor);
+    }
+    except(RuntimeError) { /* the loop did not wait for it */ }
+    end_try release(joining->executor);
     release(joining->done);
     release(joining->loop);
     free(joining);
@@ -6245,7 +6591,7 @@ static void *join_workers(void *arg)
     return NULL;
 }
 
-ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *) loop, (double) timeout)
+ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)loop, (double)timeout)
 {
     pthread_t thread;
     loop->executor_shut = true;
@@ -6254,20 +6600,24 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *) 
     Future *done = pooled(future_inner(loop, "the executor's threads", NULL));
     *joining = (Joining){retain(loop->executor), retain(loop), retain(done)};
     int problem = start_thread(&thread, join_workers, joining);
-    if (problem) { executor_shutdown_(loop->executor, true); return None; }
+    if (problem) {
+        executor_shutdown_(loop->executor, true);
+        return None;
+    }
     loop->outside++;
     try {
-        async_with (asyncio_timeout(timeout)) { await(done); } end_with
-        pthread_join(thread, NULL);
-    } except (TimeoutError) {
+        async_with(asyncio_timeout(timeout)) { await(done); }
+        end_with pthread_join(thread, NULL);
+    }
+    except(TimeoutError)
+    {
         fprintf(stderr,
                 "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n",
                 timeout);
         pthread_detach(thread);
-    } finally {
-        loop->outside--;
-    } end_try
-    return None;
+    }
+    finally { loop->outside--; }
+    end_try return None;
 }
 
 /* From a task to a thread: run_coroutine_threadsafe(). */
@@ -6290,10 +6640,13 @@ static void threadsafe_begin(Value arg)
         tf->future = retain(task);
         future_on_done(tf->future, threadsafe_done, tf, "threadsafe_done");
         if (threadfuture_cancelled(tf)) task_cancel(task);
-    } except (BaseException, e) {
+    }
+    except(BaseException, e)
+    {
         threadfuture_become(tf, THREAD_FINISHED, e, true);
         rethrow;
-    } end_try
+    }
+    end_try
 }
 
 static void threadsafe_cancel(Value arg)
@@ -6347,7 +6700,8 @@ static void loop_take_signals(Loop *loop)
         Handle *handle = loop->signal_handlers[number];
         if (!signal_came[number] || !handle) continue;
         signal_came[number] = 0;
-        if (handle->cancelled) loop_remove_signal_handler(loop, number); else handle_ready(loop, handle, NULL);
+        if (handle->cancelled) loop_remove_signal_handler(loop, number);
+        else handle_ready(loop, handle, NULL);
     }
 }
 
@@ -6386,7 +6740,8 @@ bool loop_remove_signal_handler(Loop *loop, int number)
     if (!handle) return false;
     loop->signal_handlers[number] = NULL;
     loop->outside--;
-    if (number == SIGINT && interruptible == loop) signal(SIGINT, on_interrupt); else signal(number, SIG_DFL);
+    if (number == SIGINT && interruptible == loop) signal(SIGINT, on_interrupt);
+    else signal(number, SIG_DFL);
     release(handle);
     return true;
 }
@@ -6540,19 +6895,19 @@ static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struc
     return n;
 }
 
-ASYNC(loop_sock_recv, loop_sock_recv, (Loop *) loop, (int) fd, (size_t) size)
+ASYNC(loop_sock_recv, loop_sock_recv, (Loop *)loop, (int)fd, (size_t)size)
 {
     Text *text = pooled(text_new(&bytes_class, NULL, size));
     ssize_t n = sock_receive(loop, fd, text->data, size, NULL, NULL, "sock_recv()");
     return bytes(text->data, (size_t)n);
 }
 
-ASYNC(loop_sock_recv_into, loop_sock_recv_into, (Loop *) loop, (int) fd, (void *) buffer, (size_t) size)
+ASYNC(loop_sock_recv_into, loop_sock_recv_into, (Loop *)loop, (int)fd, (void *)buffer, (size_t)size)
 {
     return V(sock_receive(loop, fd, buffer, size, NULL, NULL, "sock_recv_into()"));
 }
 
-ASYNC(loop_sock_recvfrom, loop_sock_recvfrom, (Loop *) loop, (int) fd, (size_t) size)
+ASYNC(loop_sock_recvfrom, loop_sock_recvfrom, (Loop *)loop, (int)fd, (size_t)size)
 {
     struct sockaddr_storage from;
     socklen_t length = sizeof from;
@@ -6561,7 +6916,7 @@ ASYNC(loop_sock_recvfrom, loop_sock_recvfrom, (Loop *) loop, (int) fd, (size_t) 
     return tuple(bytes(text->data, (size_t)n), length ? address_value((struct sockaddr *)&from, length) : None);
 }
 
-ASYNC(loop_sock_recvfrom_into, loop_sock_recvfrom_into, (Loop *) loop, (int) fd, (void *) buffer, (size_t) size)
+ASYNC(loop_sock_recvfrom_into, loop_sock_recvfrom_into, (Loop *)loop, (int)fd, (void *)buffer, (size_t)size)
 {
     struct sockaddr_storage from;
     socklen_t length = sizeof from;
@@ -6569,7 +6924,7 @@ ASYNC(loop_sock_recvfrom_into, loop_sock_recvfrom_into, (Loop *) loop, (int) fd,
     return tuple(n, length ? address_value((struct sockaddr *)&from, length) : None);
 }
 
-ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *) loop, (int) fd, (Value) data)
+ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *)loop, (int)fd, (Value)data)
 {
     size_t size, sent = 0;
     const char *at = as_bytes(data, &size);
@@ -6583,7 +6938,7 @@ ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *) loop, (int) fd, (Value) dat
     return None;
 }
 
-ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *) loop, (int) fd, (Value) data, (Value) address)
+ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *)loop, (int)fd, (Value)data, (Value)address)
 {
     struct sockaddr_storage to;
     socklen_t length = address_fill(&to, address);
@@ -6610,7 +6965,7 @@ static void connect_to(Loop *loop, int fd, Value address)
     if (problem) throw(os_error_saying("Connect call failed %s", as_str(repr(address))));
 }
 
-ASYNC(loop_sock_accept, loop_sock_accept, (Loop *) loop, (int) fd)
+ASYNC(loop_sock_accept, loop_sock_accept, (Loop *)loop, (int)fd)
 {
     struct sockaddr_storage from;
     socklen_t length = sizeof from;
@@ -6626,7 +6981,10 @@ ASYNC(loop_sock_accept, loop_sock_accept, (Loop *) loop, (int) fd)
 
 const ExceptionClass GaiError[1] = {{"gaierror", OSError, "socket"}};
 
-typedef struct Lookup { char *host, *service; struct addrinfo hints; } Lookup;
+typedef struct Lookup {
+    char *host, *service;
+    struct addrinfo hints;
+} Lookup;
 
 static Value addrinfo_list(const struct addrinfo *info)
 {
@@ -6671,11 +7029,11 @@ static Value look_up_and_free(Value v)
         results = look_up(lookup);
     } finally {
         lookup_free(lookup);
-    } end_try
-    return results;
+    }
+    end_try return results;
 }
 
-ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *) loop, (const char *) host, (Value) port, (AddressOptions) options)
+ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Value)port, (AddressOptions)options)
 {
     Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
     *lookup = (Lookup){.host = host && *host ? copy_string(host) : NULL,
@@ -6701,12 +7059,12 @@ static Value name_info(Value v)
     return tuple(host, service);
 }
 
-ASYNC(loop_getnameinfo, loop_getnameinfo, (Loop *) loop, (Value) address, (int) flags)
+ASYNC(loop_getnameinfo, loop_getnameinfo, (Loop *)loop, (Value)address, (int)flags)
 {
     return await(run_in_executor(loop, NULL, name_info, tuple(address, flags), NULL));
 }
 
-ASYNC(loop_sock_connect, loop_sock_connect, (Loop *) loop, (int) fd, (Value) address)
+ASYNC(loop_sock_connect, loop_sock_connect, (Loop *)loop, (int)fd, (Value)address)
 {
     sock_check(loop, fd);
     bool named = address.tag == VALUE_TUPLE && len(address) >= 2 && !is_literal(as_str(list_get(address, 0)));
@@ -6759,9 +7117,11 @@ static int64_t sendfile_by_reading(Loop *loop, int fd, int file, const SendfileO
 {
     int64_t sent = 0;
     if (lseek(file, (off_t)options->offset, SEEK_SET) < 0 && options->offset) throw_errno("lseek");
-    forever {
+    forever
+    {
         int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
-        Value block = left > 0 ? await(run_in_executor(loop, NULL, read_block, tuple(file, left), NULL)) : bytes("", 0);
+        Value block =
+            left > 0 ? await(run_in_executor(loop, NULL, read_block, tuple(file, left), NULL)) : bytes("", 0);
         if (!len(block)) break;
         await(loop_sock_sendall(loop, fd, block));
         sent += len(block);
@@ -6769,7 +7129,7 @@ static int64_t sendfile_by_reading(Loop *loop, int fd, int file, const SendfileO
     return sent;
 }
 
-ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) file, (SendfileOptions) options)
+ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *)loop, (int)fd, (int)file, (SendfileOptions)options)
 {
     off_t at = (off_t)options.offset;
     volatile bool done;
@@ -6783,8 +7143,8 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) fi
         done = sendfile_native(loop, fd, file, &options, &at);
     } finally {
         if (at != (off_t)options.offset) lseek(file, at, SEEK_SET);
-    } end_try
-    if (done) return V((int64_t)at - options.offset);
+    }
+    end_try if (done) return V((int64_t)at - options.offset);
     if (!options.fallback) throw(SendfileNotAvailableError, "os.sendfile call failed");
     return V(sendfile_by_reading(loop, fd, file, &options));
 }
@@ -6801,7 +7161,12 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *) loop, (int) fd, (int) fi
 
 typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM } TransportKind;
 
-typedef struct Packet { struct Packet *next; Value address; size_t size; char data[]; } Packet;
+typedef struct Packet {
+    struct Packet *next;
+    Value address;
+    size_t size;
+    char data[];
+} Packet;
 
 struct Transport {
     Object object;
@@ -6809,13 +7174,13 @@ struct Transport {
     TransportKind kind;
     int fd;
     const Protocol *protocol;
-    Value self;                                         /* what the protocol's callbacks get */
-    char *buffer;                                       /* what is not yet written: from `first` on, `size` bytes */
+    Value self;   /* what the protocol's callbacks get */
+    char *buffer; /* what is not yet written: from `first` on, `size` bytes */
     size_t first, size, capacity, high, low;
-    Packet *packets, *last_packet;                      /* of a datagram transport */
-    Value peername, sockname, address;                  /* address: the peer of a connected datagram transport */
+    Packet *packets, *last_packet;     /* of a datagram transport */
+    Value peername, sockname, address; /* address: the peer of a connected datagram transport */
     Server *server;
-    Transport *previous, *next;                         /* among the server's */
+    Transport *previous, *next; /* among the server's */
     /* > 0: connection_lost() is on its way; counts the writes since */
     int lost;
     bool connected, closing, eof, paused, protocol_paused, reading;
@@ -6825,8 +7190,11 @@ enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
 
 static void transport_destroy(void *object);
 static void transport_write_repr(void *object, FILE *out);
-static const Class transport_class = {.name = "Transport", .size = sizeof(Transport), .destroy = transport_destroy,
-                                      .write = transport_write_repr, .is_io = true};
+static const Class transport_class = {.name = "Transport",
+                                      .size = sizeof(Transport),
+                                      .destroy = transport_destroy,
+                                      .write = transport_write_repr,
+                                      .is_io = true};
 
 static void transport_read_ready(Value v);
 static void transport_write_ready(Value v);
@@ -6835,7 +7203,7 @@ static void transport_destroy(void *object)
 {
     Transport *transport = object;
     if (transport->fd >= 0) close(transport->fd);
-    for (Packet *packet; (packet = transport->packets); ) {
+    for (Packet *packet; (packet = transport->packets);) {
         transport->packets = packet->next;
         value_release(packet->address);
         free(packet);
@@ -6915,14 +7283,20 @@ static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Pr
 {
     check_no_transport(loop, fd);
     Transport *transport = pooled(object_new(&transport_class, sizeof *transport));
-    *transport = (Transport){.object = transport->object, .loop = loop, .kind = kind, .fd = fd, .protocol = protocol, .self = value_retain(self),
-                             .high = HIGH_WATER, .low = HIGH_WATER / 4};
+    *transport = (Transport){.object = transport->object,
+                             .loop = loop,
+                             .kind = kind,
+                             .fd = fd,
+                             .protocol = protocol,
+                             .self = value_retain(self),
+                             .high = HIGH_WATER,
+                             .low = HIGH_WATER / 4};
     set_nonblocking(fd);
     if (kind == WRITE_PIPE) ignore_sigpipe();
     transport->sockname = value_retain(socket_address(fd, false));
     transport->peername = value_retain(socket_address(fd, true));
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
-    loop->watches[fd].transport = retain(transport);    /* held to its end: a protocol need not */
+    loop->watches[fd].transport = retain(transport); /* held to its end: a protocol need not */
     if (server) server_attach(server, transport);
     loop_call_soon(loop, transport_made, V(transport));
     loop_call_soon(loop, transport_reads_now, V(transport));
@@ -6953,7 +7327,8 @@ static void loop_drop_transports(Loop *loop)
         transport->closing = true;
         transport->lost++;
         if (transport->server) server_forget(transport);
-        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);    /* a child's streams hold it */
+        /* a child's streams hold it */
+        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);
         transport_end(transport);
     }
 }
@@ -6968,7 +7343,8 @@ static void transport_lost(Value v)
             transport->protocol->connection_lost(transport->self, e);
     } finally {
         transport_end(transport);
-    } end_try
+    }
+    end_try
 }
 
 static void transport_lose(Transport *transport, Value e)
@@ -7018,18 +7394,18 @@ static void transport_at_eof(Transport *transport)
         bool keep_open = transport->protocol->eof_received && transport->protocol->eof_received(transport->self);
         if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
         else transport_close(transport);
-    } except (BaseException, e) {
-        transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed.");
-    } end_try
+    }
+    except(BaseException, e) { transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed."); }
+    end_try
 }
 
 static void transport_received(Transport *transport, const char *data, size_t size)
 {
     try {
         transport->protocol->data_received(transport->self, data, size);
-    } except (BaseException, e) {
-        transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed.");
-    } end_try
+    }
+    except(BaseException, e) { transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed."); }
+    end_try
 }
 
 /* A BufferedProtocol lends its own memory. */
@@ -7063,7 +7439,8 @@ static void transport_read_datagram(Transport *transport)
     ssize_t n = recvfrom(transport->fd, common, sizeof common, 0, (struct sockaddr *)&from, &length);
     if (not_now(n)) return;
     const Protocol *protocol = transport->protocol;
-    if (n < 0) { if (protocol->error_received) protocol->error_received(transport->self, os_error("recvfrom"));
+    if (n < 0) {
+        if (protocol->error_received) protocol->error_received(transport->self, os_error("recvfrom"));
     } else if (protocol->datagram_received)
         protocol->datagram_received(transport->self, common, (size_t)n,
                                     address_value((struct sockaddr *)&from, length));
@@ -7078,10 +7455,11 @@ static void transport_read_ready(Value v)
         return;
     }
     try {
-        if (transport->kind == DATAGRAM) transport_read_datagram(transport); else transport_read_stream(transport);
-    } except (BaseException, e) {
-        transport_fatal(transport, e, "Fatal read error on socket transport");
-    } end_try
+        if (transport->kind == DATAGRAM) transport_read_datagram(transport);
+        else transport_read_stream(transport);
+    }
+    except(BaseException, e) { transport_fatal(transport, e, "Fatal read error on socket transport"); }
+    end_try
 }
 
 bool transport_is_reading(Transport *transport) { return !transport->closing && !transport->paused; }
@@ -7107,9 +7485,12 @@ static void transport_call_protocol(Transport *transport, void (*call)(Value sel
     if (!call) return;
     try {
         call(transport->self);
-    } except (Exception, e) {
+    }
+    except(Exception, e)
+    {
         loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
-    } end_try
+    }
+    end_try
 }
 
 static void transport_maybe_pause_protocol(Transport *transport)
@@ -7166,7 +7547,8 @@ static ssize_t transport_try(Transport *transport, const char *data, size_t size
 
 void transport_write(Transport *transport, const void *data, size_t size)
 {
-    if (transport->kind == READ_PIPE || transport->kind == DATAGRAM) throw(TypeError, "this transport has no write()");
+    if (transport->kind == READ_PIPE || transport->kind == DATAGRAM)
+        throw(TypeError, "this transport has no write()");
     if (transport->eof) throw(RuntimeError, "Cannot call write() after write_eof()");
     if (!size) return;
     if (transport->lost) {
@@ -7180,7 +7562,10 @@ void transport_write(Transport *transport, const void *data, size_t size)
             return;
         }
         if (n == (ssize_t)size) return;
-        if (n > 0) { data = (const char *)data + n; size -= (size_t)n; }
+        if (n > 0) {
+            data = (const char *)data + n;
+            size -= (size_t)n;
+        }
         transport_watch_writing(transport, true);
     }
     transport_keep(transport, data, size);
@@ -7218,10 +7603,16 @@ static void transport_write_ready(Value v)
 {
     Transport *transport = (Transport *)v.object;
     if (transport->lost) return;
-    if (transport->kind == DATAGRAM) { transport_write_packets(transport); return; }
+    if (transport->kind == DATAGRAM) {
+        transport_write_packets(transport);
+        return;
+    }
     ssize_t n = transport_try(transport, transport->buffer + transport->first, transport->size);
     if (not_now(n)) return;
-    if (n < 0) { transport_fatal(transport, os_error("write"), "Fatal write error on socket transport"); return; }
+    if (n < 0) {
+        transport_fatal(transport, os_error("write"), "Fatal write error on socket transport");
+        return;
+    }
     transport->first += (size_t)n;
     transport->size -= (size_t)n;
     if (!transport->size) transport->first = 0;
@@ -7344,18 +7735,20 @@ static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
 }
 
 /* One attempt at one address. The descriptor is closed unless it succeeds. */
-async_def(connect_one, (Loop *) loop, (Value) info, (Value) locals)
+async_def(connect_one, (Loop *)loop, (Value)info, (Value)locals)
 {
     int family = (int)as_int(list_get(info, 0));
     const int fd = socket_new(family, (int)as_int(list_get(info, 1)), (int)as_int(list_get(info, 2)));
     try {
         if (!is_none(locals)) bind_local(fd, locals, family);
         connect_to(loop, fd, list_get(info, 4));
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         close(fd);
         rethrow;
-    } end_try
-    return V(fd);
+    }
+    end_try return V(fd);
 }
 
 /* Addresses of both families in turn: the first `first` of the first family, then one of each. */
@@ -7366,7 +7759,8 @@ static Value interleave(Value infos, int first)
     for_in (info, infos) list_append(groups[as_int(list_get(info, 0)) != family], info);
     while (first-- > 1 && len(groups[0])) list_append(result, list_pop(groups[0], 0));
     while (len(groups[0]) || len(groups[1]))
-        for (int i = 0; i < 2; i++) if (len(groups[i])) list_append(result, list_pop(groups[i], 0));
+        for (int i = 0; i < 2; i++)
+            if (len(groups[i])) list_append(result, list_pop(groups[i], 0));
     return result;
 }
 
@@ -7376,7 +7770,8 @@ static Value combine_errors(Value errors)
     if (len(errors) == 1) return list_get(errors, 0);
     for_in (e, errors) list_append(texts, str(e));
     bool same = true;
-    for_in (text, texts) if (!value_equal(text, list_get(texts, 0))) same = false;
+    for_in (text, texts)
+        if (!value_equal(text, list_get(texts, 0))) same = false;
     if (same) return list_get(errors, 0);
     char *joined;
     size_t size;
@@ -7394,9 +7789,9 @@ static int connect_in_order(Loop *loop, Value infos, Value local, Value errors)
     for_in (info, infos) {
         try {
             return (int)as_int(await(connect_one(loop, info, local)));
-        } except (OSError, e) {
-            list_append(errors, e);
-        } end_try
+        }
+        except(OSError, e) { list_append(errors, e); }
+        end_try
     }
     return -1;
 }
@@ -7429,8 +7824,8 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
         if (len(attempts))
             for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
                 if (v.tag == VALUE_INT) close((int)v.integer);
-    } end_try
-    return winner;
+    }
+    end_try return winner;
 }
 
 static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOptions *options)
@@ -7441,7 +7836,8 @@ static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOp
     if (!len(infos)) throw(OSError, "getaddrinfo() returned empty list");
     options->local_addr = addresses_of(loop, options->local_addr, wanted);
     bool racing = options->happy_eyeballs_delay >= 0;
-    if (racing || options->interleave > 0) infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
+    if (racing || options->interleave > 0)
+        infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
     int fd = racing ? connect_racing(loop, infos, options->local_addr, options->happy_eyeballs_delay, errors)
                     : connect_in_order(loop, infos, options->local_addr, errors);
     if (fd < 0 && options->all_errors) throw(exception_group("create_connection failed", errors));
@@ -7460,11 +7856,13 @@ static Value protocol_make(const Protocol *protocol, Value arg, int ours)
     if (!protocol->make) return arg;
     try {
         return protocol->make(arg);
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         if (ours >= 0) close(ours);
         rethrow;
-    } end_try
-    return None;
+    }
+    end_try return None;
 }
 
 /* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
@@ -7528,13 +7926,13 @@ static void check_pipe(int fd)
         throw(ValueError, "Pipe transport is for pipes/sockets only.");
 }
 
-ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
     return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL);
 }
 
-ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *) loop, (ProtocolTable) protocol, (Value) arg, (int) fd)
+ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
     return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL);
@@ -7562,11 +7960,13 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
         if (options->allow_broadcast) setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
         if (!is_none(options->local_addr)) bind_local(fd, list(options->local_addr), storage.ss_family);
         if (!is_none(options->remote_addr) && !options->allow_broadcast) connect_to(loop, fd, options->remote_addr);
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         close(fd);
         rethrow;
-    } end_try
-    return fd;
+    }
+    end_try return fd;
 }
 
 static void check_datagram_address(Value address)
@@ -7587,11 +7987,13 @@ static void datagram_addresses(Loop *loop, DatagramOptions *options)
     if (!is_none(locals)) options->local_addr = list_get(locals, 0);
     if (!is_none(remotes)) options->remote_addr = list_get(remotes, 0);
     if (is_none(locals) || is_none(remotes)) return;
-    for_in (local, locals) for_in (remote, remotes) if (len(local) == len(remote)) {
-        options->local_addr = local;
-        options->remote_addr = remote;
-        return;
-    }
+    for_in (local, locals)
+        for_in (remote, remotes)
+            if (len(local) == len(remote)) {
+                options->local_addr = local;
+                options->remote_addr = remote;
+                return;
+            }
     throw(ValueError, "can not get address information");
 }
 
@@ -7625,17 +8027,26 @@ struct Server {
     Transport *clients;
     Line waiters;
     Future *serving_forever;
-    Value unlink_path;                                  /* of a unix socket that goes with the server */
+    Value unlink_path; /* of a unix socket that goes with the server */
     ino_t unlink_inode;
     bool serving, closed;
 };
 
 static void server_destroy(void *object);
 static void server_write(void *object, FILE *out);
-static Value server_enter(void *manager) { (void)manager; return None; }
+static Value server_enter(void *manager)
+{
+    (void)manager;
+    return None;
+}
 static bool server_leave(void *manager, Value e);
-static const Class server_class = {.name = "Server", .size = sizeof(Server), .destroy = server_destroy,
-                                   .write = server_write, .enter = server_enter, .leave = server_leave, .is_io = true};
+static const Class server_class = {.name = "Server",
+                                   .size = sizeof(Server),
+                                   .destroy = server_destroy,
+                                   .write = server_write,
+                                   .enter = server_enter,
+                                   .leave = server_leave,
+                                   .is_io = true};
 
 enum { ACCEPT_RETRY_DELAY = 1 };
 
@@ -7687,7 +8098,7 @@ static void server_detach(Transport *transport)
     release(server);
 }
 
-async_def(serve_connection, (Server *) server, (int) fd)
+async_def(serve_connection, (Server *)server, (int)fd)
 {
     transport_of(server->loop, SOCKET_TRANSPORT, fd, fd, server->protocol, server->arg, server);
     return None;
@@ -7725,7 +8136,7 @@ static void server_accept(Value v)
                 server->loop,
                 &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
             loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, .arg = v);
-            unwatch(server->loop, fd, FOR_READING);     /* which held v until now */
+            unwatch(server->loop, fd, FOR_READING); /* which held v until now */
             return;
         } else if (not_now(-1) || errno == ECONNABORTED) return;
         else throw_errno("accept");
@@ -7802,7 +8213,7 @@ Value server_sockets(Server *server)
     return sockets;
 }
 
-ASYNC(server_wait_closed, server_wait_closed, (Server *) server)
+ASYNC(server_wait_closed, server_wait_closed, (Server *)server)
 {
     bool woken;
     if (server->closed && !server->clients) return None;
@@ -7811,14 +8222,14 @@ ASYNC(server_wait_closed, server_wait_closed, (Server *) server)
     return None;
 }
 
-ASYNC(server_start_serving, server_start_serving, (Server *) server)
+ASYNC(server_start_serving, server_start_serving, (Server *)server)
 {
     server_start(server);
     await(asyncio_sleep(0));
     return None;
 }
 
-ASYNC(server_serve_forever, server_serve_forever, (Server *) server)
+ASYNC(server_serve_forever, server_serve_forever, (Server *)server)
 {
     if (server->serving_forever)
         throw(RuntimeError, "server %s is already being awaited on serve_forever()", as_str(repr(server)));
@@ -7863,10 +8274,11 @@ static void server_bind(Server *server, Value info, const ServerOptions *options
     int on = 1, family = (int)as_int(list_get(info, 0)), fd = socket_new(family, SOCK_STREAM, 0);
     struct sockaddr_storage storage;
     Value address = list_get(info, 4);
-    server_add_socket(server, fd);                      /* it is closed with the server, also if what follows fails */
+    server_add_socket(server, fd); /* it is closed with the server, also if what follows fails */
     socklen_t length = address_fill(&storage, address);
     if (options->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) throw_errno("reuse_port");
+    if (options->reuse_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+        throw_errno("reuse_port");
     if (options->keep_alive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&storage, length) < 0)
@@ -7933,10 +8345,10 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
 struct StreamReader {
     Object object;
     Loop *loop;
-    char *buffer;                                       /* `size` bytes from `first` on */
+    char *buffer; /* `size` bytes from `first` on */
     size_t first, size, capacity, limit;
-    Future *waiter;                                     /* who reads now; not held */
-    Transport *transport;                               /* not held: the writer holds it */
+    Future *waiter;       /* who reads now; not held */
+    Transport *transport; /* not held: the writer holds it */
     Value exception;
     bool eof, paused;
 };
@@ -7947,7 +8359,7 @@ struct StreamWriter {
     Transport *transport;
     StreamReader *reader;
     Line draining;
-    Future *closed;                                     /* completed when the connection is lost */
+    Future *closed; /* completed when the connection is lost */
     Coroutine *(*connected)(StreamReader *, StreamWriter *);
     bool paused, lost;
 };
@@ -7958,10 +8370,14 @@ static void reader_destroy(void *object);
 static Value reader_next(void *iterator, bool *end);
 static void reader_write_repr(void *object, FILE *out);
 static void writer_destroy(void *object);
-static const Class reader_class = {.name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy,
-                                   .write = reader_write_repr, .next = reader_next, .is_io = true};
-static const Class writer_class = {.name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy,
+static const Class reader_class = {.name = "StreamReader",
+                                   .size = sizeof(StreamReader),
+                                   .destroy = reader_destroy,
+                                   .write = reader_write_repr,
+                                   .next = reader_next,
                                    .is_io = true};
+static const Class writer_class = {
+    .name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy, .is_io = true};
 
 StreamReader *asyncio_StreamReader_(long limit)
 {
@@ -7986,9 +8402,18 @@ static void reader_write_repr(void *object, FILE *out)
     if (reader->size) fprintf(out, " %zu bytes", reader->size);
     if (reader->eof) fputs(" eof", out);
     if (reader->limit != DEFAULT_LIMIT) fprintf(out, " limit=%zu", reader->limit);
-    if (reader->waiter) { fputs(" waiter=", out); value_write(V(reader->waiter), true, out); }
-    if (!is_none(reader->exception)) { fputs(" exception=", out); value_write(reader->exception, true, out); }
-    if (reader->transport) { fputs(" transport=", out); value_write(V(reader->transport), true, out); }
+    if (reader->waiter) {
+        fputs(" waiter=", out);
+        value_write(V(reader->waiter), true, out);
+    }
+    if (!is_none(reader->exception)) {
+        fputs(" exception=", out);
+        value_write(reader->exception, true, out);
+    }
+    if (reader->transport) {
+        fputs(" transport=", out);
+        value_write(V(reader->transport), true, out);
+    }
     fputs(reader->paused ? " paused>" : ">", out);
 }
 
@@ -8049,7 +8474,7 @@ static void reader_wait(StreamReader *reader, const char *function)
 {
     if (reader->waiter)
         throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
-    if (reader->paused) {                               /* a read may want more than the limit */
+    if (reader->paused) { /* a read may want more than the limit */
         reader->paused = false;
         if (reader->transport) transport_resume_reading(reader->transport);
     }
@@ -8059,7 +8484,10 @@ static void reader_wait(StreamReader *reader, const char *function)
     if (!is_none(interruption)) throw(interruption);
 }
 
-static void reader_check(StreamReader *reader) { if (!is_none(reader->exception)) throw(reader->exception); }
+static void reader_check(StreamReader *reader)
+{
+    if (!is_none(reader->exception)) throw(reader->exception);
+}
 static char *reader_data(StreamReader *reader) { return reader->buffer + reader->first; }
 
 static void reader_drop(StreamReader *reader, size_t size)
@@ -8093,10 +8521,18 @@ static _Noreturn void reader_overrun(const char *message, size_t consumed)
     throw(e);
 }
 
-Value exception_details(Value e) { Value details = as_exc(e)->details; return is_none(details) ? tuple() : details; }
+Value exception_details(Value e)
+{
+    Value details = as_exc(e)->details;
+    return is_none(details) ? tuple() : details;
+}
 
 /* The separators of readuntil(): bytes, or a tuple of them. The earliest end wins. */
-typedef struct Separators { int count; size_t shortest, longest; const Value *items; } Separators;
+typedef struct Separators {
+    int count;
+    size_t shortest, longest;
+    const Value *items;
+} Separators;
 
 static Separators separators_of(const Value *v)
 {
@@ -8150,7 +8586,7 @@ static Value reader_until(StreamReader *reader, Value separator, const char *fun
     return reader_take(reader, end);
 }
 
-ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *) reader, (Value) separator)
+ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *)reader, (Value)separator)
 {
     return reader_until(
         reader,
@@ -8162,19 +8598,20 @@ static Value reader_line(StreamReader *reader)
 {
     try {
         return reader_until(reader, bytes("\n", 1), "readuntil");
-    } except (IncompleteReadError, e) {
-        return list_get(exception_details(e), 0);
-    } except (LimitOverrunError, e) {
+    }
+    except(IncompleteReadError, e) { return list_get(exception_details(e), 0); }
+    except(LimitOverrunError, e)
+    {
         size_t consumed = (size_t)as_int(list_get(exception_details(e), 0));
         bool ends_there = consumed < reader->size && reader_data(reader)[consumed] == '\n';
         reader_drop(reader, ends_there ? consumed + 1 : reader->size);
         reader_maybe_resume(reader);
         throw(ValueError, "%s", as_str(str(e)));
-    } end_try
-    return None;
+    }
+    end_try return None;
 }
 
-ASYNC(streamreader_readline, streamreader_readline, (StreamReader *) reader) { return reader_line(reader); }
+ASYNC(streamreader_readline, streamreader_readline, (StreamReader *)reader) { return reader_line(reader); }
 
 static Value reader_some(StreamReader *reader, size_t most)
 {
@@ -8188,30 +8625,33 @@ static Value reader_all(StreamReader *reader)
     size_t size;
     FILE *out = open_memory(&data, &size);
     try {
-        forever {
+        forever
+        {
             Value block = reader_some(reader, reader->limit);
             if (!len(block)) break;
             fwrite(as_bytes(block, NULL), 1, (size_t)len(block), out);
         }
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         fclose(out);
         free(data);
         rethrow;
-    } end_try
-    fclose(out);
+    }
+    end_try fclose(out);
     Value all = bytes(data, size);
     free(data);
     return all;
 }
 
-ASYNC(streamreader_read, streamreader_read_, (StreamReader *) reader, (long) n)
+ASYNC(streamreader_read, streamreader_read_, (StreamReader *)reader, (long)n)
 {
     reader_check(reader);
     if (n == 0) return bytes("", 0);
     return n < 0 ? reader_all(reader) : reader_some(reader, (size_t)n);
 }
 
-ASYNC(streamreader_readexactly, streamreader_readexactly, (StreamReader *) reader, (long) n)
+ASYNC(streamreader_readexactly, streamreader_readexactly, (StreamReader *)reader, (long)n)
 {
     if (n < 0) throw(ValueError, "readexactly size can not be less than zero");
     reader_check(reader);
@@ -8289,7 +8729,8 @@ static void stream_lost(Value self, Value e)
 {
     StreamWriter *writer = (StreamWriter *)self.object;
     if (writer->reader) {
-        if (is_none(e)) streamreader_feed_eof(writer->reader); else streamreader_set_exception_(writer->reader, e);
+        if (is_none(e)) streamreader_feed_eof(writer->reader);
+        else streamreader_set_exception_(writer->reader, e);
         writer->reader->transport = NULL;
     }
     writer->lost = true;
@@ -8297,8 +8738,9 @@ static void stream_lost(Value self, Value e)
         if (is_none(e)) future_finish(writer->closed, None);
         else future_fail(writer->closed, e);
     }
-    for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining)); ) {
-        if (is_none(e)) future_finish(&waiter->future, None); else future_fail(&waiter->future, e);
+    for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining));) {
+        if (is_none(e)) future_finish(&waiter->future, None);
+        else future_fail(&waiter->future, e);
     }
 }
 
@@ -8348,7 +8790,7 @@ Value streamwriter_get_extra_info_(StreamWriter *writer, const char *name, Value
     return transport_get_extra_info_(writer_transport(writer), name, otherwise);
 }
 
-ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *) writer)
+ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *)writer)
 {
     bool woken;
     if (writer->reader) reader_check(writer->reader);
@@ -8360,12 +8802,12 @@ ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *) writer)
     return None;
 }
 
-ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *) writer) { return await(writer->closed); }
+ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *)writer) { return await(writer->closed); }
 
 StreamReader *as_streamreader(Value v) { return expect_object(v, &reader_class, "a StreamReader"); }
 StreamWriter *as_streamwriter(Value v) { return expect_object(v, &writer_class, "a StreamWriter"); }
 
-ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *) host, (Value) port, (ConnectionOptions) options)
+ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *)host, (Value)port, (ConnectionOptions)options)
 {
     Loop *loop = asyncio_get_running_loop();
     StreamReader *reader = asyncio_StreamReader_(options.limit);
@@ -8374,7 +8816,7 @@ ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *) host, (V
     return tuple(reader, writer);
 }
 
-ASYNC(asyncio_open_unix_connection, asyncio_open_unix_connection_, (const char *) path, (ConnectionOptions) options)
+ASYNC(asyncio_open_unix_connection, asyncio_open_unix_connection_, (const char *)path, (ConnectionOptions)options)
 {
     Loop *loop = asyncio_get_running_loop();
     StreamReader *reader = asyncio_StreamReader_(options.limit);
@@ -8384,7 +8826,12 @@ ASYNC(asyncio_open_unix_connection, asyncio_open_unix_connection_, (const char *
 }
 
 /* A server's protocol makes a reader and a writer for each connection. */
-typedef struct StreamServer { Object object; Loop *loop; ClientConnected connected; long limit; } StreamServer;
+typedef struct StreamServer {
+    Object object;
+    Loop *loop;
+    ClientConnected connected;
+    long limit;
+} StreamServer;
 static const Class stream_server_class = {.name = "stream server", .size = sizeof(StreamServer)};
 
 static Value stream_server_make(Value arg)
@@ -8443,21 +8890,18 @@ struct Process {
     pid_t pid;
     int pidfd;
     int open_pipes;
-    Value returncode;                                   /* None while it runs; -N if signal N ended it */
-    StreamWriter *pipes[3];                             /* those of stdin, stdout, stderr that are pipes */
+    Value returncode;       /* None while it runs; -N if signal N ended it */
+    StreamWriter *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
     bool reaped_by_thread;
 };
 
 static void process_destroy(void *object);
 static void process_write(void *object, FILE *out);
-static const Class process_class = {.name = "Process", .size = sizeof(Process), .destroy = process_destroy,
-                                    .write = process_write, .is_io = true};
+static const Class process_class = {
+    .name = "Process", .size = sizeof(Process), .destroy = process_destroy, .write = process_write, .is_io = true};
 
-static Value returncode_of(int status)
-{
-    return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status));
-}
+static Value returncode_of(int status) { return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status)); }
 
 /* Nobody can wait for it any more: as Python does with a transport that is dropped, it is ended. */
 static void process_destroy(void *object)
@@ -8471,10 +8915,7 @@ static void process_destroy(void *object)
     for (int i = 0; i < 3; i++) release(process->pipes[i]);
 }
 
-static void process_write(void *object, FILE *out)
-{
-    fprintf(out, "<Process %d>", (int)((Process *)object)->pid);
-}
+static void process_write(void *object, FILE *out) { fprintf(out, "<Process %d>", (int)((Process *)object)->pid); }
 
 static void process_wake_if_over(Process *process)
 {
@@ -8575,7 +9016,10 @@ static void process_connect(Process *process, int which, int fd, long limit)
 }
 
 /* The far ends, as the child will have them, and the near ones. */
-typedef struct Plumbing { int far[3], near[3]; bool ours[3]; } Plumbing;
+typedef struct Plumbing {
+    int far[3], near[3];
+    bool ours[3];
+} Plumbing;
 
 static void plumbing_close(Plumbing *plumbing, bool near_too)
 {
@@ -8629,14 +9073,16 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     if (!problem)
         problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv,
                                options->env ? (char *const *)options->env : environ);
-    for (int i = 0; i < 3; i++) if (moved[i] >= 0) close(moved[i]);
+    for (int i = 0; i < 3; i++)
+        if (moved[i] >= 0) close(moved[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     if (problem) process->pid = 0;
     return problem;
 }
 
-static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
+static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const *argv,
+                              const SubprocessOptions *options)
 {
     Process *process = pooled(object_new(&process_class, sizeof *process));
     process->loop = loop;
@@ -8665,11 +9111,14 @@ static void process_connect_all(Process *process, Plumbing *plumbing, long limit
             plumbing->near[i] = -1;
             if (fd >= 0) process_connect(process, i, fd, limit);
         }
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         plumbing_close(plumbing, true);
         process_abandon(process);
         rethrow;
-    } end_try
+    }
+    end_try
 }
 
 static Process *subprocess(const char *const *argv, const SubprocessOptions *options)
@@ -8682,16 +9131,18 @@ static Process *subprocess(const char *const *argv, const SubprocessOptions *opt
         plumb(&plumbing, 1, options->stdout);
         plumb(&plumbing, 2, options->stderr);
         process = process_start(loop, &plumbing, argv, options);
-    } except (BaseException) {
+    }
+    except(BaseException)
+    {
         plumbing_close(&plumbing, true);
         rethrow;
-    } end_try
-    plumbing_close(&plumbing, false);
+    }
+    end_try plumbing_close(&plumbing, false);
     process_connect_all(process, &plumbing, options->limit);
     return process;
 }
 
-ASYNC(asyncio_create_subprocess_exec, asyncio_create_subprocess_exec_, (SubprocessOptions) options)
+ASYNC(asyncio_create_subprocess_exec, asyncio_create_subprocess_exec_, (SubprocessOptions)options)
 {
     const char *argv[sizeof options.argv / sizeof *options.argv + 1] = {NULL};
     memcpy(argv, options.argv, sizeof options.argv);
@@ -8699,7 +9150,7 @@ ASYNC(asyncio_create_subprocess_exec, asyncio_create_subprocess_exec_, (Subproce
     return V(subprocess(argv, &options));
 }
 
-ASYNC(asyncio_create_subprocess_shell, asyncio_create_subprocess_shell_, (SubprocessOptions) options)
+ASYNC(asyncio_create_subprocess_shell, asyncio_create_subprocess_shell_, (SubprocessOptions)options)
 {
     if (!options.argv[0] || options.argv[1]) throw(ValueError, "cmd must be one string");
     return V(subprocess((const char *const[]){"/bin/sh", "-c", options.argv[0], NULL}, &options));
@@ -8723,23 +9174,22 @@ void process_send_signal(Process *process, int number)
 void process_terminate(Process *process) { process_send_signal(process, SIGTERM); }
 void process_kill(Process *process) { process_send_signal(process, SIGKILL); }
 
-ASYNC(process_wait, process_wait, (Process *) process) { return process_over(process); }
+ASYNC(process_wait, process_wait, (Process *)process) { return process_over(process); }
 
-async_def(feed_stdin, (StreamWriter *) writer, (Value) input)
+async_def(feed_stdin, (StreamWriter *)writer, (Value)input)
 {
     try {
         if (!is_none(input)) {
             streamwriter_write_(writer, input);
             await(streamwriter_drain(writer));
         }
-    } except_any (e, BrokenPipeError, ConnectionResetError) {
-        /* the child does not want it all */
-    } end_try
-    streamwriter_close(writer);
+    }
+    except_any(e, BrokenPipeError, ConnectionResetError) { /* the child does not want it all */ }
+    end_try streamwriter_close(writer);
     return None;
 }
 
-async_def(drain_stream, (StreamWriter *) writer)
+async_def(drain_stream, (StreamWriter *)writer)
 {
     if (!writer) return None;
     Value output = await(streamreader_read(writer->reader));
@@ -8747,12 +9197,12 @@ async_def(drain_stream, (StreamWriter *) writer)
     return output;
 }
 
-async_def(feed_if_piped, (StreamWriter *) writer, (Value) input)
+async_def(feed_if_piped, (StreamWriter *)writer, (Value)input)
 {
     return writer ? await(feed_stdin(writer, input)) : None;
 }
 
-ASYNC(process_communicate, process_communicate_, (Process *) process, (Value) input)
+ASYNC(process_communicate, process_communicate_, (Process *)process, (Value)input)
 {
     Value outputs = await(asyncio_gather(feed_if_piped(process->pipes[0], input), drain_stream(process->pipes[1]),
                                          drain_stream(process->pipes[2])));
@@ -8772,7 +9222,7 @@ ASYNC(process_communicate, process_communicate_, (Process *) process, (Value) in
 
 typedef enum { RUNNER_CREATED, RUNNER_INITIALIZED, RUNNER_CLOSED } RunnerState;
 
-enum { EXECUTOR_PATIENCE = 300 };                       /* seconds for its threads to end at shutdown */
+enum { EXECUTOR_PATIENCE = 300 }; /* seconds for its threads to end at shutdown */
 
 struct Runner {
     Object object;
@@ -8855,7 +9305,7 @@ static void interrupts_end(void)
     interruptible = NULL;
 }
 
-async_def(run_awaitable, (Object *) awaitable) { return await(awaitable); }
+async_def(run_awaitable, (Object *)awaitable) { return await(awaitable); }
 
 static void runner_refuse(Object *main, const char *why)
 {
@@ -8882,15 +9332,19 @@ Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
     Value result = None;
     try {
         result = loop_run_until_complete(loop, task);
-    } except (CancelledError) {
+    }
+    except(CancelledError)
+    {
         if (runner->interrupts > 0 && task_uncancel(task) == 0) throw(KeyboardInterrupt);
         rethrow;
-    } finally {
+    }
+    finally
+    {
         runner->main = NULL;
         loop->runner = NULL;
         if (interruptible_now) interrupts_end();
-    } end_try
-    return result;
+    }
+    end_try return result;
 }
 
 static void loop_cancel_all_tasks(Loop *loop)
@@ -8925,7 +9379,8 @@ void runner_close(Runner *runner)
         release(runner->loop);
         runner->context = NULL;
         runner->loop = NULL;
-    } end_try
+    }
+    end_try
 }
 
 static void runner_destroy(void *object) { runner_close(object); }
@@ -8943,12 +9398,13 @@ Value asyncio_run_(Object *main, bool only_here, RunOptions options)
             result = value_retain(runner_run(runner, main));
         } finally {
             runner_close(runner);
-        } end_try
+        }
+        end_try
     } finally {
         scope_drop_(mark);
         if (handed_over) release(main);
-    } end_try
-    return value_pooled(result);
+    }
+    end_try return value_pooled(result);
 }
 
 /* ---- [introspection] Who waits for whom ----------------------------------------------------------------------------
@@ -9006,7 +9462,8 @@ Value task_get_stack_(Task *task, StackOptions options)
     if (options.limit == 0) return list();
     if (len(frames)) return list(list_get(frames, -1));
     Coroutine *coro = task->coro;
-    return coro && coro->state == CREATED ? list(tuple(coro->code->name, coro->code->file, coro->code->line)) : list();
+    return coro && coro->state == CREATED ? list(tuple(coro->code->name, coro->code->file, coro->code->line))
+                                          : list();
 }
 
 void task_print_stack_(Task *task, StackOptions options)
@@ -9023,13 +9480,17 @@ void task_print_stack_(Task *task, StackOptions options)
 }
 
 /* The path from where the capture began to `future`: who is on it already waits in a ring. */
-typedef struct Captured { Future *future; const struct Captured *before; } Captured;
+typedef struct Captured {
+    Future *future;
+    const struct Captured *before;
+} Captured;
 
 static Value capture(const Captured *path, int limit);
 
 static void capture_waiter(Value awaited_by, Future *waiter, const Captured *path, int limit)
 {
-    for (const Captured *at = path; at; at = at->before) if (at->future == waiter) return;
+    for (const Captured *at = path; at; at = at->before)
+        if (at->future == waiter) return;
     list_append(awaited_by, capture(&(Captured){waiter, path}, limit));
 }
 
@@ -9111,7 +9572,8 @@ static void write_purpose(Future *future, FILE *out)
 
 static const Site *task_site(Task *task)
 {
-    Stack *stack = here.loop && here.loop->current == task && here.stack != &here.loop->own ? here.stack : task->stack;
+    Stack *stack =
+        here.loop && here.loop->current == task && here.stack != &here.loop->own ? here.stack : task->stack;
     if (!stack) return NULL;
     for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
         if (frame_shows(frame) && frame->site) return frame->site;
@@ -9171,8 +9633,8 @@ static void loop_deadlock(Loop *loop)
  */
 
 static FILE *trace_file;
-static int trace_control = -1;                          /* the tracer's socket, or -1 */
-static long trace_events, trace_ids, trace_leave;       /* leave: how many events may pass; -1: all */
+static int trace_control = -1;                    /* the tracer's socket, or -1 */
+static long trace_events, trace_ids, trace_leave; /* leave: how many events may pass; -1: all */
 static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool trace_ended;
 
@@ -9214,7 +9676,8 @@ static void json_string(const char *text, size_t length, FILE *out)
 
 static void json_number(double d, FILE *out)
 {
-    if (isfinite(d)) fprintf(out, "%.9g", d); else fputs("null", out);
+    if (isfinite(d)) fprintf(out, "%.9g", d);
+    else fputs("null", out);
 }
 
 enum { TRACED_REPR = 200 };
@@ -9227,7 +9690,8 @@ static void json_value(Value v, FILE *out)
     value_write(v, true, memory);
     fclose(memory);
     size_t cut = size;
-    if (size > TRACED_REPR) for (cut = TRACED_REPR; cut && (text[cut] & 0xC0) == 0x80; cut--) {}
+    if (size > TRACED_REPR)
+        for (cut = TRACED_REPR; cut && (text[cut] & 0xC0) == 0x80; cut--) {}
     if (cut < size) {
         text = realloc(text, cut + 4);
         memcpy(text + cut, "…", 4);
@@ -9281,7 +9745,12 @@ static void json_fields(const char *fields, va_list args, FILE *out)
             break;
         }
         case 'v': json_value(va_arg(args, Value), out); break;
-        case 'V': { Value v = va_arg(args, Value); if (is_none(v)) fputs("null", out); else json_value(v, out); break; }
+        case 'V': {
+            Value v = va_arg(args, Value);
+            if (is_none(v)) fputs("null", out);
+            else json_value(v, out);
+            break;
+        }
         case 'S': json_site(va_arg(args, const Site *), out); break;
         default: fputs(va_arg(args, const char *), out);
         }
@@ -9369,7 +9838,10 @@ static bool trace_read_command(void)
     for (;;) {
         ssize_t got = read(trace_control, line + n, 1);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) { trace_abandon(); return false; }
+        if (got <= 0) {
+            trace_abandon();
+            return false;
+        }
         if (line[n] == '\n' || n == sizeof line - 2) break;
         n++;
     }
@@ -9409,7 +9881,7 @@ static bool trace_heed_control(void)
         fputs("{\"cat\":\"control\",\"name\":\"paused\"}\n", trace_file);
         fflush(trace_file);
         trace_wait_for_leave();
-        if (trace_leave > 0) trace_leave--;             /* the event after the sleep has been asked for here */
+        if (trace_leave > 0) trace_leave--; /* the event after the sleep has been asked for here */
     }
     return true;
 }
@@ -9458,7 +9930,8 @@ static void trace_selected(Loop *loop, bool any, bool woken)
     char *fds;
     size_t size;
     FILE *out = open_memory(&fds, &size);
-    if (any) trace_fds(loop, loop->happened, false, out); else fputs("[]", out);
+    if (any) trace_fds(loop, loop->happened, false, out);
+    else fputs("[]", out);
     fclose(out);
     trace_event("select.leave", 'i', "ready:j woken:j", fds, woken ? "true" : "false");
     free(fds);
@@ -9479,7 +9952,8 @@ static char *purpose_text(Future *future)
     char *text;
     size_t size;
     FILE *out = open_memory(&text, &size);
-    if (future) write_purpose(future, out); else fputs("its next turn", out);
+    if (future) write_purpose(future, out);
+    else fputs("its next turn", out);
     fclose(out);
     return text;
 }
@@ -9599,7 +10073,7 @@ static void trace_output(const char *text, size_t size)
  * out: else a queue that fills up would be written down n * n / 2 times. */
 
 enum { TRACED_ENTRIES = 200 };
-static bool trace_making;                               /* what never changes is told once, when the object is made */
+static bool trace_making; /* what never changes is told once, when the object is made */
 
 static void trace_object(const char *event, Object *object, const char *why, Value v)
 {
@@ -9615,7 +10089,10 @@ static void trace_object(const char *event, Object *object, const char *why, Val
     fclose(out);
     out = open_memory(&reason, &size);
     fputs(why, out);
-    if (v.tag != VALUE_UNSET_) { fputc(' ', out); value_write(v, true, out); }
+    if (v.tag != VALUE_UNSET_) {
+        fputc(' ', out);
+        value_write(v, true, out);
+    }
     fclose(out);
     trace_event(event, 'i', "id:o type:j why:s", object, fields, reason);
     free(fields);
@@ -9806,7 +10283,11 @@ static void trace_finish(int status)
     if (fclose(trace_file) != 0) fprintf(stderr, "asyncio: the trace is not complete: %s\n", strerror(errno));
 }
 
-static void trace_at_exit(int status, void *unused) { (void)unused; trace_finish(status); }
+static void trace_at_exit(int status, void *unused)
+{
+    (void)unused;
+    trace_finish(status);
+}
 
 static _Noreturn void trace_exit_and_leave(int status) { exit(status); }
 
@@ -9822,7 +10303,7 @@ static void trace_open(void)
     } else if (path && *path) {
         trace_file = fopen(path, "we");
         if (trace_file) fputs("[\n", trace_file);
-        unsetenv("ASYNCIO_TRACE");                      /* a child must not write into the same file */
+        unsetenv("ASYNCIO_TRACE"); /* a child must not write into the same file */
     }
     if (!trace_file && (fd || (path && *path)))
         fprintf(stderr, "asyncio: no trace: cannot write %s: %s\n", fd ? "to the tracer" : path, strerror(errno));
@@ -9856,7 +10337,8 @@ static size_t object_size(const Object *object)
     if (object->class->size) return object->class->size;
     if (object->class == &coroutine_class) return sizeof(Coroutine) + ((const Coroutine *)object)->code->size;
     if (object->class == &variables_class)
-        return sizeof(Variables) + ((const Variables *)object)->count * sizeof(((const Variables *)object)->entries[0]);
+        return sizeof(Variables)
+               + ((const Variables *)object)->count * sizeof(((const Variables *)object)->entries[0]);
     return sizeof(Text) + ((const Text *)object)->length + 1;
 }
 
@@ -9867,7 +10349,7 @@ static char *copy_string(const char *text)
     return copy;
 }
 
-static pthread_key_t thread_key;                        /* its destructor runs where a thread ends */
+static pthread_key_t thread_key; /* its destructor runs where a thread ends */
 
 static void thread_begin(void)
 {
@@ -9876,7 +10358,7 @@ static void thread_begin(void)
     here.variables = &here.base_variables;
     pool_init(&here.base);
     here.base.entered = true;
-    if (UNDER_ASAN) {                                   /* it must be told where to switch back to */
+    if (UNDER_ASAN) { /* it must be told where to switch back to */
         pthread_attr_t attributes;
         void *low;
         pthread_getattr_np(pthread_self(), &attributes);
@@ -9906,4 +10388,7 @@ __attribute__((constructor)) static void process_begin(void)
     trace_start();
 }
 
-__attribute__((destructor)) static void process_end(void) { if (!here.loop) thread_end(NULL); }
+__attribute__((destructor)) static void process_end(void)
+{
+    if (!here.loop) thread_end(NULL);
+}
