@@ -155,14 +155,8 @@ static bool trace_on;
 #endif
 static double trace_stood_still, trace_began;
 static long trace_loops; /* loops that were given a virtual clock */
-#define TRACE(...)                                                                                                   \
-    do {                                                                                                             \
-        if (TRACING) trace_event(__VA_ARGS__);                                                                       \
-    } while (0)
-#define TRACE_CHANGED_VALUE(object, why, v)                                                                          \
-    do {                                                                                                             \
-        if (TRACING) trace_changed((Object *)(object), why, v);                                                      \
-    } while (0)
+#define TRACE(...) do { if (TRACING) trace_event(__VA_ARGS__); } while (0)
+#define TRACE_CHANGED_VALUE(object, why, v) do { if (TRACING) trace_changed((Object *)(object), why, v); } while (0)
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
 #define TRACE_MADE(object) TRACE_CHANGED(object, "made")
 
