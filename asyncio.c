@@ -413,7 +413,6 @@ static void trace_output(const char *text, size_t size);
 COLD static void trace_changed(Object *object, const char *why, Value v);
 static void future_describe(void *object, FILE *out);
 static void trace_finish(int status);
-static _Noreturn void trace_exit_and_leave(int status);
 static char *copy_string(const char *text);
 
 /* ---- [memory] Objects, counting, pools ---------------------------------------------------------------------------
@@ -1408,6 +1407,12 @@ Value exception_split(Value e, const ExceptionClass *class, Value *rest)
 
 static bool is_own_file(const char *file) { return file == own_file; }
 
+/* Where the running coroutine is, for tracebacks and the trace: always a place in the program's own code. */
+static void mark_site(const Site *site)
+{
+    if (here.stack->frame && !is_own_file(site->file)) here.stack->frame->site = site;
+}
+
 /* The function as the reader wrote it: a coroutine's body has a longer name. */
 static const char *site_function(const Site *site, const Coroutine *frame)
 {
@@ -1488,7 +1493,7 @@ _Noreturn void exception_throw_(Value e, const Site *site)
     retain(x);
     exception_set_context(x, stack->handling ? stack->handling->exception : None);
     traceback_add(x, stack->frame, site);
-    if (stack->frame && !is_own_file(site->file)) stack->frame->site = site;
+    mark_site(site);
     exception_fly(x);
 }
 
@@ -1826,7 +1831,7 @@ static _Noreturn void uncaught(Exc *x)
     Value e = V(&x->object);
     if (x->type == SystemExit) {
         Value code = len(x->args) ? list_get(x->args, 0) : None;
-        if (code.tag == VALUE_INT || is_none(code)) trace_exit_and_leave(is_none(code) ? 0 : (int)code.integer);
+        if (code.tag == VALUE_INT || is_none(code)) exit(is_none(code) ? 0 : (int)code.integer);
         value_write(code, false, stderr);
         fputc('\n', stderr);
     } else exception_print(e, stderr);
@@ -1838,7 +1843,7 @@ static _Noreturn void uncaught(Exc *x)
         signal(SIGINT, SIG_DFL);
         raise(SIGINT);
     }
-    trace_exit_and_leave(1);
+    exit(1);
 }
 
 static void write_where(FILE *out);
@@ -3702,11 +3707,8 @@ static Value future_await(Future *future, bool only_here)
 
 Value await_(Object *awaitable, int made_here, const Site *site)
 {
-    Coroutine *frame = here.stack->frame;
-    if (frame && !is_own_file(site->file)) {
-        frame->site = site;
-        if (TRACING) trace_line(site, awaitable);
-    }
+    mark_site(site);
+    if (TRACING && here.stack->frame) trace_line(site, awaitable);
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
     if (awaitable->class == &coroutine_class) {
         task_running();
@@ -5853,11 +5855,6 @@ typedef struct Iteration {
 } Iteration;
 static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
 static const Class iteration_class = {.name = "async_for", .size = sizeof(Iteration), .destroy = iteration_destroy};
-
-static void mark_site(const Site *site)
-{
-    if (here.stack->frame && !is_own_file(site->file)) here.stack->frame->site = site;
-}
 
 Value async_iter_(Value iterable, const Site *site)
 {
@@ -9958,7 +9955,7 @@ static Object *traced_object(Future *future)
     return future && future->asyncio_owned && future->owner ? future->owner : (Object *)future;
 }
 
-static char *frames_text(Task *task)
+static char *frames_text(void)
 {
     char *text;
     size_t size;
@@ -9968,7 +9965,6 @@ static char *frames_text(Task *task)
     Stack *stack = here.stack;
     for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame))
         if (frame_shows(frame) && frame->site) shown[count++] = frame;
-    (void)task;
     fputc('[', out);
     while (count--) {
         fprintf(out, "{\"func\":\"%s\",", shown[count]->code->name);
@@ -9984,7 +9980,7 @@ static char *frames_text(Task *task)
 
 static void trace_task_waits(Task *task)
 {
-    char *what = purpose_text(task->waiting_on), *frames = frames_text(task);
+    char *what = purpose_text(task->waiting_on), *frames = frames_text();
     trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task),
                 traced_object(task->waiting_on), what, waiting_kind(task->waiting_on), frames);
     free(what);
@@ -10282,8 +10278,6 @@ static void trace_at_exit(int status, void *unused)
     (void)unused;
     trace_finish(status);
 }
-
-static _Noreturn void trace_exit_and_leave(int status) { exit(status); }
 
 static void trace_open(void)
 {
