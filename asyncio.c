@@ -90,8 +90,7 @@
 #error "compile asyncio.c with -U_FORTIFY_SOURCE: it would take a longjmp from one stack to another for an attack"
 #endif
 
-/* ---- What the chapters share
- * -------------------------------------------------------------------------------------- */
+/* ---- What the chapters share -------------------------------------------------------------------------------------- */
 
 typedef struct Stack Stack;
 typedef struct Variables Variables;
@@ -1227,52 +1226,31 @@ static const Class exc_class = {.name = "exception", .size = sizeof(Exc), .destr
 
 #define CLASS(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "builtins"}};
 #define CLASS_IN(module, Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, module}};
-CLASS(BaseException, NULL)
-CLASS(Exception, BaseException)
-CLASS(GeneratorExit, BaseException) CLASS(KeyboardInterrupt, BaseException) CLASS(SystemExit, BaseException)
-    CLASS(BaseExceptionGroup, BaseException) CLASS(ExceptionGroup, Exception) CLASS(ArithmeticError, Exception) CLASS(
-        ZeroDivisionError, ArithmeticError) CLASS(OverflowError, ArithmeticError) CLASS(AssertionError, Exception)
-        CLASS(AttributeError, Exception) CLASS(BufferError, Exception) CLASS(EOFError, Exception) CLASS(LookupError,
-                                                                                                        Exception)
-            CLASS(IndexError, LookupError) CLASS(KeyError, LookupError) CLASS(MemoryError, Exception)
-                CLASS(NameError, Exception) CLASS(RuntimeError, Exception) CLASS(NotImplementedError, RuntimeError)
-                    CLASS(RecursionError, RuntimeError) CLASS(StopIteration, Exception) CLASS(StopAsyncIteration,
-                                                                                              Exception)
-                        CLASS(SyntaxError, Exception) CLASS(TypeError, Exception) CLASS(ValueError, Exception)
-                            CLASS(UnicodeError, ValueError) CLASS(OSError, Exception) CLASS(BlockingIOError, OSError)
-                                CLASS(ChildProcessError,
-                                      OSError) CLASS(ConnectionError, OSError) CLASS(BrokenPipeError, ConnectionError)
-                                    CLASS(ConnectionAbortedError,
-                                          ConnectionError) CLASS(ConnectionRefusedError, ConnectionError)
-                                        CLASS(ConnectionResetError, ConnectionError) CLASS(FileExistsError, OSError)
-                                            CLASS(FileNotFoundError, OSError) CLASS(InterruptedError, OSError) CLASS(
-                                                IsADirectoryError,
-                                                OSError) CLASS(NotADirectoryError,
-                                                               OSError) CLASS(PermissionError, OSError)
-                                                CLASS(ProcessLookupError, OSError) CLASS(TimeoutError, OSError) CLASS(
-                                                    Warning, Exception) CLASS(RuntimeWarning, Warning)
-                                                    CLASS_IN("asyncio.exceptions", CancelledError, BaseException)
-                                                        CLASS_IN("asyncio.exceptions", InvalidStateError, Exception)
-                                                            CLASS_IN("asyncio.exceptions", BrokenBarrierError,
-                                                                     RuntimeError) CLASS_IN("asyncio.exceptions",
-                                                                                            IncompleteReadError,
-                                                                                            EOFError)
-                                                                CLASS_IN("asyncio.exceptions", LimitOverrunError,
-                                                                         Exception)
-                                                                    CLASS_IN("asyncio.exceptions",
-                                                                             SendfileNotAvailableError, RuntimeError)
-                                                                        CLASS_IN("asyncio.queues", QueueEmpty,
-                                                                                 Exception) CLASS_IN("asyncio.queues",
-                                                                                                     QueueFull,
-                                                                                                     Exception)
-                                                                            CLASS_IN("asyncio.queues", QueueShutDown,
-                                                                                     Exception)
-                                                                                CLASS_IN("asyncio", DeadlockError,
-                                                                                         RuntimeError)
+CLASS(BaseException, NULL) CLASS(Exception, BaseException) CLASS(GeneratorExit, BaseException)
+CLASS(KeyboardInterrupt, BaseException) CLASS(SystemExit, BaseException) CLASS(BaseExceptionGroup, BaseException)
+CLASS(ExceptionGroup, Exception) CLASS(ArithmeticError, Exception) CLASS(ZeroDivisionError, ArithmeticError)
+CLASS(OverflowError, ArithmeticError) CLASS(AssertionError, Exception) CLASS(AttributeError, Exception)
+CLASS(BufferError, Exception) CLASS(EOFError, Exception) CLASS(LookupError, Exception) CLASS(IndexError, LookupError)
+CLASS(KeyError, LookupError) CLASS(MemoryError, Exception) CLASS(NameError, Exception) CLASS(RuntimeError, Exception)
+CLASS(NotImplementedError, RuntimeError) CLASS(RecursionError, RuntimeError) CLASS(StopIteration, Exception)
+CLASS(StopAsyncIteration, Exception) CLASS(SyntaxError, Exception) CLASS(TypeError, Exception)
+CLASS(ValueError, Exception) CLASS(UnicodeError, ValueError) CLASS(OSError, Exception) CLASS(BlockingIOError, OSError)
+CLASS(ChildProcessError, OSError) CLASS(ConnectionError, OSError) CLASS(BrokenPipeError, ConnectionError)
+CLASS(ConnectionAbortedError, ConnectionError) CLASS(ConnectionRefusedError, ConnectionError)
+CLASS(ConnectionResetError, ConnectionError) CLASS(FileExistsError, OSError) CLASS(FileNotFoundError, OSError)
+CLASS(InterruptedError, OSError) CLASS(IsADirectoryError, OSError) CLASS(NotADirectoryError, OSError)
+CLASS(PermissionError, OSError) CLASS(ProcessLookupError, OSError) CLASS(TimeoutError, OSError)
+CLASS(Warning, Exception) CLASS(RuntimeWarning, Warning)
+CLASS_IN("asyncio.exceptions", CancelledError, BaseException)
+CLASS_IN("asyncio.exceptions", InvalidStateError, Exception)
+CLASS_IN("asyncio.exceptions", BrokenBarrierError, RuntimeError)
+CLASS_IN("asyncio.exceptions", IncompleteReadError, EOFError)
+CLASS_IN("asyncio.exceptions", LimitOverrunError, Exception)
+CLASS_IN("asyncio.exceptions", SendfileNotAvailableError, RuntimeError)
+CLASS_IN("asyncio.queues", QueueEmpty, Exception) CLASS_IN("asyncio.queues", QueueFull, Exception)
+CLASS_IN("asyncio.queues", QueueShutDown, Exception) CLASS_IN("asyncio", DeadlockError, RuntimeError)
 
-                                                                                    static bool is_subclass(
-                                                                                        const ExceptionClass *class,
-                                                                                        const ExceptionClass *of)
+static bool is_subclass(const ExceptionClass *class, const ExceptionClass *of)
 {
     for (; class; class = class->parent)
         if (class == of || (class == ExceptionGroup && of == BaseExceptionGroup)) return true;
@@ -1341,6 +1319,7 @@ const ExceptionClass *exception_type(Value e) { return as_exc(e)->type; }
 Value exception_args(Value e) { return as_exc(e)->args; }
 Value exception_cause(Value e) { return as_exc(e)->cause; }
 Value exception_context(Value e) { return as_exc(e)->context; }
+bool exception_suppress_context(Value e) { return as_exc(e)->suppress_context; }
 Value exception_exceptions(Value e) { return as_exc(e)->exceptions; }
 Value exception_notes(Value e)
 {
@@ -2011,9 +1990,10 @@ static void handle_run(Handle *handle)
     here.variables = handle->context ? &handle->context->variables : &handle->variables;
     try {
         handle_call(handle);
-    }
-    except(BaseException, e) { handle_failed(handle, e); }
-    end_try here.variables = outer;
+    } except (BaseException, e) {
+        handle_failed(handle, e);
+    } end_try
+    here.variables = outer;
     pool_drop(here.stack, 0);
     TRACE("handle.end", 'E', "handle:o", handle);
 }
@@ -2619,14 +2599,12 @@ Value loop_run_until_complete_(Loop *loop, Object *awaitable, const Site *site)
     future_add_done_callback(future, run_until_complete_done);
     try {
         loop_run_forever(loop);
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         if (made_here && future_failed(future)) future_exception(future); /* the caller learns of it anyway */
         future_remove_done_callback(future, run_until_complete_done);
         rethrow;
-    }
-    end_try future_remove_done_callback(future, run_until_complete_done);
+    } end_try
+    future_remove_done_callback(future, run_until_complete_done);
     if (!future_done(future)) throw(RuntimeError, "Event loop stopped before Future completed.");
     return future_result(future);
 }
@@ -2740,15 +2718,13 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
     here.variables = report_variables(report);
     try {
         loop->exception_handler(loop, report);
-    }
-    except(BaseException, e)
-    {
+    } except (BaseException, e) {
         here.variables = outer;
         if (leaves_loop(e)) rethrow;
         loop_default_exception_handler(
             loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
-    }
-    end_try here.variables = outer;
+    } end_try
+    here.variables = outer;
 }
 
 /* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
@@ -2803,12 +2779,9 @@ static void stack_size_begin(void)
     if (!text || !*text) return;
     try {
         asyncio_set_stack_size((size_t)fmax(0, atof(text)));
-    }
-    except(ValueError, e)
-    {
+    } except (ValueError, e) {
         fprintf(stderr, "asyncio: ASYNCIO_STACK_SIZE=%s is ignored: %s\n", text, as_str(str(e)));
-    }
-    end_try
+    } end_try
 }
 
 /* Makes the page at `low` one that nobody can touch. Newer kernels do it in place; by mprotect each guard splits
@@ -3586,9 +3559,10 @@ static Stack *task_run(Stack *me)
             throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
                                                       : "coroutine is being awaited already");
         task_finished(task, value_pooled(coroutine_call(coro)));
-    }
-    except(BaseException, e) { task_failed(task, e); }
-    end_try assert(!me->frame && !me->handlers);
+    } except (BaseException, e) {
+        task_failed(task, e);
+    } end_try
+    assert(!me->frame && !me->handlers);
     here.variables = &here.base_variables;
     pool_free(me);
     if (task->eager_caller) return task_return_to_caller(task);
@@ -4110,12 +4084,14 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *)awaitable, (double)timeout)
         cancel_and_wait(future);
         try {
             return future_result(future);
-        }
-        except(CancelledError, e) { throw_from(e, TimeoutError); }
-        end_try
+        } except (CancelledError, e) {
+            throw_from(e, TimeoutError);
+        } end_try
     }
-    async_with(asyncio_timeout(timeout)) { return await(awaitable); }
-    end_with return None;
+    async_with (asyncio_timeout(timeout)) {
+        return await(awaitable);
+    } end_with
+    return None;
 }
 
 /* ---- [gather] wait(), gather(), shield(), as_completed() ----------------------------------------------------------
@@ -5109,8 +5085,7 @@ static void barrier_go(Barrier *barrier)
 static Value barrier_enter(void *manager)
 {
     Barrier *barrier = manager;
-    async_with(barrier->condition)
-    {
+    async_with (barrier->condition) {
         condition_until(barrier->condition, barrier_may_enter, V(barrier));
         if (barrier->state == BROKEN) throw(BrokenBarrierError, "Barrier aborted");
         const int index = barrier->count++;
@@ -5118,10 +5093,10 @@ static Value barrier_enter(void *manager)
             barrier_await_others(barrier, index);
         } finally {
             barrier_go(barrier);
-        }
-        end_try return V(index);
-    }
-    end_with return None;
+        } end_try
+        return V(index);
+    } end_with
+    return None;
 }
 
 static bool barrier_leave(void *manager, Value e)
@@ -5135,24 +5110,22 @@ ASYNC(barrier_wait, barrier_wait, (Barrier *)barrier) { return barrier_enter(bar
 
 ASYNC(barrier_reset, barrier_reset, (Barrier *)barrier)
 {
-    async_with(barrier->condition)
-    {
+    async_with (barrier->condition) {
         barrier->state = barrier->count > 0 ? RESETTING : FILLING;
         condition_notify_all(barrier->condition);
         TRACE_CHANGED(barrier, "reset");
-    }
-    end_with return None;
+    } end_with
+    return None;
 }
 
 ASYNC(barrier_abort, barrier_abort, (Barrier *)barrier)
 {
-    async_with(barrier->condition)
-    {
+    async_with (barrier->condition) {
         barrier->state = BROKEN;
         condition_notify_all(barrier->condition);
         TRACE_CHANGED(barrier, "aborted");
-    }
-    end_with return None;
+    } end_with
+    return None;
 }
 
 /* ---- [queues] Queues -----------------------------------------------------------------------------------------------
@@ -5638,14 +5611,12 @@ static Stack *generator_run(AsyncGenerator *gen)
     Stack *me = here.stack;
     try {
         value_release(coroutine_call(gen->body));
-    }
-    except(BaseException, e)
-    {
+    } except (BaseException, e) {
         if (isinstance(e, StopAsyncIteration))
             e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
         gen->thrown = value_retain(e);
-    }
-    end_try Stack *consumer = gen->consumer;
+    } end_try
+    Stack *consumer = gen->consumer;
     generator_closed(gen);
     me->generator = NULL;
     pool_free(me);
@@ -5732,9 +5703,10 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *)gen)
     if (gen->state == GENERATOR_CLOSED) return None;
     try {
         generator_step(gen, None, V(GeneratorExit), &end);
-    }
-    except_any(e, GeneratorExit, StopAsyncIteration) { return None; }
-    end_try if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
+    } except_any (e, GeneratorExit, StopAsyncIteration) {
+        return None;
+    } end_try
+    if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
     return None;
 }
 
@@ -5766,9 +5738,8 @@ static void generator_destroy(void *object)
         bool end;
         try {
             generator_step(gen, None, V(GeneratorExit), &end);
-        }
-        except(BaseException) {}
-        end_try
+        } except (BaseException) {
+        } end_try
     }
     generator_delist(gen);
     release(gen->body);
@@ -5812,9 +5783,10 @@ static Value iterator_next(void *object, bool *end)
     AsyncIterator *it = object;
     try {
         return await(it->anext(it->self));
-    }
-    except(StopAsyncIteration) { *end = true; }
-    end_try return None;
+    } except (StopAsyncIteration) {
+        *end = true;
+    } end_try
+    return None;
 }
 
 static const Class iterator_class = {
@@ -5915,13 +5887,11 @@ static bool generator_leave(AsyncGenerator *gen, Value e)
     bool end;
     try {
         generator_step(gen, None, e, &end);
-    }
-    except(BaseException, raised)
-    {
+    } except (BaseException, raised) {
         if (raised.object != e.object) rethrow;
         return false;
-    }
-    end_try if (!end) throw(RuntimeError,
+    } end_try
+    if (!end) throw(RuntimeError,
                             is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
     return !is_none(e);
 }
@@ -6169,8 +6139,8 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
     } finally {
         here.variables = outer;
         context->entered = false;
-    }
-    end_try return result;
+    } end_try
+    return result;
 }
 
 /* ---- [threads] Threads ---------------------------------------------------------------------------------------------
@@ -6374,9 +6344,10 @@ static void threadfuture_work(ThreadFuture *tf)
     here.variables = &tf->variables;
     try {
         threadfuture_become(tf, THREAD_FINISHED, tf->fn(tf->arg), false);
-    }
-    except(BaseException, e) { threadfuture_become(tf, THREAD_FINISHED, e, true); }
-    end_try here.variables = outer;
+    } except (BaseException, e) {
+        threadfuture_become(tf, THREAD_FINISHED, e, true);
+    } end_try
+    here.variables = outer;
     threadfuture_deliver(tf);
     scope_drop_(mark);
 }
@@ -6495,9 +6466,9 @@ static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn)
     if (!tf->loop) return;
     try {
         loop_call_soon_threadsafe(tf->loop, fn, V(tf));
-    }
-    except(RuntimeError) { /* it has closed: nobody is left to be told */ }
-    end_try
+    } except (RuntimeError) {
+        /* it has closed: nobody is left to be told */
+    } end_try
 }
 
 static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived); }
@@ -6572,9 +6543,10 @@ static void *join_workers(void *arg)
     executor_shutdown_(joining->executor, true);
     try {
         loop_call_soon_threadsafe(joining->loop, joined, V(joining->done));
-    }
-    except(RuntimeError) { /* the loop did not wait for it */ }
-    end_try release(joining->executor);
+    } except (RuntimeError) {
+        /* the loop did not wait for it */
+    } end_try
+    release(joining->executor);
     release(joining->done);
     release(joining->loop);
     free(joining);
@@ -6597,18 +6569,19 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)l
     }
     loop->outside++;
     try {
-        async_with(asyncio_timeout(timeout)) { await(done); }
-        end_with pthread_join(thread, NULL);
-    }
-    except(TimeoutError)
-    {
+        async_with (asyncio_timeout(timeout)) {
+            await(done);
+        } end_with
+        pthread_join(thread, NULL);
+    } except (TimeoutError) {
         fprintf(stderr,
                 "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n",
                 timeout);
         pthread_detach(thread);
-    }
-    finally { loop->outside--; }
-    end_try return None;
+    } finally {
+        loop->outside--;
+    } end_try
+    return None;
 }
 
 /* From a task to a thread: run_coroutine_threadsafe(). */
@@ -6631,13 +6604,10 @@ static void threadsafe_begin(Value arg)
         tf->future = retain(task);
         future_on_done(tf->future, threadsafe_done, tf, "threadsafe_done");
         if (threadfuture_cancelled(tf)) task_cancel(task);
-    }
-    except(BaseException, e)
-    {
+    } except (BaseException, e) {
         threadfuture_become(tf, THREAD_FINISHED, e, true);
         rethrow;
-    }
-    end_try
+    } end_try
 }
 
 static void threadsafe_cancel(Value arg)
@@ -7020,8 +6990,8 @@ static Value look_up_and_free(Value v)
         results = look_up(lookup);
     } finally {
         lookup_free(lookup);
-    }
-    end_try return results;
+    } end_try
+    return results;
 }
 
 ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Value)port, (AddressOptions)options)
@@ -7134,8 +7104,8 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *)loop, (int)fd, (int)file,
         done = sendfile_native(loop, fd, file, &options, &at);
     } finally {
         if (at != (off_t)options.offset) lseek(file, at, SEEK_SET);
-    }
-    end_try if (done) return V((int64_t)at - options.offset);
+    } end_try
+    if (done) return V((int64_t)at - options.offset);
     if (!options.fallback) throw(SendfileNotAvailableError, "os.sendfile call failed");
     return V(sendfile_by_reading(loop, fd, file, &options));
 }
@@ -7334,8 +7304,7 @@ static void transport_lost(Value v)
             transport->protocol->connection_lost(transport->self, e);
     } finally {
         transport_end(transport);
-    }
-    end_try
+    } end_try
 }
 
 static void transport_lose(Transport *transport, Value e)
@@ -7385,18 +7354,18 @@ static void transport_at_eof(Transport *transport)
         bool keep_open = transport->protocol->eof_received && transport->protocol->eof_received(transport->self);
         if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
         else transport_close(transport);
-    }
-    except(BaseException, e) { transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed."); }
-    end_try
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed.");
+    } end_try
 }
 
 static void transport_received(Transport *transport, const char *data, size_t size)
 {
     try {
         transport->protocol->data_received(transport->self, data, size);
-    }
-    except(BaseException, e) { transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed."); }
-    end_try
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed.");
+    } end_try
 }
 
 /* A BufferedProtocol lends its own memory. */
@@ -7448,9 +7417,9 @@ static void transport_read_ready(Value v)
     try {
         if (transport->kind == DATAGRAM) transport_read_datagram(transport);
         else transport_read_stream(transport);
-    }
-    except(BaseException, e) { transport_fatal(transport, e, "Fatal read error on socket transport"); }
-    end_try
+    } except (BaseException, e) {
+        transport_fatal(transport, e, "Fatal read error on socket transport");
+    } end_try
 }
 
 bool transport_is_reading(Transport *transport) { return !transport->closing && !transport->paused; }
@@ -7476,12 +7445,9 @@ static void transport_call_protocol(Transport *transport, void (*call)(Value sel
     if (!call) return;
     try {
         call(transport->self);
-    }
-    except(Exception, e)
-    {
+    } except (Exception, e) {
         loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
-    }
-    end_try
+    } end_try
 }
 
 static void transport_maybe_pause_protocol(Transport *transport)
@@ -7733,13 +7699,11 @@ async_def(connect_one, (Loop *)loop, (Value)info, (Value)locals)
     try {
         if (!is_none(locals)) bind_local(fd, locals, family);
         connect_to(loop, fd, list_get(info, 4));
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         close(fd);
         rethrow;
-    }
-    end_try return V(fd);
+    } end_try
+    return V(fd);
 }
 
 /* Addresses of both families in turn: the first `first` of the first family, then one of each. */
@@ -7780,9 +7744,9 @@ static int connect_in_order(Loop *loop, Value infos, Value local, Value errors)
     for_in (info, infos) {
         try {
             return (int)as_int(await(connect_one(loop, info, local)));
-        }
-        except(OSError, e) { list_append(errors, e); }
-        end_try
+        } except (OSError, e) {
+            list_append(errors, e);
+        } end_try
     }
     return -1;
 }
@@ -7815,8 +7779,8 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
         if (len(attempts))
             for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
                 if (v.tag == VALUE_INT) close((int)v.integer);
-    }
-    end_try return winner;
+    } end_try
+    return winner;
 }
 
 static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOptions *options)
@@ -7847,13 +7811,11 @@ static Value protocol_make(const Protocol *protocol, Value arg, int ours)
     if (!protocol->make) return arg;
     try {
         return protocol->make(arg);
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         if (ours >= 0) close(ours);
         rethrow;
-    }
-    end_try return None;
+    } end_try
+    return None;
 }
 
 /* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
@@ -7951,13 +7913,11 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
         if (options->allow_broadcast) setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof on);
         if (!is_none(options->local_addr)) bind_local(fd, list(options->local_addr), storage.ss_family);
         if (!is_none(options->remote_addr) && !options->allow_broadcast) connect_to(loop, fd, options->remote_addr);
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         close(fd);
         rethrow;
-    }
-    end_try return fd;
+    } end_try
+    return fd;
 }
 
 static void check_datagram_address(Value address)
@@ -8589,17 +8549,16 @@ static Value reader_line(StreamReader *reader)
 {
     try {
         return reader_until(reader, bytes("\n", 1), "readuntil");
-    }
-    except(IncompleteReadError, e) { return list_get(exception_details(e), 0); }
-    except(LimitOverrunError, e)
-    {
+    } except (IncompleteReadError, e) {
+        return list_get(exception_details(e), 0);
+    } except (LimitOverrunError, e) {
         size_t consumed = (size_t)as_int(list_get(exception_details(e), 0));
         bool ends_there = consumed < reader->size && reader_data(reader)[consumed] == '\n';
         reader_drop(reader, ends_there ? consumed + 1 : reader->size);
         reader_maybe_resume(reader);
         throw(ValueError, "%s", as_str(str(e)));
-    }
-    end_try return None;
+    } end_try
+    return None;
 }
 
 ASYNC(streamreader_readline, streamreader_readline, (StreamReader *)reader) { return reader_line(reader); }
@@ -8622,14 +8581,12 @@ static Value reader_all(StreamReader *reader)
             if (!len(block)) break;
             fwrite(as_bytes(block, NULL), 1, (size_t)len(block), out);
         }
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         fclose(out);
         free(data);
         rethrow;
-    }
-    end_try fclose(out);
+    } end_try
+    fclose(out);
     Value all = bytes(data, size);
     free(data);
     return all;
@@ -9102,14 +9059,11 @@ static void process_connect_all(Process *process, Plumbing *plumbing, long limit
             plumbing->near[i] = -1;
             if (fd >= 0) process_connect(process, i, fd, limit);
         }
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         plumbing_close(plumbing, true);
         process_abandon(process);
         rethrow;
-    }
-    end_try
+    } end_try
 }
 
 static Process *subprocess(const char *const *argv, const SubprocessOptions *options)
@@ -9122,13 +9076,11 @@ static Process *subprocess(const char *const *argv, const SubprocessOptions *opt
         plumb(&plumbing, 1, options->stdout);
         plumb(&plumbing, 2, options->stderr);
         process = process_start(loop, &plumbing, argv, options);
-    }
-    except(BaseException)
-    {
+    } except (BaseException) {
         plumbing_close(&plumbing, true);
         rethrow;
-    }
-    end_try plumbing_close(&plumbing, false);
+    } end_try
+    plumbing_close(&plumbing, false);
     process_connect_all(process, &plumbing, options->limit);
     return process;
 }
@@ -9174,9 +9126,10 @@ async_def(feed_stdin, (StreamWriter *)writer, (Value)input)
             streamwriter_write_(writer, input);
             await(streamwriter_drain(writer));
         }
-    }
-    except_any(e, BrokenPipeError, ConnectionResetError) { /* the child does not want it all */ }
-    end_try streamwriter_close(writer);
+    } except_any (e, BrokenPipeError, ConnectionResetError) {
+        /* the child does not want it all */
+    } end_try
+    streamwriter_close(writer);
     return None;
 }
 
@@ -9323,19 +9276,15 @@ Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
     Value result = None;
     try {
         result = loop_run_until_complete(loop, task);
-    }
-    except(CancelledError)
-    {
+    } except (CancelledError) {
         if (runner->interrupts > 0 && task_uncancel(task) == 0) throw(KeyboardInterrupt);
         rethrow;
-    }
-    finally
-    {
+    } finally {
         runner->main = NULL;
         loop->runner = NULL;
         if (interruptible_now) interrupts_end();
-    }
-    end_try return result;
+    } end_try
+    return result;
 }
 
 static void loop_cancel_all_tasks(Loop *loop)
@@ -9370,8 +9319,7 @@ void runner_close(Runner *runner)
         release(runner->loop);
         runner->context = NULL;
         runner->loop = NULL;
-    }
-    end_try
+    } end_try
 }
 
 static void runner_destroy(void *object) { runner_close(object); }
@@ -9389,13 +9337,12 @@ Value asyncio_run_(Object *main, bool only_here, RunOptions options)
             result = value_retain(runner_run(runner, main));
         } finally {
             runner_close(runner);
-        }
-        end_try
+        } end_try
     } finally {
         scope_drop_(mark);
         if (handed_over) release(main);
-    }
-    end_try return value_pooled(result);
+    } end_try
+    return value_pooled(result);
 }
 
 /* ---- [introspection] Who waits for whom ----------------------------------------------------------------------------
