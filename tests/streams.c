@@ -390,7 +390,7 @@ IO_TEST(options_that_exclude_each_other_are_refused)
 IO_TEST(a_port_that_is_taken_is_named)
 {
     Server *server = as_server(await(asyncio_start_server(echo, "127.0.0.1", 0)));
-    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): Address already in use", port_of(server));
+    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): [errno 98] address already in use", port_of(server));
     ck_raises_text(OSError, as_str(wanted), await(asyncio_start_server(echo, "127.0.0.1", port_of(server))));
     server_close(server);
     await(server_wait_closed(server));

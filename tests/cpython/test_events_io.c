@@ -120,7 +120,7 @@ NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr_nomatch_family)
 NET_TEST(EventLoopTestsMixin__test_create_connection_local_addr_in_use)
 {
     int listener = listening_socket(1);
-    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): Address already in use", port_of_fd(listener));
+    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): [errno 98] address already in use", port_of_fd(listener));
     ck_raises_text(OSError, as_str(wanted), await(loop_create_connection(asyncio_get_running_loop(), &listening, None, "127.0.0.1", port_of_fd(listener),
                                                                            .local_addr = address_of_fd(listener))));
     close(listener);
@@ -244,7 +244,7 @@ NET_TEST(EventLoopTestsMixin__test_create_server_addr_in_use)
 {
     Loop *loop = asyncio_get_running_loop();
     Server *server = as_server(await(loop_create_server(loop, &listening, None, "127.0.0.1", 0)));
-    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): Address already in use", server_port(server));
+    Value wanted = format("[Errno 98] error while attempting to bind on address ('127.0.0.1', %d): [errno 98] address already in use", server_port(server));
     ck_raises_text(OSError, as_str(wanted), await(loop_create_server(loop, &listening, None, "127.0.0.1", server_port(server))));
     server_close(server);
     return None;
