@@ -336,6 +336,7 @@ struct Loop {
     int inbox_count, inbox_capacity;
     /* how many threads, signals, children may still wake this loop */
     int outside;
+    Process *children; /* that run */
     Executor *executor;                /* the default one, made when first needed */
     Handle *signal_handlers[65];       /* by number */
     volatile sig_atomic_t signalled;   /* a signal came that has a handler, not looked at yet */
@@ -1391,8 +1392,8 @@ Value exception_split(Value e, const ExceptionClass *class, Value *rest)
         if (!is_none(match)) list_append(matched, match);
         if (!is_none(other)) list_append(others, other);
     }
-    *rest = len(matched) ? group_derive(e, others) : e;
-    return len(others) ? group_derive(e, matched) : e;
+    *rest = group_derive(e, others);
+    return group_derive(e, matched);
 }
 
 /* Throwing. */
@@ -1665,7 +1666,10 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
 {
     if (handler->phase != PHASE_LANDED) return false;
     Value rest, match = exception_split(handler->exception, class, &rest);
-    if (is_none(match)) return false;
+    if (is_none(match)) {
+        value_replace(&handler->exception, rest); /* a new group: each except* makes one, as in Python */
+        return false;
+    }
     if (is_none(handler->kept)) handler->kept = value_retain(list(handler->exception));
     handler->rest = value_retain(rest);
     if (is_group(match)) value_retain(match);
@@ -2477,12 +2481,17 @@ static void sets_choose_hot(Loop *loop)
 }
 
 /* Asks about all descriptors. First at once, as select() is much cheaper when it need not prepare to sleep. */
-static int sets_ask_all(Loop *loop, double now, double end)
+static int sets_ask_all(Loop *loop, double end)
 {
     if (++loop->full_polls > FULL_POLLS) sets_choose_hot(loop);
     int count = sets_ask(loop, true, 0);
+    double now = loop_time(loop);
+    if (!count && now < end) {
+        count = sets_ask(loop, true, end - now);
+        now = loop_time(loop);
+    }
     loop->next_full = now + poll_rest(loop);
-    return count || end <= now ? count : sets_ask(loop, true, end - loop_time(loop));
+    return count;
 }
 
 /* Asks the hot ones, and sleeps until it is time for all, or till `end`. */
@@ -2493,9 +2502,8 @@ static int sets_ask_in_turn(Loop *loop, double patience)
         int count = sets_ask(loop, false, 0);
         if (!count && patience > 0) count = sets_ask(loop, false, fmin(end, loop->next_full) - now);
         if (count || end <= loop->next_full) return count;
-        now = loop_time(loop);
     }
-    return sets_ask_all(loop, now, end);
+    return sets_ask_all(loop, end);
 }
 
 /* Every bit that select() left is a callback to run. */
@@ -2779,6 +2787,7 @@ void loop_close(Loop *loop)
     if (loop->closed) return;
     loop_abandon_tasks(loop);
     value_replace(&loop->legacy, None);
+    loop_end_children(loop);
     loop_drop_transports(loop);
     loop_end_watching(loop);
     loop_remove_signal_handlers(loop);
@@ -6782,6 +6791,9 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)l
                 "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n",
                 timeout);
         pthread_detach(thread);
+    } except (BaseException) {
+        pthread_detach(thread);
+        rethrow;
     } finally {
         loop->outside--;
     } end_try
@@ -6840,17 +6852,20 @@ bool threadfuture_cancel(ThreadFuture *tf)
 /* ---- [signals] Signals ---------------------------------------------------------------------------------------------
  *
  * A signal interrupts whatever runs, so its handler may do next to nothing: it notes the number and wakes the loop
- * through the self-pipe. The loop then schedules the program's callback, which runs like any other.
+ * through the self-pipe. The loop then schedules the program's callback, which runs like any other: once for each
+ * signal, in the order in which they came.
  */
 
-enum { SIGNALS = 65 };
-static volatile sig_atomic_t signal_came[SIGNALS];
+enum { SIGNALS = 65, SIGNALS_KEPT = 256 };
+static unsigned char signals[SIGNALS_KEPT]; /* a ring of numbers; 0: taken, or not yet written */
+static unsigned signals_came, signals_taken;
 
 static void on_signal(int number)
 {
     int saved = errno;
     Loop *loop = signal_loop;
-    signal_came[number] = 1;
+    unsigned place = __atomic_fetch_add(&signals_came, 1, __ATOMIC_ACQ_REL) % SIGNALS_KEPT;
+    __atomic_store_n(&signals[place], (unsigned char)number, __ATOMIC_RELEASE);
     if (loop) {
         loop->signalled = 1;
         loop_wake(loop);
@@ -6864,13 +6879,22 @@ static void trace_signal(const char *event, int number, const char *what)
     TRACE(event, 'i', "signal:i label:s what:s", number, name ? as_str(format("SIG%s", name)) : "", what);
 }
 
+static int signal_next(void)
+{
+    unsigned came = __atomic_load_n(&signals_came, __ATOMIC_ACQUIRE);
+    if (came - signals_taken > SIGNALS_KEPT) signals_taken = came - SIGNALS_KEPT;
+    if (came == signals_taken) return 0;
+    int number = __atomic_exchange_n(&signals[signals_taken % SIGNALS_KEPT], 0, __ATOMIC_ACQ_REL);
+    if (number) signals_taken++;
+    return number;
+}
+
 static void loop_take_signals(Loop *loop)
 {
     loop->signalled = 0;
-    for (int number = 1; number < SIGNALS; number++) {
+    for (int number; (number = signal_next());) {
         Handle *handle = loop->signal_handlers[number];
-        if (!signal_came[number] || !handle) continue;
-        signal_came[number] = 0;
+        if (!handle) continue;
         trace_signal("signal.came", number, handle->name);
         if (handle->cancelled) loop_remove_signal_handler(loop, number);
         else handle_ready(loop, handle, NULL);
@@ -7137,7 +7161,7 @@ static void connect_to(Loop *loop, int fd, Value address)
     struct sockaddr_storage to;
     socklen_t length = address_fill(&to, address), size = sizeof(int);
     int problem = connect(fd, (struct sockaddr *)&to, length) < 0 ? errno : 0;
-    if (problem == EINPROGRESS || problem == EINTR || problem == EAGAIN) {
+    if (problem == EINPROGRESS || problem == EINTR) {
         fd_wait(loop, fd, FOR_WRITING, "sock_connect()");
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
     }
@@ -9190,8 +9214,9 @@ struct Process {
     StreamWriter *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
     char *command; /* for the trace */
-    bool reaped_by_thread;
-    pthread_t reaper;
+    bool has_thread; /* that waits for its end */
+    pthread_t thread;
+    Process *next, **place; /* among the loop's children, while it runs */
 };
 
 static void process_destroy(void *object);
@@ -9206,16 +9231,9 @@ static const Class process_class = {.name = "Process",
 
 static Value returncode_of(int status) { return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status)); }
 
-/* Nobody can wait for it any more: as Python does with a transport that is dropped, it is ended. */
 static void process_destroy(void *object)
 {
     Process *process = object;
-    if (process->pid > 0 && is_none(process->returncode)) {
-        kill(process->pid, SIGKILL);
-        while (!process->reaped_by_thread && waitpid(process->pid, NULL, 0) < 0 && errno == EINTR) {}
-    }
-    if (process->pidfd >= 0) close(process->pidfd);
-    if (process->reaped_by_thread) pthread_detach(process->reaper);
     for (int i = 0; i < 3; i++) {
         if (process->pipes[i]) process->pipes[i]->process = NULL;
         release(process->pipes[i]);
@@ -9231,38 +9249,69 @@ static void process_wake_if_over(Process *process)
     while (line_wake_first(&process->waiters)) {}
 }
 
-static void process_ended(Process *process, Value returncode)
+/* The loop holds a child until it has ended. */
+static void process_enlist(Process *process)
 {
-    process->returncode = returncode;
-    TRACE_CHANGED_VALUE(process, "has ended with", returncode);
-    process_wake_if_over(process);
+    process->next = process->loop->children;
+    if (process->next) process->next->place = &process->next;
+    process->place = &process->loop->children;
+    process->loop->children = retain(process);
 }
 
-static void process_reap(Value v)
+static void process_delist(Process *process)
 {
-    Process *process = (Process *)v.object;
+    *process->place = process->next;
+    if (process->next) process->next->place = process->place;
+}
+
+static void process_unwatch(Process *process)
+{
+    if (process->pidfd >= 0) {
+        unwatch(process->loop, process->pidfd, FOR_READING);
+        close(process->pidfd);
+        process->pidfd = -1;
+    }
+    if (process->has_thread) pthread_join(process->thread, NULL);
+    process->has_thread = false;
+}
+
+/* flags: WNOHANG if it may still be running. */
+static void process_reap(Process *process, int flags)
+{
     int status = 0;
     pid_t pid;
-    while ((pid = waitpid(process->pid, &status, WNOHANG)) < 0 && errno == EINTR) {}
+    while ((pid = waitpid(process->pid, &status, flags)) < 0 && errno == EINTR) {}
     if (pid == 0) return;
-    pooled(retain(process));
-    unwatch(process->loop, process->pidfd, FOR_READING);
-    close(process->pidfd);
-    process->pidfd = -1;
+    process_unwatch(process);
     if (pid < 0)
         fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
-    process_ended(process, pid < 0 ? V(255) : returncode_of(status));
+    process->returncode = pid < 0 ? V(255) : returncode_of(status);
+    TRACE_CHANGED_VALUE(process, "has ended with", process->returncode);
+    process_wake_if_over(process);
+    process_delist(process);
+    release(process);
 }
 
+static void pidfd_is_ready(Value v) { process_reap((Process *)v.object, WNOHANG); }
+
+/* A loop that closes leaves no child behind, as Python drops none of its transports without closing it. */
+static void loop_end_children(Loop *loop)
+{
+    while (loop->children) {
+        kill(loop->children->pid, SIGKILL);
+        process_reap(loop->children, 0);
+    }
+}
+
+/* The thread only waits: until the loop has reaped the child, no other process can get its number. */
 static Value wait_in_thread(Value pid)
 {
-    int status = 0;
-    pid_t reaped;
-    while ((reaped = waitpid((pid_t)as_int(pid), &status, 0)) < 0 && errno == EINTR) {}
-    return reaped < 0 ? V(255) : returncode_of(status);
+    siginfo_t info;
+    while (waitid(P_PID, (id_t)as_int(pid), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {}
+    return None;
 }
 
-static void *reaper_main(void *arg)
+static void *waiter_main(void *arg)
 {
     threadfuture_work(arg);
     release(arg);
@@ -9271,34 +9320,33 @@ static void *reaper_main(void *arg)
 }
 
 /* The thread has told the child's end, and is about to end itself. */
-static void process_reaped(Future *future, Value arg)
+static void thread_has_waited(Future *future, Value arg)
 {
+    (void)future;
     Process *process = (Process *)arg.object;
-    if (!future_cancelled(future)) {
-        pthread_join(process->reaper, NULL);
-        process->reaped_by_thread = false;
-    }
-    process_ended(process, future_cancelled(future) ? V(255) : future->result);
+    if (is_none(process->returncode)) process_reap(process, 0);
 }
 
 static void process_watch(Process *process)
 {
+    process_enlist(process);
     process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
     if (process->pidfd >= 0) {
         fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
-        watch(process->loop, process->pidfd, FOR_READING, process_reap,
-              (CallOptions){.arg = V(process), .name = "process_reap"});
+        watch(process->loop, process->pidfd, FOR_READING, pidfd_is_ready,
+              (CallOptions){.arg = V(process), .name = "pidfd_is_ready"});
         return;
     }
-    process->reaped_by_thread = true;
     ThreadFuture *tf = threadfuture_for(wait_in_thread, (ThreadOptions){.arg = V(process->pid), .name = "waitpid"}, NULL);
     Future *ended = threadfuture_bridge(tf, process->loop);
-    future_on_done(ended, process_reaped, process, "process_reaped");
-    int problem = start_thread(&process->reaper, reaper_main, retain(tf));
+    future_on_done(ended, thread_has_waited, process, "thread_has_waited");
+    int problem = start_thread(&process->thread, waiter_main, retain(tf));
+    process->has_thread = !problem;
     if (!problem) return;
-    process->reaped_by_thread = false;
     release(tf);
-    future_cancel(ended);
+    future_cancel(ended); /* which ends it */
+    kill(process->pid, SIGKILL);
+    process_reap(process, 0);
     errno = problem;
     throw_errno("a thread to wait for process %d", (int)process->pid);
 }
@@ -9306,7 +9354,7 @@ static void process_watch(Process *process)
 static Value process_over(Process *process)
 {
     bool woken;
-    if (!is_none(process->returncode) && !process->open_pipes) return process->returncode;
+    if (!is_none(process->returncode)) return process->returncode;
     Value interruption = line_wait(&process->waiters, "waiter", "process.wait()", process, &woken);
     if (!is_none(interruption)) throw(interruption);
     return process->returncode;
@@ -9378,11 +9426,11 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
                                               | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
-    for (int i = 0; i < 3; i++) moved[i] = plumbing->far[i] < 0 ? -1 : fcntl(plumbing->far[i], F_DUPFD_CLOEXEC, 3);
     int problem = 0;
     for (int i = 0; i < 3; i++) {
+        moved[i] = plumbing->far[i] < 0 ? -1 : fcntl(plumbing->far[i], F_DUPFD_CLOEXEC, 3);
         if (moved[i] >= 0) posix_spawn_file_actions_adddup2(&actions, moved[i], i);
-        else if (plumbing->far[i] >= 0) problem = EMFILE;
+        else if (plumbing->far[i] >= 0) problem = errno;
     }
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);

@@ -219,6 +219,7 @@ const ExceptionClass *exception_type(Value e);                         /* type(e
 Value exception_args(Value e);                                         /* e.args, a tuple */
 Value exception_cause(Value e);                                        /* e.__cause__ or None */
 Value exception_context(Value e);                                      /* e.__context__ or None */
+bool  exception_suppress_context(Value e);                             /* e.__suppress_context__ */
 Value exception_exceptions(Value e);                                   /* group.exceptions, a tuple; None of no group */
 /* group.split(E): returns the match; either may be None */
 Value exception_split(Value group, const ExceptionClass *class, Value *rest);
@@ -680,8 +681,9 @@ Value       context_get(Context *context, ContextVar *var, Value otherwise);    
 /* await asyncio.to_thread(fn, arg): fn(arg) runs in a thread of the default executor, in a copy of this task's
  * context. Returns its value or raises its exception. Cancelling the await does not stop the thread. Suspends. */
 typedef Value (*ThreadFunction)(Value arg);
-#define asyncio_to_thread(fn, ...) asyncio_to_thread_(fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
-typedef struct { char start_; Value arg; } ThreadOptions;
+#define asyncio_to_thread(fn, ...) asyncio_to_thread_(fn, OPTIONS_(ThreadOptions, (.name = #fn), __VA_ARGS__))
+/* name: the function's, for the trace */
+typedef struct { char start_; Value arg; const char *name; } ThreadOptions;
 
 /* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions.
  * loop.run_in_executor(executor, fn, arg): a Future; executor NULL: the loop's default one. executor_submit() is
@@ -690,9 +692,9 @@ typedef struct { char start_; Value arg; } ThreadOptions;
     asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
 typedef struct { char start_; int max_workers; } ExecutorOptions;
 #define   loop_run_in_executor(loop, executor, fn, ...) \
-    loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+    loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.name = #fn), __VA_ARGS__))
 #define   executor_submit(executor, fn, ...) \
-    executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.start_ = 0), __VA_ARGS__).arg)
+    executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.name = #fn), __VA_ARGS__))
 #define   executor_shutdown(executor, ...) \
     executor_shutdown_(executor, OPTIONS_(ExecutorShutdownOptions, (.wait = true), __VA_ARGS__).wait)
 typedef struct { char start_; bool wait; } ExecutorShutdownOptions;
@@ -1116,10 +1118,10 @@ Handle    *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions optio
 void       loop_add_reader_(Loop *loop, int fd, Callback fn, CallOptions options);
 void       loop_add_writer_(Loop *loop, int fd, Callback fn, CallOptions options);
 ContextVar *context_var_(const char *name, Value default_value);
-Coroutine *asyncio_to_thread_(ThreadFunction fn, Value arg);
+Coroutine *asyncio_to_thread_(ThreadFunction fn, ThreadOptions options);
 Executor  *asyncio_ThreadPoolExecutor_(int max_workers);
-Future    *loop_run_in_executor_(Loop *loop, Executor *executor, ThreadFunction fn, Value arg);
-ThreadFuture *executor_submit_(Executor *executor, ThreadFunction fn, Value arg);
+Future    *loop_run_in_executor_(Loop *loop, Executor *executor, ThreadFunction fn, ThreadOptions options);
+ThreadFuture *executor_submit_(Executor *executor, ThreadFunction fn, ThreadOptions options);
 void       executor_shutdown_(Executor *executor, bool wait);
 Coroutine *loop_shutdown_default_executor_(Loop *loop, double timeout);
 Value      threadfuture_result_(ThreadFuture *tf, double timeout);
