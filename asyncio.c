@@ -394,6 +394,7 @@ static void loop_end_watching(Loop *loop);
 static void stream_lost(Value self, Value e);
 static void stream_received(Value self, const char *data, size_t size);
 static void loop_drop_transports(Loop *loop);
+static void loop_end_children(Loop *loop);
 static Stack *generator_run(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
@@ -1490,6 +1491,14 @@ static void exception_thrown_into(Exc *x)
 {
     Stack *stack = here.stack->frame ? here.stack : here.stack->resumer;
     if (here.thrown_into) exception_set_context(x, handled_by(stack, here.thrown_into));
+}
+
+/* RuntimeError(text), raised from e while e is handled. */
+static Value exception_instead(const char *text, Value e)
+{
+    Value instead = exception_with_cause_(exception_new(RuntimeError, "%s", text), e);
+    exception_set_context((Exc *)instead.object, e);
+    return instead;
 }
 
 static _Noreturn void uncaught(Exc *x);
@@ -3712,7 +3721,7 @@ static void task_failed(Task *task, Value e)
     TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
           as_exc(e)->depth ? as_exc(e)->traceback : NULL);
     if (value_is_exception(e, StopIteration))
-        e = exception_with_cause_(exception_new(RuntimeError, "coroutine raised StopIteration"), e);
+        e = exception_instead("coroutine raised StopIteration", e);
     future_fail(&task->future, e);
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
@@ -4779,9 +4788,8 @@ static void line_remove(Line *line, Waiter *waiter)
 }
 
 /* The future goes with the stack that it lies on. Its exception, if it has one, is still to be raised. */
-static void waiter_clear(Waiter *waiter)
+static void future_end(Future *future)
 {
-    Future *future = &waiter->future;
     assert(future->object.references == 1);
     if (is_counted(future->result)) value_pooled(future->result);
     if (is_counted(future->message)) value_release(future->message);
@@ -4798,7 +4806,7 @@ static Value line_wait(Line *line, const char *role, const char *purpose, void *
     Value interruption = future_wait(&me.future);
     line_remove(line, &me);
     *woken = me.future.state == FINISHED;
-    waiter_clear(&me);
+    future_end(&me.future);
     return interruption;
 }
 
@@ -5056,15 +5064,17 @@ static void condition_sleep(Condition *condition)
     if (!condition->lock->locked) throw(RuntimeError, "cannot wait on un-acquired lock");
     line_task(&condition->line, condition); /* while the lock is still held: it may raise */
     lock_release(condition->lock);
-    Value interruption = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), again;
+    Value asleep = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), last = asleep, again;
     while (!is_none(again = lock_wait(condition->lock))) {
-        interruption = again;
+        last = again;
         if (!isinstance(again, CancelledError)) throw(again);
     }
-    if (is_none(interruption)) return;
+    if (is_none(last)) return;
     /* it may have been this one's; a wake-up too many does no harm */
     condition_wake(condition, 1);
-    throw(interruption);
+    if (is_none(asleep)) throw(last);
+    exception_set_context((Exc *)last.object, asleep);
+    exception_fly(retain(last.object));
 }
 
 ASYNC(condition_wait, condition_wait, (Condition *)condition)
@@ -5805,7 +5815,7 @@ static Stack *generator_run(AsyncGenerator *gen)
         value_release(coroutine_call(gen->body));
     } except (BaseException, e) {
         if (isinstance(e, StopAsyncIteration))
-            e = exception_with_cause_(exception_new(RuntimeError, "async generator raised StopAsyncIteration"), e);
+            e = exception_instead("async generator raised StopAsyncIteration", e);
         gen->thrown = value_retain(e);
     } end_try
     Stack *consumer = gen->consumer;
@@ -7607,25 +7617,26 @@ static void transport_fails(Transport *transport, const char *way, Value e)
 
 /* Reading. */
 
-static void transport_at_eof(Transport *transport)
+/* The protocol's callback that is running, if one is: what it raises is reported under its name. */
+typedef const char *volatile CallbackName;
+
+static void transport_at_eof(Transport *transport, CallbackName *callback)
 {
-    try {
-        bool keep_open = transport->protocol->eof_received && transport->protocol->eof_received(transport->self);
-        if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
-        else transport_close(transport);
-    } except (BaseException, e) {
-        transport_fatal(transport, e, "Fatal error: protocol.eof_received() call failed.");
-    } end_try
+    const Protocol *protocol = transport->protocol;
+    TRACE_TRANSPORT(transport, "the other end has sent all it will");
+    *callback = "eof_received";
+    bool keep_open = protocol->eof_received && protocol->eof_received(transport->self);
+    if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
+    else transport_close(transport);
 }
 
-static void transport_received(Transport *transport, const char *data, size_t size)
+static void transport_received(Transport *transport, const char *data, size_t size, CallbackName *callback)
 {
+    const Protocol *protocol = transport->protocol;
     TRACE_BYTES(transport, "received", data, size);
-    try {
-        transport->protocol->data_received(transport->self, data, size);
-    } except (BaseException, e) {
-        transport_fatal(transport, e, "Fatal error: protocol.data_received() call failed.");
-    } end_try
+    *callback = protocol->get_buffer ? "buffer_updated" : "data_received";
+    if (protocol->get_buffer) protocol->buffer_updated(transport->self, size);
+    else protocol->data_received(transport->self, data, size);
 }
 
 /* A BufferedProtocol lends its own memory. */
@@ -7636,24 +7647,27 @@ static char *transport_borrow(Transport *transport, size_t *size)
     return memory;
 }
 
-static void transport_read_stream(Transport *transport)
+static void transport_read_stream(Transport *transport, CallbackName *callback)
 {
     static __thread char common[READ_SIZE];
-    bool borrows = transport->protocol->get_buffer;
     size_t size = READ_SIZE;
     char *memory = common;
-    if (borrows) memory = transport_borrow(transport, &size);
-    ssize_t n = read(transport->fd, memory, size);
+    if (transport->protocol->get_buffer) {
+        *callback = "get_buffer";
+        memory = transport_borrow(transport, &size);
+        *callback = NULL;
+    }
+    /* recv() takes nearly a tenth less time than read() */
+    ssize_t n = transport->kind == SOCKET_TRANSPORT ? recv(transport->fd, memory, size, 0)
+                                                    : read(transport->fd, memory, size);
     if (not_now(n)) return;
     if (n < 0 && errno == EIO && transport->kind == READ_PIPE) { /* how a terminal says that nobody writes to it any more */
         transport_force_close(transport, os_error(NULL));
         return;
     }
     if (n < 0) throw_errno(NULL);
-    if (n == 0) TRACE_TRANSPORT(transport, "the other end has sent all it will");
-    if (n == 0) transport_at_eof(transport);
-    else if (borrows) transport->protocol->buffer_updated(transport->self, (size_t)n);
-    else transport_received(transport, memory, (size_t)n);
+    if (n == 0) transport_at_eof(transport, callback);
+    else transport_received(transport, memory, (size_t)n, callback);
 }
 
 static void transport_read_datagram(Transport *transport)
@@ -7685,10 +7699,12 @@ static void transport_read_ready(Value v)
         transport_read_datagram(transport);
         return;
     }
+    CallbackName callback = NULL;
     try {
-        transport_read_stream(transport);
+        transport_read_stream(transport, &callback);
     } except (BaseException, e) {
-        transport_fails(transport, "read", e);
+        if (callback) transport_fatal(transport, e, as_str(format("Fatal error: protocol.%s() call failed.", callback)));
+        else transport_fails(transport, "read", e);
     } end_try
 }
 
@@ -8794,9 +8810,12 @@ static void reader_wait(StreamReader *reader, const char *function)
         reader->paused = false;
         if (reader->transport) transport_resume_reading(reader->transport);
     }
-    reader->waiter = pooled(future_inner(reader->loop, function, reader));
-    Value interruption = future_wait(reader->waiter);
+    Future waiter;
+    future_begin(&waiter, reader->loop, function, reader);
+    reader->waiter = &waiter;
+    Value interruption = future_wait(&waiter);
     reader->waiter = NULL;
+    future_end(&waiter);
     if (!is_none(interruption)) throw(interruption);
 }
 
@@ -9214,7 +9233,7 @@ struct Process {
     StreamWriter *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
     char *command; /* for the trace */
-    bool has_thread; /* that waits for its end */
+    ThreadFuture *thread_future; /* of the thread that waits for its end */
     pthread_t thread;
     Process *next, **place; /* among the loop's children, while it runs */
 };
@@ -9271,8 +9290,11 @@ static void process_unwatch(Process *process)
         close(process->pidfd);
         process->pidfd = -1;
     }
-    if (process->has_thread) pthread_join(process->thread, NULL);
-    process->has_thread = false;
+    if (!process->thread_future) return;
+    pthread_join(process->thread, NULL);
+    threadfuture_arrived(V(process->thread_future)); /* if the loop has not heard of it: it may be closing */
+    release(process->thread_future);
+    process->thread_future = NULL;
 }
 
 /* flags: WNOHANG if it may still be running. */
@@ -9341,10 +9363,12 @@ static void process_watch(Process *process)
     Future *ended = threadfuture_bridge(tf, process->loop);
     future_on_done(ended, thread_has_waited, process, "thread_has_waited");
     int problem = start_thread(&process->thread, waiter_main, retain(tf));
-    process->has_thread = !problem;
-    if (!problem) return;
+    if (!problem) {
+        process->thread_future = retain(tf);
+        return;
+    }
     release(tf);
-    future_cancel(ended); /* which ends it */
+    future_cancel(ended);
     kill(process->pid, SIGKILL);
     process_reap(process, 0);
     errno = problem;

@@ -926,7 +926,8 @@ Value         process_returncode(Process *process);    /* None while it runs; -N
 StreamWriter *process_stdin(Process *process);         /* NULL unless a PIPE */
 StreamReader *process_stdout(Process *process);
 StreamReader *process_stderr(Process *process);
-/* await: the returncode. Full pipes nobody reads block the child */
+/* await: the returncode, at once if it is known. Who waits while the child runs is woken when its pipes are closed
+ * too, which a grandchild may hold open. Full pipes nobody reads block the child. A cancelled wait ends nothing. */
 Coroutine    *process_wait(Process *process);
 /* await: (stdout, stderr), bytes or None */
 #define       process_communicate(process, ...) \
