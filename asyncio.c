@@ -7393,6 +7393,7 @@ struct Transport {
     size_t first, size, capacity, high, low;
     Packet *packets, *last_packet;     /* of a datagram transport */
     Value peername, sockname, address; /* address: the peer of a connected datagram transport */
+    Value reason;                      /* why the connection is lost: an exception, or None */
     Server *server;
     Transport *previous, *next; /* among the server's */
     /* > 0: connection_lost() is on its way; counts the writes since */
@@ -7429,6 +7430,7 @@ static void transport_destroy(void *object)
     value_release(transport->peername);
     value_release(transport->sockname);
     value_release(transport->address);
+    value_release(transport->reason);
 }
 
 static void transport_write_repr(void *object, FILE *out)
@@ -7554,12 +7556,11 @@ static void loop_drop_transports(Loop *loop)
 
 static void transport_lost(Value v)
 {
-    Transport *transport = (Transport *)list_get(v, 0).object;
-    Value e = list_get(v, 1);
+    Transport *transport = (Transport *)v.object;
     if (transport->fd < 0) return;
     try {
         if (transport->connected && transport->protocol->connection_lost)
-            transport->protocol->connection_lost(transport->self, e);
+            transport->protocol->connection_lost(transport->self, transport->reason);
     } finally {
         transport_end(transport);
     } end_try
@@ -7568,7 +7569,8 @@ static void transport_lost(Value v)
 static void transport_lose(Transport *transport, Value e)
 {
     transport->lost++;
-    loop_call_soon(transport->loop, transport_lost, tuple(transport, e));
+    value_replace(&transport->reason, e);
+    loop_call_soon(transport->loop, transport_lost, V(transport));
 }
 
 static bool transport_is_empty(Transport *transport) { return !transport->size && !transport->packets; }
@@ -7857,7 +7859,7 @@ void transport_write_eof(Transport *transport)
 static void transport_flushed(Transport *transport)
 {
     transport_watch_writing(transport, false);
-    if (transport->closing) transport_lost(tuple(transport, None));
+    if (transport->closing) transport_lost(V(transport));
     else if (transport->eof) transport_shut_writing(transport);
 }
 
@@ -8673,7 +8675,8 @@ struct StreamReader {
     Loop *loop;
     char *buffer; /* `size` bytes from `first` on */
     size_t first, size, capacity, limit;
-    Future *waiter;       /* who reads now; not held */
+    Future *waiter;       /* who reads now: data_comes, or NULL */
+    Future data_comes;
     StreamWriter *writer; /* the other half of the stream; not held */
     Transport *transport; /* not held: the writer holds it */
     Value exception;
@@ -8810,12 +8813,11 @@ static void reader_wait(StreamReader *reader, const char *function)
         reader->paused = false;
         if (reader->transport) transport_resume_reading(reader->transport);
     }
-    Future waiter;
-    future_begin(&waiter, reader->loop, function, reader);
-    reader->waiter = &waiter;
-    Value interruption = future_wait(&waiter);
+    future_begin(&reader->data_comes, reader->loop, function, reader);
+    reader->waiter = &reader->data_comes;
+    Value interruption = future_wait(reader->waiter);
     reader->waiter = NULL;
-    future_end(&waiter);
+    future_end(&reader->data_comes);
     if (!is_none(interruption)) throw(interruption);
 }
 

@@ -385,7 +385,7 @@ TEST(split)
     ck_group(match, "ExceptionGroup('g', [ValueError(1), ExceptionGroup('h', [ValueError(3)])])");
     ck_group(rest, REST_OF_GROUP);
     match = exception_split(group, KeyError, &rest);
-    ck_assert(is_none(match) && rest.object == group.object);
+    ck_assert(is_none(match) && rest.object != group.object && value_equal(repr(rest), repr(group)));
     match = exception_split(group, Exception, &rest);
     ck_assert(is_none(rest) && match.object == group.object);
     Value single = V(KeyError);
@@ -690,6 +690,69 @@ ASYNC_TEST(across_a_generator)
     scope { try { async_for (v, throws_later()) { if (as_int(v) == 2) throw(ValueError, "consumer"); } } except (ValueError, e) { note(e); } end_try }
     await(asyncio_sleep(1));
     ck_notes("1|2|closed|'gen'|consumer|closed");
+    return None;
+}
+
+/* ---- what is in sight: CPython resumes all coroutines with a result, but only the innermost with an exception ---- */
+
+static const char *chained(Value e)
+{
+    Value context = exception_context(e);
+    return as_str(is_none(context) ? repr(e) : format("%s in %s", as_str(repr(e)), chained(context)));
+}
+
+async_def(asleep) { await(asyncio_sleep(10)); return None; }
+async_def(wakes_and_raises) { await(asyncio_sleep(0)); throw(ValueError); }
+async_def(raises_at_once) { throw(ValueError); }
+
+async_def(context_inner) { try { await(asleep()); } except (CancelledError, e) { note("inner", chained(e)); throw(ValueError, "inner"); } end_try return None; }
+async_def(context_middle) { try { throw(KeyError, "middle"); } except (KeyError) { await(context_inner()); } end_try return None; }
+async_def(context_outer)
+{
+    try { throw(OSError, "outer"); } except (OSError) {
+        try { await(context_middle()); } except (ValueError, e) { note("outer", chained(e)); } end_try
+    } end_try
+    return None;
+}
+
+ASYNC_TEST(context_of_what_is_thrown_in)
+{
+    Task *task = asyncio_create_task(context_outer());
+    await(asyncio_sleep(0));
+    task_cancel(task);
+    await(task);
+    ck_notes("inner CancelledError()|outer ValueError('inner') in OSError('outer')");
+    try { throw(OSError, "outer"); } except (OSError) {
+        try { await(wakes_and_raises()); } except (ValueError, e) { note("resumed", chained(e)); } end_try
+        try { await(asyncio_create_task(wakes_and_raises())); } except (ValueError, e) { note("task", chained(e)); } end_try
+        task = asyncio_create_task(raises_at_once());
+        await(asyncio_wait(list(task)));
+        note("asked", chained(task_exception(task)));
+    } end_try
+    ck_notes("resumed ValueError() in OSError('outer')|task ValueError() in OSError('outer')|asked ValueError()");
+    return None;
+}
+
+async_gen(context_in_generator)
+{
+    yield(1);
+    try { throw(ValueError); } except (ValueError, e) { note("generator", chained(e)); } end_try
+    try { yield(2); } except (KeyError, e) { note("thrown", chained(e)); } end_try
+    yield(3);
+    return None;
+}
+
+ASYNC_TEST(context_of_who_waits)
+{
+    try { throw(OSError, "outer"); } except (OSError) {
+        Task *task = asyncio_Task(raises_at_once(), .eager_start = true);
+        note("eager", chained(task_exception(task)));
+        AsyncGenerator *gen = context_in_generator();
+        await(generator_anext(gen));
+        await(generator_anext(gen));
+        await(generator_athrow(gen, exception_new(KeyError, "in")));
+    } end_try
+    ck_notes("eager ValueError() in OSError('outer')|generator ValueError() in OSError('outer')|thrown KeyError('in')");
     return None;
 }
 

@@ -46,16 +46,23 @@ static void free_all(void)
     }
 }
 
+static char *vtext_of(const char *format, va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *text = allocate((size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, arguments);
+    return text;
+}
+
 static char *text_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static char *text_of(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    char *text = allocate((size_t)length + 1);
-    va_start(arguments, format);
-    vsnprintf(text, (size_t)length + 1, format, arguments);
+    char *text = vtext_of(format, arguments);
     va_end(arguments);
     return text;
 }
@@ -138,6 +145,26 @@ static const char *exception_text(Value e)
     return text_of("%s(%s, [%s])", exception_type(e)->name, as_str(repr(list_get(exception_args(e), 0))), text);
 }
 
+/* The exception, what caused it, and what was being handled when it was raised; `depth` of each. */
+static const char *chain_text(Value e, int depth)
+{
+    Value cause = exception_cause(e), context = exception_context(e);
+    const char *text = exception_text(e);
+    if (!depth) return text;
+    if (!is_none(cause)) text = text_of("%s from [%s]", text, chain_text(cause, depth - 1));
+    if (exception_suppress_context(e)) text = text_of("%s alone", text);
+    if (!is_none(context)) text = text_of("%s in [%s]", text, context.object == cause.object ? "it" : chain_text(context, depth - 1));
+    return text;
+}
+
+static const char *chain(Value e)
+{
+    const char *text = chain_text(e, 6);
+    if (is_none(exception_exceptions(e))) return text;
+    for_in (member, exception_exceptions(e)) text = text_of("%s, [%s]", text, chain_text(member, 6));
+    return text;
+}
+
 /* A slot with nothing in it that could be used here: the operation is left out. */
 exception_class(Empty, Exception);
 
@@ -173,17 +200,29 @@ static void log_add(const char *text)
     world.length += more;
 }
 
-/* What stands between < and > differs from machine to machine: it ends the line. */
+/* What stands between < and > differs from machine to machine. */
+static char *without_brackets(char *text)
+{
+    char *to = text;
+    int open = 0;
+    for (const char *from = text; *from; from++) {
+        open += *from == '<';
+        if (!open) *to++ = *from;
+        open -= open && *from == '>';
+    }
+    *to = 0;
+    return text;
+}
+
 static void note(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(const char *who, const char *format, ...)
 {
-    char text[4096];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    char *text = vtext_of(format, arguments);
     va_end(arguments);
     int time = (int)lround((loop_time(world.loop) - world.began) / UNIT);
-    log_add(text_of("%d %s %.*s\n", time, who, (int)strcspn(text, "<"), text));
+    log_add(text_of("%d %s %s\n", time, who, without_brackets(text)));
 }
 
 static int slot_index(const char *name)
@@ -263,7 +302,7 @@ static const char *state(Future *future)
     if (!future_done(future)) return "pending";
     if (future_cancelled(future)) return "cancelled";
     Value e = future_exception(future);
-    return is_none(e) ? text_of("result %s", as_str(repr(future_result(future)))) : text_of("raised %s", exception_text(e));
+    return is_none(e) ? text_of("result %s", as_str(repr(future_result(future)))) : text_of("raised %s", chain(e));
 }
 
 static const char *truth(bool b) { return b ? "True" : "False"; }
@@ -294,8 +333,9 @@ static Value present(const Node *list, int index)
 
 /* ---- Functions and generators ----------------------------------------------------------------------------------- */
 
-static void block(const Node *nodes, const char *who);
-static void execute(const Node *node, const char *who);
+/* Coroutines where the twin's are: which exceptions are each other's context depends on it. */
+async_decl(block, (const Node *) nodes, (const char *) who);
+async_decl(execute, (const Node *) node, (const char *) who);
 
 static const Node *function_named(const char *name)
 {
@@ -311,11 +351,10 @@ async_def(run, (const char *) label, (const Node *) body, (bool) whole_function)
     if (!list_contains(world.tasks, task)) list_append(world.tasks, task);
     note(label, "begin");
     try {
-        if (whole_function) block(body, label);
-        else execute(body, label);
+        if (whole_function) await(block(body, label));
+        else await(execute(body, label));
     } except (BaseException, e) {
-        Value cause = exception_cause(e);
-        note(label, "end %s%s%s", exception_text(e), is_none(cause) ? "" : " from ", is_none(cause) ? "" : exception_text(cause));
+        note(label, "end %s", chain(e));
         rethrow;
     } end_try
     note(label, "end");
@@ -342,13 +381,13 @@ async_gen(run_generator, (const Node *) function, (const char *) label)
             if (is(node, 0, "yield")) {
                 Value sent = yield(number(node, 1));
                 note(label, "sent %s", as_str(str(sent)));
-            } else execute(node, label);
+            } else await(execute(node, label));
         }
     } except (BaseException, e) {
-        note(label, "end %s", exception_text(e));
+        note(label, "end %s", chain(e));
         rethrow;
     } finally {
-        block(at(function, 2)->items, label);
+        await(block(at(function, 2)->items, label));
         note(label, "closed");
     } end_try
     return None;
@@ -455,85 +494,93 @@ static const char *shown(const Node *node, Value v)
 
 /* ---- Blocks ----------------------------------------------------------------------------------------------------- */
 
-static void block_with(const Node *node, const char *who)
+async_def(block_with, (const Node *) node, (const char *) who)
 {
     bool barrier = word(node, 1)[0] == 'B';
     async_with (value, primitive_named(word(node, 1))) {
         note(who, "%s inside %s", title(node), barrier ? as_str(str(value)) : "");
-        block(at(node, 2), who);
+        await(block(at(node, 2), who));
     } end_with
     note(who, "%s left", title(node));
+    return None;
 }
 
-static void block_timeout(const Node *node, const char *who)
+async_def(block_timeout, (const Node *) node, (const char *) who)
 {
     double when = delay(node, 2);
     Timeout *made = is(node, 0, "timeout") ? asyncio_timeout(when) : asyncio_timeout_at(world.began + when);
     fill(node, 1, V(made));
     async_with (made) {
-        block(at(node, 3), who);
+        await(block(at(node, 3), who));
     } end_with
     note(who, "%s left %s", title(node), truth(timeout_expired(made)));
+    return None;
 }
 
-static void block_group(const Node *node, const char *who)
+async_def(block_group, (const Node *) node, (const char *) who)
 {
     TaskGroup *group = asyncio_TaskGroup();
     fill_ranked(node, 1, V(group), rank(who));
     async_with (group) {
-        block(at(node, 2), who);
+        await(block(at(node, 2), who));
     } end_with
     note(who, "%s left", title(node));
+    return None;
 }
 
-static bool block_until_reraise(const Node *nodes, const char *who)
+/* The operations of a handler, without the last one if that is (reraise). */
+async_def(block_until_reraise, (const Node *) nodes, (const char *) who)
 {
     for (; nodes; nodes = nodes->next) {
-        if (is(nodes, 0, "reraise")) return true;
-        execute(nodes, who);
+        if (is(nodes, 0, "reraise")) return V(true);
+        await(execute(nodes, who));
     }
-    return false;
+    return V(false);
 }
 
-static void block_try(const Node *node, const char *who)
+async_def(block_try, (const Node *) node, (const char *) who)
 {
     try {
-        block(at(node, 2)->items, who);
+        await(block(at(node, 2)->items, who));
     } except (error(node, 1), e) {
-        note(who, "%s caught %s", title(node), exception_text(e));
-        if (block_until_reraise(at(node, 3)->items, who)) rethrow;
+        note(who, "%s caught %s", title(node), chain(e));
+        if (as_bool(await(block_until_reraise(at(node, 3)->items, who)))) rethrow;
     } end_try
+    return None;
 }
 
-static void block_trystar(const Node *node, const char *who)
+async_def(block_trystar, (const Node *) node, (const char *) who)
 {
     try {
-        block(at(node, 2)->items, who);
+        await(block(at(node, 2)->items, who));
     } except_star (error(node, 1), e) {
-        note(who, "%s caught %s", title(node), exception_text(e));
-        if (block_until_reraise(at(node, 3)->items, who)) rethrow;
+        note(who, "%s caught %s", title(node), chain(e));
+        if (as_bool(await(block_until_reraise(at(node, 3)->items, who)))) rethrow;
     } end_try
+    return None;
 }
 
-static void block_finally(const Node *node, const char *who)
+async_def(block_finally, (const Node *) node, (const char *) who)
 {
     try {
-        block(at(node, 1)->items, who);
+        await(block(at(node, 1)->items, who));
     } finally {
         note(who, "finally");
-        block(at(node, 2)->items, who);
+        await(block(at(node, 2)->items, who));
     } end_try
+    return None;
 }
 
-static void block_for(const Node *node, const char *who)
+async_def(block_for, (const Node *) node, (const char *) who)
 {
     int left = whole(node, 2);
     async_for (value, slot(node, 1)) {
         note(who, "%s %s", title(node), as_str(str(value)));
-        block(at(node, 3), who);
+        await(block(at(node, 3), who));
         if (!--left) break;
     }
     note(who, "%s left", title(node));
+    return None;
 }
 
 /* At most one of them may be done already: in CPython their order would be that of a set. */
@@ -550,22 +597,24 @@ static AsCompleted *as_completed(const Node *node)
     return asyncio_as_completed(chosen, .timeout = delay(node, 1));
 }
 
-static void block_completed(const Node *node, const char *who)
+async_def(block_completed, (const Node *) node, (const char *) who)
 {
     AsCompleted *futures = as_completed(node);
     for (Coroutine *next; (next = as_completed_next(futures)); )
         note(who, "%s %s", title(node), as_str(repr(await(next))));
     note(who, "%s left", title(node));
+    return None;
 }
 
-static void block_acompleted(const Node *node, const char *who)
+async_def(block_acompleted, (const Node *) node, (const char *) who)
 {
     async_for (future, as_completed(node))
         note(who, "%s %s", title(node), name_of(future));
     note(who, "%s left", title(node));
+    return None;
 }
 
-static const struct Block { const char *name; void (*run)(const Node *node, const char *who); } blocks[] = {
+static const struct Block { const char *name; Coroutine *(*run)(const Node *node, const char *who); } blocks[] = {
     {"with", block_with}, {"timeout", block_timeout}, {"timeoutat", block_timeout}, {"group", block_group}, {"try", block_try},
     {"trystar", block_trystar}, {"finally", block_finally}, {"for", block_for}, {"completed", block_completed},
     {"acompleted", block_acompleted}, {NULL, NULL}};
@@ -589,7 +638,7 @@ static void run_callback(Value arg)
     try {
         step(node, name);
     } except (BaseException, e) {
-        note(name, "%s ! %s", title(node), exception_text(e));
+        note(name, "%s ! %s", title(node), chain(e));
         rethrow;
     } end_try
 }
@@ -701,17 +750,6 @@ static void step(const Node *node, const char *who)
 
 /* ---- Operations ------------------------------------------------------------------------------------------------- */
 
-static void operation(const Node *node, const char *who)
-{
-    const struct Block *block = block_named(word(node, 0));
-    const struct Await *await = await_named(word(node, 0));
-    if (block) block->run(node, who);
-    else if (await) {
-        Value v = await(await->make(node, who));
-        note(who, "%s %s", title(node), shown(node, v));
-    } else step(node, who);
-}
-
 /* What fails at once goes no further, or nothing would ever get far; what fails after waiting is raised. */
 static bool ends_here(const Node *node, Value e)
 {
@@ -719,19 +757,31 @@ static bool ends_here(const Node *node, Value e)
     return isinstance(e, at_once ? Exception : Empty);
 }
 
-static void execute(const Node *node, const char *who)
+static void operation(const Node *node, const char *who)
+{
+    const struct Block *block = block_named(word(node, 0));
+    if (block) await(block->run(node, who));
+    else if (await_named(word(node, 0))) {
+        Value v = await(awaitable(node, who));
+        note(who, "%s %s", title(node), shown(node, v));
+    } else step(node, who);
+}
+
+async_def(execute, (const Node *) node, (const char *) who)
 {
     try {
         operation(node, who);
     } except (BaseException, e) {
-        note(who, "%s ! %s", title(node), exception_text(e));
+        note(who, "%s ! %s", title(node), chain(e));
         if (!ends_here(node, e)) rethrow;
     } end_try
+    return None;
 }
 
-static void block(const Node *nodes, const char *who)
+async_def(block, (const Node *) nodes, (const char *) who)
 {
-    for (; nodes; nodes = nodes->next) execute(nodes, who);
+    for (; nodes; nodes = nodes->next) await(execute(nodes, who));
+    return None;
 }
 
 /* ---- One scenario ----------------------------------------------------------------------------------------------- */
@@ -744,7 +794,7 @@ static void report(Loop *loop, const ExceptionReport *report)
     const char *end = report->message;
     for (int words = 3; *end && (*end != ' ' || --words); end++) { }
     note("loop", "%.*s %s", (int)(end - report->message), report->message,
-         is_none(report->exception) ? "None" : exception_text(report->exception));
+         is_none(report->exception) ? "None" : chain(report->exception));
 }
 
 static void make_primitives(void)
@@ -842,7 +892,7 @@ static void run_scenario(const Node *scenario)
         try {
             asyncio_run(main_(), .virtual_clock = true);
         } except (BaseException, e) {
-            log_add(text_of("run %s\n", exception_text(e)));
+            log_add(text_of("run %s\n", chain(e)));
         } end_try
     }
     size_t after = asyncio_live_objects();

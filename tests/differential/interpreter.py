@@ -58,6 +58,49 @@ def exception_text(e):
     return repr(e)
 
 
+def leads_to(e, sought, seen=()):
+    """Such a context would be a circle: CPython's collector frees those, in C they are not made."""
+    while e is not None and e not in seen:
+        if e is sought:
+            return True
+        seen = (*seen, e)
+        if isinstance(e, BaseExceptionGroup) and any(leads_to(member, sought, seen) for member in e.exceptions):
+            return True
+        e = e.__context__
+    return False
+
+
+def chain_text(e, depth):
+    """The exception, what caused it, and what was being handled when it was raised; `depth` of each."""
+    cause, context = e.__cause__, e.__context__
+    text = exception_text(e)
+    if not depth:
+        return text
+    if cause is not None:
+        text += f" from [{chain_text(cause, depth - 1)}]"
+    if e.__suppress_context__:
+        text += " alone"
+    if context is not None and not leads_to(context, e):
+        text += f" in [{'it' if context is cause else chain_text(context, depth - 1)}]"
+    return text
+
+
+def chain(e):
+    members = e.exceptions if isinstance(e, BaseExceptionGroup) else ()
+    return ", ".join([chain_text(e, 6)] + [f"[{chain_text(member, 6)}]" for member in members])
+
+
+def without_brackets(text):
+    """What stands between < and > differs from machine to machine."""
+    kept, open_ = [], 0
+    for letter in text:
+        open_ += letter == "<"
+        if not open_:
+            kept.append(letter)
+        open_ -= open_ > 0 and letter == ">"
+    return "".join(kept)
+
+
 def digest(log):
     """FNV-1a, 32 bits."""
     value = 2166136261
@@ -118,8 +161,7 @@ class World:
 
     def note(self, who, *words):
         time = round((self.loop.time() - self.began) / UNIT)
-        text = " ".join(map(str, words)).partition("<")[0]      # what stands between < and > differs from machine to machine
-        self.log.append(f"{time} {who} {text}\n")
+        self.log.append(f"{time} {who} {without_brackets(' '.join(map(str, words)))}\n")
 
     async def main(self):
         self.loop = asyncio.get_running_loop()
@@ -148,7 +190,7 @@ class World:
         message = context["message"]
         if "never retrieved" not in message and "destroyed" not in message:
             e = context.get("exception")
-            self.note("loop", *message.split()[:3], exception_text(e) if e else "None")
+            self.note("loop", *message.split()[:3], chain(e) if e else "None")
 
     async def finish(self):
         """Ends whatever is left, and says how everything ended."""
@@ -208,7 +250,7 @@ class World:
         if future.cancelled():
             return "cancelled"
         e = future.exception()
-        return f"raised {exception_text(e)}" if e else f"result {future.result()!r}"
+        return f"raised {chain(e)}" if e else f"result {future.result()!r}"
 
     def look(self, name):
         it = self.primitives[name]
@@ -249,8 +291,7 @@ class World:
         try:
             await body()
         except BaseException as e:
-            cause = f" from {exception_text(e.__cause__)}" if e.__cause__ else ""
-            self.note(label, f"end {exception_text(e)}{cause}")
+            self.note(label, f"end {chain(e)}")
             raise
         self.note(label, "end")
         return label
@@ -266,7 +307,7 @@ class World:
                 else:
                     await self.execute(node, label)
         except BaseException as e:
-            self.note(label, f"end {exception_text(e)}")
+            self.note(label, f"end {chain(e)}")
             raise
         finally:
             await self.block(last, label)
@@ -288,7 +329,7 @@ class World:
             else:
                 self.step(node, who)
         except BaseException as e:
-            self.note(who, title(node), f"! {exception_text(e)}")
+            self.note(who, title(node), f"! {chain(e)}")
             if not self.ends_here(node, e):
                 raise
 
@@ -386,7 +427,7 @@ class World:
         try:
             await self.block(node[2], who)
         except ERRORS[node[1]] as e:
-            self.note(who, title(node), f"caught {exception_text(e)}")
+            self.note(who, title(node), f"caught {chain(e)}")
             await self.block([op for op in node[3] if op != ["reraise"]], who)
             if ["reraise"] in node[3]:
                 raise
@@ -395,7 +436,7 @@ class World:
         try:
             await self.block(node[2], who)
         except* ERRORS[node[1]] as e:
-            self.note(who, title(node), f"caught {exception_text(e)}")
+            self.note(who, title(node), f"caught {chain(e)}")
             await self.block([op for op in node[3] if op != ["reraise"]], who)
             if ["reraise"] in node[3]:
                 raise
@@ -464,7 +505,7 @@ class World:
         try:
             self.step(node, name)
         except BaseException as e:
-            self.note(name, title(node), f"! {exception_text(e)}")
+            self.note(name, title(node), f"! {chain(e)}")
             raise
 
     def set_variable(self, who, v):
@@ -544,7 +585,7 @@ def run(scenario):
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             runner.run(world.main())
     except BaseException as e:
-        world.log.append(f"run {exception_text(e)}\n")
+        world.log.append(f"run {chain(e)}\n")
     return "".join(world.log)
 
 
