@@ -7298,24 +7298,51 @@ ASYNC(loop_sock_connect, loop_sock_connect, (Loop *)loop, (int)fd, (Value)addres
 
 enum { SENDFILE_MOST = 1 << 30, FALLBACK_BLOCK = 64 * 1024 };
 
+static void transport_wait(Transport *transport);
+static void transport_send(Transport *transport, Value block);
+
 static int64_t sendfile_left(const SendfileOptions *options, int64_t sent, int64_t most)
 {
     return options->count >= 0 && options->count - sent < most ? options->count - sent : most;
 }
 
+/* Where a file goes: to a socket, or to that of a transport. */
+typedef struct Sink {
+    Loop *loop;
+    int fd;
+    Transport *transport; /* or NULL */
+} Sink;
+
+static void sink_wait(const Sink *sink)
+{
+    if (sink->transport) transport_wait(sink->transport);
+    else fd_wait(sink->loop, sink->fd, FOR_WRITING, "sock_sendfile()");
+}
+
 /* False if the system cannot do it for these two. */
-static bool sendfile_native(Loop *loop, int fd, int file, const SendfileOptions *options, off_t *at)
+static bool sendfile_pieces(const Sink *sink, int file, const SendfileOptions *options, off_t *at)
 {
     for (;;) {
         int64_t left = sendfile_left(options, *at - options->offset, SENDFILE_MOST);
-        ssize_t n = left > 0 ? sendfile(fd, file, at, (size_t)left) : 0;
+        ssize_t n = left > 0 ? sendfile(sink->fd, file, at, (size_t)left) : 0;
         if (n == 0) return true;
-        if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendfile()");
-        else if (n < 0 && *at == options->offset
-                 && (errno == EINVAL || errno == ENOSYS || errno == ENOTSOCK || errno == ESPIPE))
-            return false;
+        if (not_now(n)) sink_wait(sink);
+        else if (n < 0 && *at == options->offset) return false;
         else if (n < 0) throw_errno(NULL);
     }
+}
+
+/* How much was sent; -1 if the system cannot do it. */
+static int64_t sendfile_native(const Sink *sink, int file, const SendfileOptions *options)
+{
+    off_t at = (off_t)options->offset;
+    volatile bool done = false;
+    try {
+        done = sendfile_pieces(sink, file, options, &at);
+    } finally {
+        if (at != (off_t)options->offset) lseek(file, at, SEEK_SET);
+    } end_try
+    return done ? (int64_t)at - options->offset : -1;
 }
 
 static Value read_block(Value v)
@@ -7327,7 +7354,13 @@ static Value read_block(Value v)
     return bytes(text->data, (size_t)n);
 }
 
-static int64_t sendfile_by_reading(Loop *loop, int fd, int file, const SendfileOptions *options)
+static void sink_send(const Sink *sink, Value block)
+{
+    if (sink->transport) transport_send(sink->transport, block);
+    else await(loop_sock_sendall(sink->loop, sink->fd, block));
+}
+
+static int64_t sendfile_by_reading(const Sink *sink, int file, const SendfileOptions *options)
 {
     int64_t sent = 0;
     if (lseek(file, (off_t)options->offset, SEEK_SET) < 0 && options->offset) throw_errno(NULL);
@@ -7335,32 +7368,37 @@ static int64_t sendfile_by_reading(Loop *loop, int fd, int file, const SendfileO
     {
         int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
         Value block =
-            left > 0 ? await(loop_run_in_executor(loop, NULL, read_block, tuple(file, left))) : bytes("", 0);
+            left > 0 ? await(loop_run_in_executor(sink->loop, NULL, read_block, tuple(file, left))) : bytes("", 0);
         if (!len(block)) break;
-        await(loop_sock_sendall(loop, fd, block));
+        sink_send(sink, block);
         sent += len(block);
     }
     return sent;
 }
 
+static int64_t sendfile_to(const Sink *sink, int file, const SendfileOptions *options)
+{
+    struct stat info;
+    int64_t sent = sendfile_native(sink, file, options);
+    if (sent >= 0) return sent;
+    if (options->fallback) return sendfile_by_reading(sink, file, options);
+    throw(SendfileNotAvailableError, fstat(file, &info) < 0 ? "not a regular file" : "os.sendfile call failed");
+}
+
+static void sendfile_check(const SendfileOptions *options)
+{
+    if (options->count == 0 || options->count < -1)
+        throw(ValueError, "count must be a positive integer (got %lld)", (long long)options->count);
+    if (options->offset < 0)
+        throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options->offset);
+}
+
 ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *)loop, (int)fd, (int)file, (SendfileOptions)options)
 {
-    off_t at = (off_t)options.offset;
-    volatile bool done;
-    if (options.count == 0 || options.count < -1)
-        throw(ValueError, "count must be a positive integer (got %lld)", (long long)options.count);
-    if (options.offset < 0)
-        throw(ValueError, "offset must be a non-negative integer (got %lld)", (long long)options.offset);
+    sendfile_check(&options);
     if (socket_type(fd) != SOCK_STREAM) throw(ValueError, "only SOCK_STREAM type sockets are supported");
     sock_check(loop, fd);
-    try {
-        done = sendfile_native(loop, fd, file, &options, &at);
-    } finally {
-        if (at != (off_t)options.offset) lseek(file, at, SEEK_SET);
-    } end_try
-    if (done) return V((int64_t)at - options.offset);
-    if (!options.fallback) throw(SendfileNotAvailableError, "os.sendfile call failed");
-    return V(sendfile_by_reading(loop, fd, file, &options));
+    return V(sendfile_to(&(Sink){.loop = loop, .fd = fd}, file, &options));
 }
 
 /* ---- [transports] Transports and protocols -------------------------------------------------------------------------
@@ -7398,7 +7436,8 @@ struct Transport {
     Transport *previous, *next; /* among the server's */
     /* > 0: connection_lost() is on its way; counts the writes since */
     int lost;
-    bool connected, closing, eof, paused, protocol_paused, reading;
+    Future *waiter; /* of loop.sendfile(), for room in the socket; not held */
+    bool connected, closing, eof, paused, protocol_paused, reading, sending_file;
 };
 
 enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
@@ -7415,6 +7454,7 @@ static const Class transport_class = {.name = "Transport",
 
 static void transport_read_ready(Value v);
 static void transport_write_ready(Value v);
+static void transport_waiter_lost(Transport *transport);
 
 static void transport_destroy(void *object)
 {
@@ -7558,6 +7598,7 @@ static void transport_lost(Value v)
 {
     Transport *transport = (Transport *)v.object;
     if (transport->fd < 0) return;
+    transport_waiter_lost(transport);
     try {
         if (transport->connected && transport->protocol->connection_lost)
             transport->protocol->connection_lost(transport->self, transport->reason);
@@ -7742,7 +7783,7 @@ static void transport_call_protocol(Transport *transport, void (*call)(Value sel
 
 static void transport_maybe_pause_protocol(Transport *transport)
 {
-    if (transport->size <= transport->high || transport->protocol_paused) return;
+    if (transport->size <= transport->high || transport->protocol_paused || transport->sending_file) return;
     transport->protocol_paused = true;
     TRACE_TRANSPORT(transport, "above the high water mark: writing should pause");
     transport_call_protocol(transport, transport->protocol->pause_writing, "protocol.pause_writing() failed");
@@ -7802,11 +7843,8 @@ static void transport_write_too_late(Transport *transport)
             transport->kind == WRITE_PIPE ? "pipe closed by peer or os.write(pipe, data)" : "socket.send()");
 }
 
-void transport_write(Transport *transport, const void *data, size_t size)
+static void transport_write_now(Transport *transport, const char *data, size_t size)
 {
-    if (transport->kind == READ_PIPE || transport->kind == DATAGRAM)
-        throw(TypeError, "this transport has no write()");
-    if (transport->eof) throw(RuntimeError, "Cannot call write() after write_eof()");
     if (!size) return;
     if (transport->lost) {
         transport_write_too_late(transport);
@@ -7824,7 +7862,7 @@ void transport_write(Transport *transport, const void *data, size_t size)
             return;
         }
         if (n > 0) {
-            data = (const char *)data + n;
+            data += n;
             size -= (size_t)n;
         }
         transport_watch_writing(transport, true);
@@ -7832,6 +7870,15 @@ void transport_write(Transport *transport, const void *data, size_t size)
     transport_keep(transport, data, size);
     TRACE_BYTES(transport, "keeps", data, size);
     transport_maybe_pause_protocol(transport);
+}
+
+void transport_write(Transport *transport, const void *data, size_t size)
+{
+    if (transport->kind == READ_PIPE || transport->kind == DATAGRAM)
+        throw(TypeError, "this transport has no write()");
+    if (transport->eof) throw(RuntimeError, "Cannot call write() after write_eof()");
+    if (transport->sending_file) throw(RuntimeError, "unable to write; sendfile is in progress");
+    transport_write_now(transport, data, size);
 }
 
 static void transport_shut_writing(Transport *transport)
@@ -7858,6 +7905,7 @@ void transport_write_eof(Transport *transport)
 
 static void transport_flushed(Transport *transport)
 {
+    if (transport->waiter) return; /* the next thing to be told is that */
     transport_watch_writing(transport, false);
     if (transport->closing) transport_lost(V(transport));
     else if (transport->eof) transport_shut_writing(transport);
@@ -7873,6 +7921,10 @@ static void transport_write_ready(Value v)
         transport_write_packets(transport);
         return;
     }
+    if (!transport->size) {
+        future_finish_unless_done(transport->waiter, None);
+        return;
+    }
     ssize_t n = transport_try(transport, transport->buffer + transport->first, transport->size);
     if (not_now(n)) return;
     if (n < 0) {
@@ -7885,6 +7937,56 @@ static void transport_write_ready(Value v)
     TRACE_TRANSPORT(transport, transport->size ? "has sent some of it" : "has sent all of it");
     transport_maybe_resume_protocol(transport);
     if (!transport->size && !transport->lost) transport_flushed(transport);
+}
+
+/* A file is sent past the buffer: what was written before goes first, and until the end nobody else may write or read. */
+
+/* Suspends until the socket takes more, and the buffer is empty. */
+static void transport_wait(Transport *transport)
+{
+    if (transport->closing) throw(ConnectionError, "Connection is closed by peer");
+    Future *waiter = pooled(future_inner(transport->loop, "loop.sendfile()", transport));
+    transport->waiter = waiter;
+    transport_watch_writing(transport, true);
+    Value interruption = future_wait(waiter);
+    transport->waiter = NULL;
+    if (!transport->size) transport_watch_writing(transport, false);
+    if (!is_none(interruption)) throw(interruption);
+}
+
+static void transport_send(Transport *transport, Value block)
+{
+    if (transport->closing) throw(ConnectionError, "Connection closed by peer");
+    transport_write_now(transport, as_bytes(block, NULL), (size_t)len(block));
+    if (transport->size) transport_wait(transport);
+}
+
+static void transport_waiter_lost(Transport *transport)
+{
+    if (!transport->waiter || future_done(transport->waiter)) return;
+    Value reason = transport->reason;
+    future_fail(transport->waiter, is_none(reason) ? exception_new(ConnectionError, "Connection is closed by peer") : reason);
+}
+
+ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)file, (SendfileOptions)options)
+{
+    volatile int64_t sent = 0;
+    if (transport->closing) throw(RuntimeError, "Transport is closing");
+    if (transport->kind != SOCKET_TRANSPORT)
+        throw(RuntimeError, "sendfile is not supported for transport %s", as_str(repr(transport)));
+    if (transport->sending_file) throw(RuntimeError, "sendfile is in progress already");
+    sendfile_check(&options);
+    const bool was_reading = transport_is_reading(transport);
+    transport_pause_reading(transport);
+    transport->sending_file = true;
+    try {
+        if (transport->size) transport_wait(transport);
+        sent = sendfile_to(&(Sink){.loop = loop, .fd = transport->fd, .transport = transport}, file, &options);
+    } finally {
+        transport->sending_file = false;
+        if (was_reading) transport_resume_reading(transport);
+    } end_try
+    return V((int64_t)sent);
 }
 
 /* Datagrams are kept one by one. */

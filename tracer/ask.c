@@ -33,6 +33,41 @@ const Object *ask_waits_in(const Model *m, uint64_t task, const char **role, siz
     return found;
 }
 
+uint64_t ask_first_to_act(const Model *m, const Task *t) {
+    const char *role;
+    size_t place;
+    if (t->state != ST_WAITING)
+        return 0;
+    if (model_task(m, t->on))
+        return t->on;
+    const Object *line = ask_waits_in(m, t->id, &role, &place);
+    return line ? line->holder : 0;
+}
+
+/* Follows the chain from one task until it comes back to where it has been; what lies before the circle is left out. */
+static size_t circle_from(const Model *m, const Task *t, uint64_t *out, size_t room) {
+    size_t n = 0;
+    for (; t && n < room; t = model_task(m, ask_first_to_act(m, t))) {
+        for (size_t i = 0; i < n; i++)
+            if (out[i] == t->id) {
+                memmove(out, out + i, (n - i) * sizeof *out);
+                return n - i;
+            }
+        out[n++] = t->id;
+    }
+    return 0;
+}
+
+size_t ask_circle(const Model *m, uint64_t *out, size_t room) {
+    enum { PATIENCE = 1000 };
+    const Task *t;
+    size_t n = 0, tried = 0;
+    for (uint64_t k = 0; !n && tried < PATIENCE && (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->state == ST_WAITING)
+            n = circle_from(m, t, out, room), tried++;
+    return n;
+}
+
 static int by_due(const void *a, const void *b) {
     const Timer *x = *(const Timer *const *) a, *y = *(const Timer *const *) b;
     if (x->when != y->when)
@@ -53,6 +88,23 @@ size_t ask_timers(const Model *m, const Timer **out, size_t room, size_t *total)
             out[i] = out[i - 1];
         out[i] = t;
     }
+    return n;
+}
+
+bool ask_is_io(const char *type) {
+    static const char *const types[] = {"Stream", "Transport", "Server", "Process", "Thread"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (!strcmp(type, types[i]))
+            return true;
+    return false;
+}
+
+size_t ask_tasks_on(const Model *m, uint64_t object, const Task **out, size_t room) {
+    size_t n = 0;
+    const Task *t;
+    for (uint64_t k = 0; n < room && (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->on == object && !state_over(t->state) && t->state != ST_RUNNING)
+            out[n++] = t;
     return n;
 }
 
@@ -210,8 +262,32 @@ static void waker_wait(Buf *out, const Model *m, const Task *t) {
     }
 }
 
+/* It is somebody outside who acts, and the loop that notices. */
+static void waker_outside(Buf *out, const Model *m, const Task *t, const Object *o) {
+    const Watch *w = o->fd >= 0 ? pmap_get(&m->watches, (uint64_t) o->fd) : NULL;
+    if (!strcmp(o->type, "Thread"))
+        buf_fmt(out, "the thread that runs %s, by finishing: it then calls back into the loop", o->note);
+    else if (!strcmp(o->type, "Process"))
+        buf_fmt(out, "the end of %s (%s), of which select() tells", o->label, o->note);
+    else if (!strcmp(o->type, "Server"))
+        buf_fmt(out, "the end of %s and of its last connection", o->label);
+    else if (strstr(t->what, "drain"))
+        buf_fmt(out, "the other end of %s, by reading: then there is room to send", o->label);
+    else if (strstr(t->what, "wait_closed"))
+        buf_fmt(out, "the loop, when it has closed %s", o->label);
+    else
+        buf_fmt(out, "the other end of %s, by sending something or by closing", o->label);
+    if (w)
+        buf_fmt(out, "; select() watches descriptor %.0f for that", o->fd);
+}
+
 static void waker_io(Buf *out, const Model *m, const Task *t) {
     const Watch *w;
+    const Object *o = model_object(m, t->on);
+    if (o && ask_is_io(o->type)) {
+        waker_outside(out, m, t, o);
+        return;
+    }
     buf_fmt(out, "select(), as soon as %s can go on", *t->what ? t->what : "its descriptor");
     uint64_t k = 0;
     if (m->watches.count == 1 && (w = pmap_from(&m->watches, &k)))

@@ -159,16 +159,35 @@ uint32_t utf8_next(const char **s, const char *end) {
     int n = utf8_length(*p);
     if (n == 0 || end - *s < n) {
         (*s)++;
-        return 0xFFFD;
+        return NOT_UTF8 + *p;
     }
     uint32_t rune = n == 1 ? *p : *p & (0x7F >> n);
     for (int i = 1; i < n; i++) {
         if ((p[i] & 0xC0) != 0x80) {
             (*s)++;
-            return 0xFFFD;
+            return NOT_UTF8 + *p;
         }
         rune = rune << 6 | (p[i] & 0x3F);
     }
     *s += n;
     return rune;
+}
+
+const char *letter_escape(uint32_t rune, char room[16]) {
+    bool stray = rune >= NOT_UTF8 + 0x80 && rune <= NOT_UTF8 + 0xFF;
+    snprintf(room, 16, stray || rune < 0x80 ? "\\x%02x" : rune < 0x10000 ? "\\u%04x" : "\\U%08x",
+             (unsigned) (stray ? rune - NOT_UTF8 : rune));
+    return room;
+}
+
+void buf_visible(Buf *b, const char *text, size_t n) {
+    char room[16];
+    for (const char *p = text, *end = text + n; p < end;) {
+        const char *letter = p;
+        uint32_t rune = utf8_next(&p, end);
+        if (rune < ' ' || rune == 127 || (rune >= NOT_UTF8 && rune <= NOT_UTF8 + 0xFF))
+            buf_str(b, letter_escape(rune, room));
+        else
+            buf_add(b, letter, p - letter);
+    }
 }

@@ -40,7 +40,13 @@ void *vec_room(void *at, size_t *cap, size_t need, size_t size);  /* at, moved i
 const char *intern(const char *text);
 void intern_free(void);
 
-/* UTF-8: the code point at *s, which moves past it; what is not valid counts as U+FFFD and one byte. */
+/* UTF-8: the code point at *s, which moves past it. A byte that is not valid counts as NOT_UTF8 + the byte, as in Python
+ * (these numbers are no letters). */
+enum { NOT_UTF8 = 0xDC00 };
 uint32_t utf8_next(const char **s, const char *end);
+
+/* How a letter is written that cannot be shown: \x1b, \u65e5, \U0001f600. */
+const char *letter_escape(uint32_t rune, char room[16]);
+void buf_visible(Buf *b, const char *text, size_t n);              /* adds it with escapes for control signs and stray bytes */
 
 #endif

@@ -28,6 +28,8 @@ static void dump_objects(const Model *m, Buf *out) {
     for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++) {
         buf_fmt(out, "object %llu %s %s state=%s holder=%llu changed=%zu", (unsigned long long) o->id, o->type,
                 o->label, o->state, (unsigned long long) o->holder, o->changed);
+        if (*o->note || o->fd >= 0 || o->unsent >= 0)
+            buf_fmt(out, " note=%s fd=%.0f unread=%.0f unsent=%.0f", o->note, o->fd, o->unread, o->unsent);
         dump_list(out, "items", o->items);
         dump_list(out, "waiters", o->waiters);
         dump_list(out, "children", o->children);
@@ -46,15 +48,16 @@ static void dump_loop(const Model *m, Buf *out) {
         buf_fmt(out, "timer %llu when=%.9g task=%llu %s\n", (unsigned long long) t->id, t->when,
                 (unsigned long long) t->task, t->what);
     for (uint64_t k = 0; (w = pmap_from(&m->watches, &k)); k++)
-        buf_fmt(out, "watch %llu r=%d w=%d\n", (unsigned long long) w->fd, w->reads, w->writes);
+        buf_fmt(out, "watch %llu r=%d w=%d of=%llu\n", (unsigned long long) w->fd, w->reads, w->writes,
+                (unsigned long long) w->of);
 }
 
 void model_dump(const Model *m, Buf *out) {
     buf_fmt(out, "step %zu ts=%.6f phase=%d tick=%llu running=%llu handle=%llu %s\n", m->k, m->ts, m->phase,
             (unsigned long long) m->tick, (unsigned long long) m->running, (unsigned long long) m->handle,
             m->handle_what);
-    buf_fmt(out, "select=%d timeout=%.6f batch=%llu place=%u ended=%d status=%d\n", m->in_select, m->select_timeout,
-            (unsigned long long) m->batch, m->place, m->ended, m->status);
+    buf_fmt(out, "select=%d timeout=%.6f batch=%llu place=%u ended=%d status=%d deadlock=%zu\n", m->in_select,
+            m->select_timeout, (unsigned long long) m->batch, m->place, m->ended, m->status, m->deadlock);
     for (int s = 1; s < ST_COUNT; s++)
         buf_fmt(out, "%s=%zu ", state_name(s), m->states[s]);
     buf_str(out, "\n");

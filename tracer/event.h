@@ -11,7 +11,7 @@
 /* X(enumerator, name in the trace). The last three are the tracer's own: what the program did outside its trace. */
 #define EVENT_KINDS(X) \
     X(TRACE_BEGIN, "trace.begin") X(TRACE_END, "trace.end") \
-    X(LOOP_START, "loop.start") X(LOOP_STOP, "loop.stop") \
+    X(LOOP_START, "loop.start") X(LOOP_STOP, "loop.stop") X(LOOP_DEADLOCK, "loop.deadlock") \
     X(TICK_BEGIN, "tick.begin") X(TICK_RUN, "tick.run") \
     X(SELECT_ENTER, "select.enter") X(SELECT_LEAVE, "select.leave") \
     X(HANDLE_READY, "handle.ready") X(HANDLE_RUN, "handle.run") \
@@ -20,6 +20,7 @@
     X(READER_ADD, "reader.add") X(READER_REMOVE, "reader.remove") \
     X(WRITER_ADD, "writer.add") X(WRITER_REMOVE, "writer.remove") \
     X(EXCEPTION_REPORT, "exception.report") \
+    X(SIGNAL_ADD, "signal.add") X(SIGNAL_REMOVE, "signal.remove") X(SIGNAL_CAME, "signal.came") \
     X(TASK_CREATE, "task.create") X(TASK_NAME, "task.name") X(TASK_RUN, "task.run") \
     X(TASK_WAIT, "task.wait") X(TASK_WAKE, "task.wake") X(TASK_CANCEL, "task.cancel") \
     X(TASK_DONE, "task.done") X(LINE_STEP, "line.step") \

@@ -1,7 +1,10 @@
-/* glyphs.c: see glyphs.h. A hash table from (face, size, code point) to a white texture that is tinted when drawn. */
+/* glyphs.c: see glyphs.h. A hash table from (face, size, code point) to a white texture that is tinted when drawn.
+ *
+ * A letter that DejaVu lacks is taken from any other font of this machine; if none has it, its number is shown. */
 #include "glyphs.h"
 
 #include <SDL_ttf.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,8 +16,15 @@ typedef struct Slot {
     Glyph glyph;
 } Slot;
 
+typedef struct Other {
+    char *path;
+    TTF_Font *probe;                              /* at a small size, to ask what letters it has */
+} Other;
+
 struct Glyphs {
     char *paths[FACES];
+    VEC(Other) others;
+    bool collected;
     struct { int px; Face face; TTF_Font *font; } fonts[SIZES];
     int opened;
     Slot *slots;
@@ -72,6 +82,15 @@ void glyphs_forget(struct Glyphs *g) {
     g->used = g->size = 0;
 }
 
+static void free_others(struct Glyphs *g) {
+    for (size_t i = 0; i < g->others.n; i++) {
+        if (g->others.at[i].probe)
+            TTF_CloseFont(g->others.at[i].probe);
+        free(g->others.at[i].path);
+    }
+    vec_free(g->others);
+}
+
 static void close_fonts(struct Glyphs *g) {
     for (int i = 0; i < g->opened; i++)
         TTF_CloseFont(g->fonts[i].font);
@@ -81,6 +100,7 @@ static void close_fonts(struct Glyphs *g) {
 void glyphs_free(struct Glyphs *g) {
     glyphs_forget(g);
     close_fonts(g);
+    free_others(g);
     for (int face = 0; face < FACES; face++)
         free(g->paths[face]);
     free(g);
@@ -109,36 +129,104 @@ int glyphs_height(struct Glyphs *g, Face face, int px) {
     return TTF_FontHeight(font(g, face, px));
 }
 
-/* A letter that the font lacks: a box with its number in it would be unreadably small, so a plain box. */
-static Glyph box(SDL_Renderer *r, TTF_Font *f) {
-    int h = TTF_FontAscent(f) * 3 / 4, w = h * 3 / 4;
-    SDL_Surface *s = SDL_CreateRGBSurfaceWithFormat(0, w, h, 32, SDL_PIXELFORMAT_ARGB8888);
-    SDL_FillRect(s, NULL, 0xFFFFFFFF);
-    SDL_Rect inside = {1, 1, w - 2, h - 2};
-    SDL_FillRect(s, &inside, 0x30FFFFFF);
-    Glyph g = {SDL_CreateTextureFromSurface(r, s), w, h, 1, TTF_FontAscent(f) - h, w + 2};
+/* ---- letters that the usual fonts lack ---- */
+
+enum { PROBE_SIZE = 16, MOST_OTHERS = 500 };
+
+static struct Glyphs *collecting;                 /* nftw() passes nothing on */
+
+static int collect(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void) st;
+    const char *end = strrchr(path, '.');
+    bool fits = end && (!strcasecmp(end, ".ttf") || !strcasecmp(end, ".otf") || !strcasecmp(end, ".ttc"));
+    if (type == FTW_F && fits && !strstr(path + at->base, "Italic") && !strstr(path + at->base, "Oblique"))
+        vec_push(collecting->others, ((Other) {xcopy(path), NULL}));
+    return collecting->others.n >= MOST_OTHERS;
+}
+
+static int by_path(const void *a, const void *b) {
+    return strcmp(((const Other *) a)->path, ((const Other *) b)->path);
+}
+
+/* All fonts of this machine, looked for when the first letter is missing. */
+static void collect_others(struct Glyphs *g) {
+    const char *home = getenv("HOME") ? getenv("HOME") : "";
+    char *mine[] = {xformat("%s/.fonts", home), xformat("%s/.local/share/fonts", home)};
+    const char *const roots[] = {"/usr/share/fonts", "/usr/local/share/fonts", mine[0], mine[1]};
+    g->collected = true;
+    collecting = g;
+    for (size_t i = 0; i < sizeof roots / sizeof *roots; i++)
+        nftw(roots[i], collect, 16, FTW_PHYS);
+    free(mine[0]);
+    free(mine[1]);
+    if (g->others.n)
+        qsort(g->others.at, g->others.n, sizeof *g->others.at, by_path);
+}
+
+static const char *other_with(struct Glyphs *g, uint32_t rune) {
+    if (!g->collected)
+        collect_others(g);
+    for (size_t i = 0; i < g->others.n; i++) {
+        Other *o = &g->others.at[i];
+        if (!o->probe && o->path && !(o->probe = TTF_OpenFont(o->path, PROBE_SIZE))) {
+            free(o->path);                        /* damaged, or none that can be scaled */
+            o->path = NULL;
+        }
+        if (o->probe && TTF_GlyphIsProvided32(o->probe, rune))
+            return o->path;
+    }
+    return NULL;
+}
+
+/* ---- drawing one ---- */
+
+/* Takes the surface. */
+static Glyph from_surface(SDL_Renderer *r, SDL_Surface *s) {
+    Glyph out = {.texture = SDL_CreateTextureFromSurface(r, s), .w = s->w, .h = s->h, .advance = s->w};
     SDL_FreeSurface(s);
-    return g;
+    return out;
+}
+
+static const SDL_Color white = {255, 255, 255, 255};
+
+static Glyph with_font(SDL_Renderer *r, TTF_Font *f, uint32_t rune) {
+    int left, right, bottom, top, advance;
+    TTF_GlyphMetrics32(f, rune, &left, &right, &bottom, &top, &advance);
+    SDL_Surface *s = TTF_RenderGlyph32_Blended(f, rune, white);
+    Glyph out = {0};
+    if (s)
+        out = from_surface(r, s);
+    out.left = left < 0 ? left : 0;
+    out.advance = advance;
+    return out;
+}
+
+/* From another font, on the line that the others stand on. */
+static Glyph foreign(SDL_Renderer *r, const char *path, TTF_Font *usual, int px, uint32_t rune) {
+    TTF_Font *f = TTF_OpenFont(path, px);
+    if (!f)
+        return (Glyph) {0};
+    Glyph out = with_font(r, f, rune);
+    out.top = TTF_FontAscent(usual) - TTF_FontAscent(f);
+    TTF_CloseFont(f);
+    return out;
+}
+
+static Glyph escape(SDL_Renderer *r, TTF_Font *f, uint32_t rune) {
+    char room[16];
+    SDL_Surface *s = TTF_RenderUTF8_Blended(f, letter_escape(rune, room), white);
+    return s ? from_surface(r, s) : (Glyph) {0};
 }
 
 static Glyph render(struct Glyphs *g, SDL_Renderer *r, Face face, int px, uint32_t rune) {
-    TTF_Font *f = font(g, face, px);
+    TTF_Font *f = font(g, face, px), *usual = f;
     if (!TTF_GlyphIsProvided32(f, rune) && (face == MONO || face == MONO_BOLD))
         f = font(g, face == MONO ? SANS : BOLD, px);
-    if (!TTF_GlyphIsProvided32(f, rune))
-        return box(r, f);
-    Glyph out = {0};
-    int left, right, bottom, top;
-    TTF_GlyphMetrics32(f, rune, &left, &right, &bottom, &top, &out.advance);
-    SDL_Surface *s = TTF_RenderGlyph32_Blended(f, rune, (SDL_Color) {255, 255, 255, 255});
-    if (!s)
-        return out;
-    out.texture = SDL_CreateTextureFromSurface(r, s);
-    out.w = s->w;
-    out.h = s->h;
-    out.left = left < 0 ? left : 0;
-    SDL_FreeSurface(s);
-    return out;
+    if (TTF_GlyphIsProvided32(f, rune))
+        return with_font(r, f, rune);
+    bool letter = rune > ' ' && (rune < NOT_UTF8 || rune > NOT_UTF8 + 0xFF);
+    const char *path = letter ? other_with(g, rune) : NULL;
+    return path ? foreign(r, path, usual, px, rune) : escape(r, usual, rune);
 }
 
 static Slot *slot_for(Slot *slots, size_t size, uint64_t key) {

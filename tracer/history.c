@@ -94,6 +94,7 @@ static void grown(History *h) {
     size_t k = log_count(&h->log);
     const Event *e = log_step(&h->log, k);
     model_apply(&h->tail, &h->log, k);
+    lanes_count(&h->lanes, &h->tail);
     if (e->kind == EV_TICK_BEGIN)
         vec_push(h->ticks, k);
     if (e->kind == EV_OUTPUT || e->kind == EV_RAW_OUTPUT || e->kind == EV_EXCEPTION_REPORT ||

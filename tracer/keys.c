@@ -65,6 +65,12 @@ static void go(View *v, int direction, int mod) {
     v->chosen_line = 0;
 }
 
+static void trouble(View *v, int direction) {
+    session_seek(v->s, UNTIL_TROUBLE, direction);
+    v->scroll[P_SOURCE] = v->scroll[P_OUTPUT] = 0;
+    v->chosen_line = 0;
+}
+
 static void zoom(View *v, double zoom) {
     v->zoom = zoom < 0.6 ? 0.6 : zoom > 3 ? 3 : zoom;
 }
@@ -96,6 +102,10 @@ static void fullscreen(App *app) {
 
 static void leave(App *app) {
     View *v = &app->view;
+    if (v->s->seek) {
+        session_leave(v->s);
+        return;
+    }
     if (v->help)
         v->help = false;
     else if (v->big)
@@ -123,6 +133,7 @@ static void sign(App *app, char what) {
         if (v->words.len)
             session_find(s, v->words.s, what == 'N' ? -1 : +1);
         break;
+    case 'e': case 'E': trouble(v, what == 'E' ? -1 : +1); break;
     case 't': v->by_time = !v->by_time; break;
     case '+': case '=': widen(v, 1.25); break;
     case '-': widen(v, 0.8); break;

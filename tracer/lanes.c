@@ -7,6 +7,7 @@ void lanes_free(Lanes *lanes) {
     for (size_t i = 0; i < lanes->at.n; i++)
         vec_free(lanes->at.at[i].turns);
     vec_free(lanes->at);
+    vec_free(lanes->crowds);
     vec_free(lanes->index);
 }
 
@@ -27,6 +28,14 @@ void lanes_note(Lanes *lanes, uint64_t task, size_t step, State state) {
     size_t at = position(lanes, task);            /* first: it may move the lanes */
     Lane *lane = &lanes->at.at[at];
     vec_push(lane->turns, ((Turn) {.step = step, .state = state}));
+}
+
+void lanes_count(Lanes *lanes, const Model *m) {
+    Crowd now;
+    for (int s = 0; s < ST_COUNT; s++)
+        now.n[s] = m->states[s];
+    while (lanes->crowds.n * CROWD_EVERY <= m->k)
+        vec_push(lanes->crowds, now);
 }
 
 const Lane *lanes_find(const Lanes *lanes, uint64_t task) {

@@ -18,6 +18,8 @@ void log_free(Log *log) {
     vec_free(log->blocks);
     vec_free(log->events);
     vec_free(log->places);
+    cJSON_Delete(log->fresh);
+    buf_free(&log->mended);
     free(log->place_slots);
     free(log->refused);
     free(log->problem);
@@ -167,6 +169,36 @@ static bool accept(Log *log, const cJSON *json, const char *line, size_t length)
     return true;
 }
 
+static void freshen(Log *log, cJSON *json) {
+    cJSON_Delete(log->fresh);
+    log->fresh = json;
+}
+
+static unsigned escaped_unit(const char *p, const char *end) {
+    unsigned unit = 0;
+    return end - p >= 6 && p[1] == 'u' && sscanf(p + 2, "%4x", &unit) == 1 ? unit : 0;
+}
+
+/* A byte that is not UTF-8 is written as \udc80 to \udcff, half a pair, which JSON readers refuse: here it becomes the
+ * byte again. */
+static void put_bytes_back(Buf *out, const char *line, size_t length) {
+    buf_clear(out);
+    for (const char *p = line, *end = line + length; p < end;) {
+        unsigned unit = *p == '\\' ? escaped_unit(p, end) : 0;
+        size_t n = unit ? 6 : *p == '\\' && end - p > 1 ? 2 : 1;
+        if (unit >= 0xD800 && unit < 0xDC00 && end - p >= 12)      /* a whole pair */
+            n = 12;
+        if (unit >= 0xDC80 && unit <= 0xDCFF)
+            buf_add(out, &(char) {(char) (unit - NOT_UTF8)}, 1);
+        else
+            buf_add(out, p, n);
+        p += n;
+    }
+}
+
+/* A third of a recording is there for Perfetto only. This cannot stand inside a string: its quotes would be escaped. */
+static const char for_others[] = "\"cat\":\"view\"";
+
 bool log_line(Log *log, const char *line, size_t length) {
     log->lines++;
     if (log->refused || !trim(&line, &length))
@@ -177,10 +209,32 @@ bool log_line(Log *log, const char *line, size_t length) {
     }
     if (length == 1 && *line == ']')
         return false;
+    if (memmem(line, length, for_others, strlen(for_others)))
+        return false;
+    if (memmem(line, length, "\\udc", 4)) {
+        put_bytes_back(&log->mended, line, length);
+        line = log->mended.s;
+        length = log->mended.len;
+    }
     cJSON *json = cJSON_ParseWithLength(line, length);
     bool added = accept(log, json, line, length);
-    cJSON_Delete(json);
+    if (added)
+        freshen(log, json);
+    else
+        cJSON_Delete(json);
     return added;
+}
+
+Open log_open(const Log *log, size_t k) {
+    const Event *e = log_step(log, k);
+    if (k < log_count(log) || !log->fresh)
+        return event_open(e);
+    return (Open) {e, log->fresh, cJSON_GetObjectItemCaseSensitive(log->fresh, "args")};
+}
+
+void log_close(const Log *log, Open *open) {
+    if (open->json != log->fresh)
+        event_close(open);
 }
 
 void log_own(Log *log, EventKind kind, int number, const char *text, size_t length) {
@@ -193,6 +247,6 @@ void log_own(Log *log, EventKind kind, int number, const char *text, size_t leng
     char *line = cJSON_PrintUnformatted(json);
     add(log, kind, json, line, strlen(line));
     cJSON_free(line);
-    cJSON_Delete(json);
+    freshen(log, json);
     buf_free(&clean);
 }

@@ -23,6 +23,8 @@ typedef struct Log {
     uint32_t *place_slots;                        /* hash table of places */
     size_t place_size;
     size_t lines;                                 /* seen so far */
+    Buf mended;                                   /* a line whose stray bytes were put back */
+    cJSON *fresh;                                 /* the last event as it was read, so that nobody need read it twice */
     double expected;                              /* the next event's number */
     bool began, closed;                           /* trace.begin seen; `{}]` or trace.end seen */
     char *refused;                                /* why this cannot be read at all, or NULL */
@@ -43,6 +45,8 @@ bool log_line(Log *log, const char *line, size_t length);
 void log_own(Log *log, EventKind kind, int number, const char *text, size_t length);
 
 void log_problem(Log *log, char *text);           /* takes the text */
+Open log_open(const Log *log, size_t k);          /* as event_open(), and cheap for the last event; log_close() ends it */
+void log_close(const Log *log, Open *open);
 static inline size_t log_count(const Log *log) { return log->events.n; }
 static inline const Event *log_step(const Log *log, size_t k) { return &log->events.at[k - 1]; }
 

@@ -260,6 +260,8 @@ static bool wanted_step(Session *s, const Options *o, size_t *k) {
         return true;
     session_go(s, 0);
     session_find(s, o->at, +1);
+    for (int wait; s->seek;)
+        session_tick(s, now_seconds(), &wait);
     *k = s->now.k;
     if (!*k)
         fprintf(stderr, "tracer: no step contains \"%s\" (--at).\n", o->at);

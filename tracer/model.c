@@ -184,6 +184,11 @@ ON(loop_stop) {
     m->phase = PH_OUTSIDE;
 }
 
+ON(loop_deadlock) {
+    UNUSED;
+    m->deadlock = m->k;
+}
+
 /* Cancelled handles are skipped without an event; the number that the loop gives here says how many went. */
 ON(tick_begin) {
     (void) log, (void) e;
@@ -222,6 +227,7 @@ ON(handle_ready) {
     h->id = arg_id(a, "handle");
     h->task = arg_id(a, "task");
     h->by = arg_id(a, "by");
+    h->of = arg_id(a, "of");
     h->what = intern(arg_text(a, "what"));
     Task *t = pmap_edit(&m->tasks, h->task);
     if (t && !state_over(t->state) && t->state != ST_RUNNING)
@@ -245,6 +251,7 @@ ON(handle_run) {
     (void) log, (void) e;
     m->handle = arg_id(a, "handle");
     m->handle_task = arg_id(a, "task");
+    m->handle_of = arg_id(a, "of");
     m->handle_what = intern(arg_text(a, "what"));
     m->phase = PH_RUN;
     take(m, m->handle, 0);
@@ -296,6 +303,7 @@ static void watch(Model *m, EventKind kind, const cJSON *a) {
     Watch *w = pmap_make(&m->watches, fd);
     const char *what = intern(arg_text(a, "what"));
     w->fd = fd;
+    w->of = arg_id(a, "of");
     if (!w->read_what)
         w->read_what = w->write_what = "";
     if (kind == EV_READER_ADD || kind == EV_READER_REMOVE) {
@@ -450,6 +458,11 @@ ON(object) {
     o->maxsize = arg_number(a, "maxsize", -1);
     o->unfinished = arg_number(a, "unfinished", -1);
     o->deadline = arg_number(a, "deadline", -1);
+    o->fd = arg_number(a, "fd", -1);
+    o->unread = arg_number(a, "unread", -1);
+    o->unsent = arg_number(a, "unsent", -1);
+    o->high = arg_number(a, "high", -1);
+    o->note = intern(arg_text(a, "note"));
     o->changed = m->k;
     replace(&o->items, list_of(arg(a, "items"), fill_item));
     replace(&o->waiters, list_of(arg(a, "waiters"), fill_waiter));
@@ -485,6 +498,7 @@ typedef void Apply(Model *, const Log *, const Event *, const cJSON *);
 
 static Apply *const applies[EV_KINDS] = {
     [EV_TRACE_END] = on_trace_end, [EV_LOOP_START] = on_loop_start, [EV_LOOP_STOP] = on_loop_stop,
+    [EV_LOOP_DEADLOCK] = on_loop_deadlock,
     [EV_TICK_BEGIN] = on_tick_begin, [EV_TICK_RUN] = on_tick_run,
     [EV_SELECT_ENTER] = on_select_enter, [EV_SELECT_LEAVE] = on_select_leave,
     [EV_HANDLE_READY] = on_handle_ready, [EV_HANDLE_RUN] = on_handle_run,
@@ -506,7 +520,7 @@ void model_apply(Model *m, const Log *log, size_t k) {
     Apply *apply = applies[e->kind] ? applies[e->kind] : on_nothing;
     if (apply == on_nothing)
         return;
-    Open open = event_open(e);
+    Open open = log_open(log, k);
     apply(m, log, e, open.args);
-    event_close(&open);
+    log_close(log, &open);
 }

@@ -54,7 +54,7 @@ typedef struct Task {
 
 typedef struct Handle {
     Cell cell;
-    uint64_t id, task, by;
+    uint64_t id, task, by, of;                    /* of: whom a callback of the loop's own is about */
     const char *what;
     bool cancelled;
 } Handle;
@@ -71,13 +71,15 @@ typedef struct Object {
     uint64_t id, holder;
     const char *type, *label, *state, *why;
     double maxsize, unfinished, deadline;         /* -1 = absent */
+    double fd, unread, unsent, high;              /* what is connected to the outside world; -1 = absent */
+    const char *note;                             /* with whom, or what it runs */
     size_t changed;                               /* the step of the last change */
     List *items, *waiters, *children;
 } Object;
 
 typedef struct Watch {
     Cell cell;
-    uint64_t fd;
+    uint64_t fd, of;
     bool reads, writes;
     const char *read_what, *write_what;
 } Watch;
@@ -91,7 +93,7 @@ typedef struct Model {
     uint64_t tick;
     uint64_t running;                             /* the task, 0 = the loop */
     uint64_t handle;                              /* the handle that runs, 0 = none */
-    uint64_t handle_task;
+    uint64_t handle_task, handle_of;
     const char *handle_what;
     double select_timeout;                        /* -1 = without end */
     bool in_select, loop_runs, ended;
@@ -100,6 +102,7 @@ typedef struct Model {
     size_t states[ST_COUNT];                      /* how many tasks are in each */
     uint32_t place;                               /* the line that runs or ran last; index in the log */
     const char *func;
+    size_t deadlock;                              /* the step at which nothing could wake the loop any more; 0 = none */
     int status;                                   /* exit status, once ended */
     const char *ending;                           /* how it ended, in words, if the tracer saw it */
     const char *gone;                             /* the last object dropped, and the last timer gone: for sentences */

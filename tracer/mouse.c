@@ -12,8 +12,8 @@ static Pane pane_at(const View *v, int x, int y) {
     return P_NONE;
 }
 
-static void scrub(View *v, int x) {
-    double part = (double) (x - v->scrub.x) / (v->scrub.w > 1 ? v->scrub.w - 1 : 1);
+static void scrub(View *v, SDL_Rect bar, int x) {
+    double part = (double) (x - bar.x) / (bar.w > 1 ? bar.w - 1 : 1);
     part = part < 0 ? 0 : part > 1 ? 1 : part;
     session_play(v->s, false);
     session_go(v->s, (size_t) (part * (double) session_count(v->s) + 0.5));
@@ -54,7 +54,9 @@ static void press(App *app, const SDL_MouseButtonEvent *b) {
         v->help = false;
     } else if (within(v->scrub, b->x, b->y)) {
         app->dragging = true;
-        scrub(v, b->x);
+        scrub(v, v->scrub, b->x);
+    } else if (within(v->overview, b->x, b->y)) {
+        scrub(v, v->overview, b->x);
     } else if (pane) {
         v->focus = pane;
         if (b->clicks == 2 && b->y < v->at[pane].y + pt(v->c, v->big ? 38 : 26))
@@ -89,7 +91,9 @@ void app_mouse(App *app, const SDL_Event *e) {
     else if (e->type == SDL_MOUSEBUTTONUP)
         app->dragging = false;
     else if (e->type == SDL_MOUSEMOTION && app->dragging)
-        scrub(v, e->motion.x);
+        scrub(v, v->scrub, e->motion.x);
+    else if (e->type == SDL_MOUSEMOTION && (e->motion.state & SDL_BUTTON_LMASK) && within(v->overview, e->motion.x, e->motion.y))
+        scrub(v, v->overview, e->motion.x);
     else if (e->type == SDL_MOUSEMOTION && (e->motion.state & SDL_BUTTON_LMASK) && within(v->tracks, e->motion.x, e->motion.y))
         click_lanes(v, e->motion.x, e->motion.y);
     else if (e->type == SDL_MOUSEWHEEL)

@@ -5,6 +5,7 @@
  */
 #include "narrate.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,15 +55,21 @@ SAY(trace_begin) {
 }
 
 SAY(trace_end) {
-    (void) e, (void) m;
+    (void) e;
     double status = arg_number(a, "status", 0);
     buf_fmt(&s->what, "The program ends with exit status %.0f.", status);
     buf_str(&s->why, status == 0 ? "That means: all is well." : "Anything but 0 means that something went wrong.");
+    if (m->deadlock)
+        buf_fmt(&s->why, " It was a deadlock, at step %zu.", m->deadlock);
 }
 
 SAY(program_end) {
-    (void) e, (void) m;
+    (void) e;
     buf_str(&s->what, arg_text(a, "text"));
+    if (m->deadlock)
+        buf_fmt(&s->why, "It was a deadlock. Step %zu shows who waited for whom: E goes back there.", m->deadlock);
+    else if (m->status)
+        buf_str(&s->why, "E goes back to the last exception before this, if there was one.");
 }
 
 SAY(loop_start) {
@@ -75,6 +82,38 @@ SAY(loop_stop) {
     UNUSED;
     buf_str(&s->what, "The event loop stops.");
     buf_str(&s->why, "What it was asked to run until has finished.");
+}
+
+static void say_circle(Buf *out, const Model *m, const uint64_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        buf_fmt(out, "%s'%s' waits for '%s'", i == 0 ? "" : i + 1 < n ? ", " : " and ", ask_label(m, ids[i]),
+                ask_label(m, ids[(i + 1) % n]));
+    buf_str(out, n == 1 ? ": for itself. " : ": a circle. ");
+}
+
+static void say_waiting(Buf *out, const Model *m) {
+    enum { SHOWN = 2 };
+    size_t n = 0;
+    const Task *t;
+    for (uint64_t k = 0; n < SHOWN && (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->state == ST_WAITING)
+            buf_fmt(out, "%s'%s' waits for %s", n++ ? ", " : "", t->label, *t->what ? t->what : "a future");
+    if (m->states[ST_WAITING] > n)
+        buf_fmt(out, ", and %zu more", m->states[ST_WAITING] - n);
+    buf_str(out, n ? ": no task is left that could wake them. " : "There is no task either. ");
+}
+
+SAY(loop_deadlock) {
+    enum { LONGEST = 5 };
+    uint64_t ids[LONGEST];
+    (void) e, (void) a;
+    size_t n = ask_circle(m, ids, LONGEST);
+    buf_str(&s->what, "Deadlock: nothing is ready, no timer is set, and nobody outside can wake this loop.");
+    if (n)
+        say_circle(&s->why, m, ids, n);
+    else
+        say_waiting(&s->why, m);
+    buf_str(&s->why, "Python would hang here for ever; this loop raises DeadlockError.");
 }
 
 /* ---- a tick ---- */
@@ -130,6 +169,9 @@ SAY(select_leave) {
         for (int i = 0; i < n && i < 6; i++) {
             const cJSON *fd = cJSON_GetArrayItem(ready, i);
             buf_fmt(&s->what, "%s%.0f to %s", i ? ", " : "", arg_number(fd, "fd", 0), arg_text(fd, "for"));
+            const Watch *watch = pmap_get(&m->watches, arg_id(fd, "fd"));
+            if (watch && model_object(m, watch->of))
+                buf_fmt(&s->what, ": %s", ask_label(m, watch->of));
         }
         buf_str(&s->what, n > 6 ? ", …)." : ").");
     } else if (arg_true(a, "woken")) {
@@ -159,9 +201,26 @@ SAY(tick_run) {
 
 /* ---- handles and timers ---- */
 
+/* " of Stream #4", or nothing. Good until the next call. */
+static const char *of_whom(const Model *m, const cJSON *a) {
+    static char text[80];
+    const Object *o = model_object(m, arg_id(a, "of"));
+    snprintf(text, sizeof text, o ? " of %s" : "", o ? o->label : "");
+    return text;
+}
+
 static bool is_step(const cJSON *a) {
     const char *what = arg_text(a, "what");
     return arg_id(a, "task") && (!strcmp(what, "step") || !strcmp(what, "wakeup"));
+}
+
+static void say_completed(Buf *out, const Model *m, uint64_t id) {
+    const Object *o = model_object(m, id);
+    bool outside = o && ask_is_io(o->type);
+    if (outside)
+        buf_str(out, "there is news from ");
+    say_id(out, m, id);
+    buf_str(out, model_task(m, id) ? " has finished" : outside ? "" : " is done");
 }
 
 SAY(handle_ready) {
@@ -171,13 +230,14 @@ SAY(handle_ready) {
     if (is_step(a))
         buf_fmt(&s->what, "Task '%s' joins the end of the ready queue, at place %zu.", ask_label(m, task), n);
     else
-        buf_fmt(&s->what, "The callback %s joins the end of the ready queue, at place %zu.", arg_text(a, "what"), n);
+        buf_fmt(&s->what, "The callback %s%s joins the end of the ready queue, at place %zu.", arg_text(a, "what"),
+                of_whom(m, a), n);
     if (by && by == arg_id(a, "handle")) {
         buf_str(&s->why, "Its timer has come due.");
     } else if (by) {
         buf_str(&s->why, "The cause: ");
-        say_id(&s->why, m, by);
-        buf_str(&s->why, model_task(m, by) ? " has finished." : " is done.");
+        say_completed(&s->why, m, by);
+        buf_str(&s->why, ".");
     }
 }
 
@@ -187,8 +247,8 @@ SAY(handle_run) {
     if (is_step(a))
         buf_fmt(&s->what, "The loop takes Task '%s' from the front of the ready queue.", ask_label(m, task));
     else
-        buf_fmt(&s->what, "The loop takes the callback %s from the front of the ready queue and calls it.",
-                arg_text(a, "what"));
+        buf_fmt(&s->what, "The loop takes the callback %s%s from the front of the ready queue and calls it.",
+                arg_text(a, "what"), of_whom(m, a));
     buf_fmt(&s->why, m->batch ? "%llu more will run in this tick." : "It is the last one of this tick.",
             (unsigned long long) m->batch);
 }
@@ -258,13 +318,30 @@ SAY(timer_cancel) {
 }
 
 SAY(watch) {
-    (void) m;
     bool reads = e->kind == EV_READER_ADD || e->kind == EV_READER_REMOVE;
     bool adds = e->kind == EV_READER_ADD || e->kind == EV_WRITER_ADD;
-    buf_fmt(&s->what, "The loop %s descriptor %.0f for %s (%s).", adds ? "will watch" : "no longer watches",
-            arg_number(a, "fd", 0), reads ? "reading" : "writing", arg_text(a, "what"));
+    buf_fmt(&s->what, "The loop %s descriptor %.0f for %s (%s%s).", adds ? "will watch" : "no longer watches",
+            arg_number(a, "fd", 0), reads ? "reading" : "writing", arg_text(a, "what"), of_whom(m, a));
     if (adds)
         buf_fmt(&s->why, "select() will return as soon as it %s.", reads ? "has something to read" : "has room to write");
+}
+
+SAY(signal) {
+    (void) m;
+    const char *label = arg_text(a, "label"), *what = arg_text(a, "what");
+    if (e->kind == EV_SIGNAL_ADD) {
+        buf_fmt(&s->what, "From now on the loop calls %s() when %s comes.", what, label);
+        buf_str(&s->why, "The signal itself only leaves a note; the callback runs in the loop, in its turn, like any other.");
+    } else if (e->kind == EV_SIGNAL_REMOVE) {
+        buf_fmt(&s->what, "%s() is no longer called when %s comes.", what, label);
+        buf_str(&s->why, "The signal does again what it does by default.");
+    } else if (!strcmp(what, "Ctrl-C")) {
+        buf_fmt(&s->what, "%s has come: Ctrl-C.", label);
+        buf_str(&s->why, "The first one cancels the main task; a second one would stop the loop at once.");
+    } else {
+        buf_fmt(&s->what, "%s has come, and the loop finds the note of it.", label);
+        buf_fmt(&s->why, "%s() joins the ready queue.", what);
+    }
 }
 
 SAY(exception_report) {
@@ -364,8 +441,7 @@ SAY(task_wake) {
     buf_fmt(&s->what, " wakes Task '%s'", ask_label(m, task));
     if (via && (model_task(m, via) || model_object(m, via))) {
         buf_str(&s->what, ": ");
-        say_id(&s->what, m, via);
-        buf_str(&s->what, model_task(m, via) ? " has finished" : " is done");
+        say_completed(&s->what, m, via);
     } else {
         buf_str(&s->what, ": what it waited for is done");
     }
@@ -432,6 +508,8 @@ SAY(object_make) {
     buf_fmt(&s->what, "%s now exists", *label ? label : type);
     if (*state)
         buf_fmt(&s->what, ": %s", state);
+    if (*arg_text(a, "note"))
+        buf_fmt(&s->what, ", %s", arg_text(a, "note"));
     buf_str(&s->what, ".");
     int n = cJSON_GetArraySize(arg(a, "children"));
     if (n > 0)
@@ -440,7 +518,20 @@ SAY(object_make) {
         buf_fmt(&s->why, "Its deadline is +%.3f s.", arg_number(a, "deadline", 0));
 }
 
+static void say_bytes(Buf *out, const cJSON *a) {
+    double unread = arg_number(a, "unread", 0), unsent = arg_number(a, "unsent", 0);
+    if (unread > 0)
+        buf_fmt(out, "%.0f byte%s came that nobody has read yet. ", unread, plural(unread));
+    if (unsent > 0)
+        buf_fmt(out, "%.0f byte%s wait%s to be sent; above %.0f, writing should pause. ", unsent, plural(unsent),
+                unsent == 1 ? "s" : "", arg_number(a, "high", 0));
+}
+
 static void say_contents(Buf *out, const Model *m, const cJSON *a) {
+    if (ask_is_io(arg_text(a, "type"))) {
+        say_bytes(out, a);
+        return;
+    }
     const cJSON *items = arg(a, "items");
     int n = cJSON_GetArraySize(items), waiters = cJSON_GetArraySize(arg(a, "waiters"));
     if (items && n == 0)
@@ -456,13 +547,20 @@ static void say_contents(Buf *out, const Model *m, const cJSON *a) {
 }
 
 static bool is_role(const char *why) {
-    return !strcmp(why, "getter") || !strcmp(why, "putter") || !strcmp(why, "joiner") || !strcmp(why, "waiter");
+    return !strcmp(why, "getter") || !strcmp(why, "putter") || !strcmp(why, "joiner") || !strcmp(why, "waiter") ||
+           !strcmp(why, "drainer");
 }
 
 /* What a task does to an object, by the cause that the trace gives. %s is the object; "…" takes the rest of the cause. */
 static const struct {
     const char *why, *says;
 } deeds[] = {
+    {"sent ", "sends … through %s"}, {"read ", "reads … from %s"},
+    {"keeps ", "writes … to %s, which cannot send all of it yet and keeps it"},
+    {"is told that no more will be written", "tells %s that it will write no more"}, {"started", "starts %s"},
+    {"is to be closed", "closes %s"}, {"is to be closed once all is sent", "closes %s, once all is sent"},
+    {"listens", "lets %s listen"}, {"takes no more connections", "closes %s: it takes no more connections"},
+    {"handed to the threads", "hands %s to another thread"},
     {"put ", "puts … into %s"}, {"got ", "takes … out of %s"}, {"released", "releases %s"}, {"acquired", "acquires %s"},
     {"a task is done", "reports an item of %s as done"}, {"task_done()", "reports an item of %s as done"},
     {"notified", "notifies %s"}, {"set", "sets %s"}, {"cleared", "clears %s"}, {"one more has arrived", "arrives at %s"},
@@ -502,6 +600,8 @@ SAY(object_change) {
         buf_fmt(&s->what, "Task '%s' takes its place in the line of %s (as %s)", ask_label(m, e->task), label, why);
     else
         say_change(&s->what, m, e->task, label, why);
+    if (*arg_text(a, "note") && (!strcmp(why, "is connected") || !strcmp(why, "started") || !strcmp(why, "made")))
+        buf_fmt(&s->what, ", %s", arg_text(a, "note"));
     if (*arg_text(a, "state") && !arg(a, "items") && !is_role(why))
         buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
     buf_str(&s->what, ".");
@@ -526,7 +626,9 @@ static void quoted(Buf *out, const char *text) {
     if (shown > MOST)
         for (shown = MOST; (text[shown] & 0xC0) == 0x80;)
             shown--;
-    buf_fmt(out, "\"%.*s%s\"", (int) shown, text, shown < n ? "…" : "");
+    buf_str(out, "\"");
+    buf_visible(out, text, shown);
+    buf_str(out, shown < n ? "…\"" : "\"");
 }
 
 SAY(output) {
@@ -557,11 +659,13 @@ typedef void Say(Said *, const Model *, const Event *, const cJSON *);
 static Say *const says[EV_KINDS] = {
     [EV_TRACE_BEGIN] = say_trace_begin, [EV_TRACE_END] = say_trace_end, [EV_PROGRAM_END] = say_program_end,
     [EV_LOOP_START] = say_loop_start, [EV_LOOP_STOP] = say_loop_stop,
+    [EV_LOOP_DEADLOCK] = say_loop_deadlock,
     [EV_TICK_BEGIN] = say_tick_begin, [EV_TICK_RUN] = say_tick_run,
     [EV_SELECT_ENTER] = say_select_enter, [EV_SELECT_LEAVE] = say_select_leave,
     [EV_HANDLE_READY] = say_handle_ready, [EV_HANDLE_RUN] = say_handle_run, [EV_HANDLE_END] = say_handle_end,
     [EV_HANDLE_CANCEL] = say_handle_cancel, [EV_TIMER_ARM] = say_timer_arm, [EV_TIMER_DUE] = say_timer_due,
     [EV_TIMER_CANCEL] = say_timer_cancel, [EV_READER_ADD] = say_watch, [EV_READER_REMOVE] = say_watch,
+    [EV_SIGNAL_ADD] = say_signal, [EV_SIGNAL_REMOVE] = say_signal, [EV_SIGNAL_CAME] = say_signal,
     [EV_WRITER_ADD] = say_watch, [EV_WRITER_REMOVE] = say_watch, [EV_EXCEPTION_REPORT] = say_exception_report,
     [EV_TASK_CREATE] = say_task_create, [EV_TASK_NAME] = say_task_name, [EV_TASK_RUN] = say_task_run,
     [EV_TASK_WAIT] = say_task_wait, [EV_TASK_WAKE] = say_task_wake, [EV_TASK_CANCEL] = say_task_cancel,

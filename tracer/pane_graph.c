@@ -15,6 +15,7 @@ typedef struct Walk {
     size_t rows;
     uint64_t path[DEEPEST];                       /* to find circles */
     bool open[DEEPEST];                           /* does a branch go on below, at this depth? */
+    Pmap told;                                    /* the tasks below which all has been said already */
 } Walk;
 
 static bool begin_row(Walk *w) {
@@ -86,6 +87,13 @@ static void walk_children(Walk *w, const Object *o, int depth) {
 static void walk_object(Walk *w, const Object *o, const char *role, size_t place, int depth) {
     const Task *holder = model_task(&w->v->s->now, o->holder);
     bool family = o->children && o->children->n;
+    if (ask_is_io(o->type)) {
+        char *words = xformat("%s: %s%s%s", o->label, o->state, *o->note ? ", " : "", o->note);
+        w->open[depth] = false;
+        words_row(w, depth, true, TEXT, words);
+        free(words);
+        return;
+    }
     char *words = xformat(*role && o->waiters->n > 1 ? "%s, %s %zu" : *role ? "%s, %s" : "%s", *o->label ? o->label :
                           o->type, role, place + 1);
     w->open[depth] = false;
@@ -127,13 +135,17 @@ static void walk_task(Walk *w, const Task *t, int depth, bool last) {
         free(words);
         return;
     }
+    bool told = pmap_get(&w->told, t->id) != NULL;
     note_of(m, t, &note);
+    if (told && t->state == ST_WAITING)
+        buf_str(&note, ": see above");
     task_row(w, t, depth, last, buf_text(&note));
     buf_free(&note);
     w->path[depth] = t->id;
     w->open[depth] = !last;
-    if (depth + 1 >= DEEPEST || t->state != ST_WAITING)
+    if (depth + 1 >= DEEPEST || (t->state != ST_WAITING && t->state != ST_IO) || told)
         return;
+    pmap_make(&w->told, t->id);
     const Object *line = ask_waits_in(m, t->id, &role, &place);
     const Task *on = model_task(m, t->on);
     const Object *future = model_object(m, t->on);
@@ -145,16 +157,35 @@ static void walk_task(Walk *w, const Task *t, int depth, bool last) {
         walk_object(w, future, "", 0, depth + 1);
 }
 
-/* Nobody waits for it, as far as is known: so it stands at the left. */
+static bool is_awaited(const Model *m, const Object *o) {
+    const Task *t;
+    for (size_t i = 0; o->waiters && i < o->waiters->n; i++)
+        if ((t = model_task(m, o->waiters->at[i].number)) && t->state == ST_WAITING)
+            return true;
+    return false;
+}
+
+static void mark_children(const Object *o, Pmap *awaited) {
+    for (size_t i = 0; o && o->children && i < o->children->n; i++)
+        pmap_make(awaited, o->children->at[i].number);
+}
+
+/* Who is awaited stands below whoever waits; all others stand at the left. The children of a group are awaited only
+ * once its owner waits for them. */
 static void mark_awaited(const Model *m, Pmap *awaited) {
     const Task *t;
     const Object *o;
-    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++)
-        if (t->state == ST_WAITING && model_task(m, t->on))
+    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++) {
+        if (t->state != ST_WAITING)
+            continue;
+        if (model_task(m, t->on))
             pmap_make(awaited, t->on);
+        else
+            mark_children(model_object(m, t->on), awaited);
+    }
     for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++)
-        for (size_t i = 0; o->children && i < o->children->n; i++)
-            pmap_make(awaited, o->children->at[i].number);
+        if (o->children && is_awaited(m, o))
+            mark_children(o, awaited);
 }
 
 void draw_graph(View *v, SDL_Rect r) {
@@ -162,7 +193,8 @@ void draw_graph(View *v, SDL_Rect r) {
     const Model *m = &v->s->now;
     Pmap awaited = {.kind = &mark};
     SDL_Rect in = pane_box(v, P_GRAPH, r, "Who waits for whom", "");
-    Walk w = {.v = v, .in = in, .y = in.y, .height = pt(v->c, 25), .skip = v->scroll[P_GRAPH]};
+    Walk w = {.v = v, .in = in, .y = in.y, .height = pt(v->c, 25), .skip = v->scroll[P_GRAPH],
+              .told.kind = &mark};
     const Task *t;
     bool any = false;
     mark_awaited(m, &awaited);
@@ -190,4 +222,5 @@ void draw_graph(View *v, SDL_Rect r) {
         more_row(v, in.x, y + pt(v->c, 4), in.w, below + 1, "rows");
     }
     pmap_free(&awaited);
+    pmap_free(&w.told);
 }

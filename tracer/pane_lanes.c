@@ -25,6 +25,19 @@ static double step_ts(const View *v, size_t k) {
     return k <= log_count(log) ? log_step(log, k)->ts : log_count(log) ? log_step(log, log_count(log))->ts : 0;
 }
 
+/* The first step that is not before that time, or `last`. */
+static size_t step_at(const View *v, double ts, size_t last) {
+    size_t low = 0;
+    while (low < last) {
+        size_t middle = (low + last) / 2;
+        if (step_ts(v, middle) < ts)
+            low = middle + 1;
+        else
+            last = middle;
+    }
+    return low;
+}
+
 static int axis_x(const View *v, const Axis *a, size_t step) {
     double x = a->by_time ? (step_ts(v, step) - a->t0) / (a->t1 - a->t0) * a->r.w : ((double) step - (double) a->first) *
                a->width;
@@ -44,9 +57,7 @@ static Axis make_axis(View *v, SDL_Rect r) {
         a.t0 = a.t1 - span;
         if (a.t0 < 0)
             a.t1 -= a.t0, a.t0 = 0;
-        a.first = 0;
-        while (a.first < k && step_ts(v, a.first) < a.t0)
-            a.first += (k - a.first) / 2 && step_ts(v, a.first + (k - a.first) / 2) < a.t0 ? (k - a.first) / 2 : 1;
+        a.first = step_at(v, a.t0, k);
     }
     v->first_step = a.first;
     v->step_px = a.width;
@@ -108,10 +119,19 @@ static void draw_span(View *v, const Axis *a, int y, int h, size_t from, size_t 
     }
 }
 
+/* The step that a column of pixels stands for: beyond a->last if it is in the future. */
+static size_t column_step(const View *v, const Axis *a, int x) {
+    if (!a->by_time)
+        return a->first + (size_t) ((x + 0.5) / a->width);
+    double ts = a->t0 + (x + 0.5) / a->r.w * (a->t1 - a->t0);
+    size_t next = step_at(v, ts, a->last + 1);
+    return next > a->last && ts > step_ts(v, a->last) ? a->last + 1 : next ? next - 1 : 0;
+}
+
 /* So far out that many turns share a pixel: one column per pixel, the state in its middle. */
 static void draw_dense(View *v, const Axis *a, const Lane *lane, int y, int h) {
     for (int x = 0; x < a->r.w; x++) {
-        size_t step = a->first + (size_t) ((x + 0.5) / a->width);
+        size_t step = column_step(v, a, x);
         State state = step <= a->last ? lane_state(lane, step) : ST_NONE;
         int low = state == ST_RUNNING ? 0 : state_over(state) ? h * 2 / 5 : h / 6;
         if (state)
@@ -121,7 +141,7 @@ static void draw_dense(View *v, const Axis *a, const Lane *lane, int y, int h) {
 
 static void draw_track(View *v, const Axis *a, const Lane *lane, int y, int h) {
     size_t from = lane_turn(lane, a->first), to = lane_turn(lane, a->last);
-    if (!a->by_time && to - from > (size_t) a->r.w / 2) {
+    if (to - from > (size_t) a->r.w / 2) {
         draw_dense(v, a, lane, y, h);
         return;
     }
@@ -220,6 +240,40 @@ static void draw_counts(View *v, int x, int y, int room) {
     }
 }
 
+/* ---- too many tasks to see: all of them over all steps ---- */
+
+/* From the bottom up; what has ended lies on top. */
+static void draw_column(View *v, SDL_Rect r, const Crowd *crowd, double most) {
+    double low = 0;
+    for (State s = ST_RUNNING; s < ST_COUNT; s++) {
+        double high = low + crowd->n[s];
+        int y0 = (int) (low / most * r.h + 0.5), y1 = (int) (high / most * r.h + 0.5);
+        SDL_Color color = s == ST_DONE ? mix(PANEL, state_color(s), 0.5) : state_color(s);
+        fill(v->c, (SDL_Rect) {r.x, r.y + r.h - y1, r.w, y1 - y0}, color);
+        low = high;
+    }
+}
+
+static void draw_overview(View *v, SDL_Rect in, int names, const Axis *a) {
+    Canvas *c = v->c;
+    const Lanes *lanes = &v->s->history.lanes;
+    double steps = session_count(v->s) ? (double) session_count(v->s) : 1;
+    SDL_Rect r = {in.x + names, in.y, in.w - names, in.h};
+    text_fmt(c, SMALL, in.x + pt(c, 4), r.y, names - pt(c, 10), DIM, "all %zu tasks,", lanes->at.n);
+    text_fit(c, SMALL, in.x + pt(c, 4), r.y + text_height(c, SMALL), names - pt(c, 10), DIM, "all steps");
+    fill(c, r, BACK);
+    for (int x = 0; x < r.w && lanes->crowds.n; x++) {
+        size_t i = (size_t) ((x + 0.5) / r.w * steps / CROWD_EVERY);
+        draw_column(v, (SDL_Rect) {r.x + x, r.y, 1, r.h}, &lanes->crowds.at[i < lanes->crowds.n ? i : lanes->crowds.n - 1],
+                    (double) lanes->at.n);
+    }
+    int x0 = (int) ((double) a->first / steps * r.w), x1 = (int) ((double) a->last / steps * r.w);
+    if (x1 - x0 > pt(c, 3))                       /* what the lanes below show of it */
+        frame(c, (SDL_Rect) {r.x + x0, r.y, x1 - x0, r.h}, pt(c, 1), TEXT);
+    fill(c, (SDL_Rect) {r.x + x1 - pt(c, 1), r.y - pt(c, 2), pt(c, 2), r.h + pt(c, 4)}, TEXT);
+    v->overview = r;
+}
+
 /* ---- the loop's own lane: what it does between the tasks ---- */
 
 typedef enum Doing { LOOP_NOTHING, LOOP_SELECT, LOOP_TIMERS, LOOP_CALLBACK, LOOP_TASK } Doing;
@@ -286,10 +340,17 @@ void draw_lanes(View *v, SDL_Rect r) {
     int names = in.w / 4 < pt(c, 150) ? pt(c, 150) : in.w / 5 < pt(c, 170) ? pt(c, 170) : in.w / 5, axis_h = pt(c, 19);
     draw_counts(v, r.x + pt(c, 62), r.y + pt(c, 7), r.w - pt(c, 74));
     v->lane_height = pt(c, 27);
+    int strip = pt(c, 40);
+    bool crowded = (int) v->s->history.lanes.at.n > 3 * ((in.h - axis_h) / v->lane_height - 1) && in.h > 5 * strip;
+    SDL_Rect upper = {in.x, in.y, in.w, strip};
+    if (crowded)
+        in.y += strip + pt(c, 6), in.h -= strip + pt(c, 6);
     v->lane_top = in.y + axis_h + v->lane_height;
     v->tracks = (SDL_Rect) {in.x + names, in.y, in.w - names, in.h};
     int rows = (in.h - axis_h) / v->lane_height - 1;
     Axis a = make_axis(v, v->tracks);
+    if (crowded)
+        draw_overview(v, upper, names, &a);
     choose_lanes(v, &a, rows);
     if ((int) v->lane_rows.n > rows)
         rows = (in.h - axis_h - pt(c, 18)) / v->lane_height - 1;

@@ -85,6 +85,10 @@ static int waiter_rows(const Object *o, int most) {
 static void describe(const View *v, const Object *o, Buf *b) {
     size_t left = 0, n = o->children ? o->children->n : 0;
     buf_str(b, o->state);
+    if (*o->note)
+        buf_fmt(b, ", %s", o->note);
+    if (o->fd >= 0)
+        buf_fmt(b, ", fd %.0f", o->fd);
     if (o->maxsize > 0)
         buf_fmt(b, ", room for %.0f", o->maxsize);
     if (o->unfinished >= 0)
@@ -117,9 +121,62 @@ static int header(View *v, SDL_Rect r, const Object *o, bool draw) {
     return pt(c, beside ? 24 : 42);
 }
 
+/* Something of the world outside: what came and is not read, what waits to be sent, and the tasks that wait for it. */
+
+static bool holds_unread(const Object *o) {
+    return o->unread > 0;
+}
+
+static int io_rows(View *v, const Object *o, int most) {
+    const Task *on[8];
+    return (holds_unread(o) ? 1 : 0) + (o->unsent > 0 ? 1 : 0) +
+           rows_of(ask_tasks_on(&v->s->now, o->id, on, sizeof on / sizeof *on), most);
+}
+
+static void unread_row(View *v, SDL_Rect r, const Object *o) {
+    Canvas *c = v->c;
+    char *words = xformat("%.0f unread", o->unread);
+    int w = text_fit(c, SMALL, r.x, r.y + pt(c, 3), r.w, FAINT, words) + pt(c, 6);
+    free(words);
+    draw_cells(v, (SDL_Rect) {r.x + w, r.y, r.w - w, r.h - pt(c, 2)}, o);
+}
+
+/* The buffer as a bar that is full at the high water mark. */
+static void unsent_row(View *v, SDL_Rect r, const Object *o) {
+    Canvas *c = v->c;
+    double part = o->high > 0 ? o->unsent / o->high : 1;
+    SDL_Rect bar = {r.x, r.y + pt(c, 1), r.w, r.h - pt(c, 4)};
+    char *words = xformat("%.0f bytes to send, mark %.0f", o->unsent, o->high);
+    round_frame(c, bar, pt(c, 3), BACK, EDGE, pt(c, 1));
+    round_fill(c, (SDL_Rect) {bar.x, bar.y, (int) (bar.w * (part < 1 ? part : 1)), bar.h}, pt(c, 3),
+               mix(RAISED, part > 1 ? ALARM : ACCENT, 0.5));
+    text_fit(c, SMALL, bar.x + pt(c, 6), bar.y + pt(c, 2), bar.w - pt(c, 10), TEXT, words);
+    free(words);
+}
+
+static void io_card(View *v, SDL_Rect r, const Object *o, Look l) {
+    Canvas *c = v->c;
+    const Task *on[8];
+    size_t n = ask_tasks_on(&v->s->now, o->id, on, sizeof on / sizeof *on);
+    if (holds_unread(o)) {
+        unread_row(v, (SDL_Rect) {r.x, r.y, r.w, l.row}, o);
+        r.y += l.row;
+    }
+    if (o->unsent > 0) {
+        unsent_row(v, (SDL_Rect) {r.x, r.y, r.w, l.row}, o);
+        r.y += l.row;
+    }
+    for (size_t i = 0; i < n && i < (size_t) l.most; i++, r.y += l.row) {
+        int w = text_fit(c, SMALL, r.x, r.y + pt(c, 2), r.w / 2, FAINT, on[i]->what) + pt(c, 6);
+        chip(c, r.x + w, r.y, l.row - pt(c, 4), r.w - w, on[i]->state, on[i]->label);
+    }
+}
+
 static int card_height(View *v, SDL_Rect r, const Object *o) {
     Canvas *c = v->c;
     Look l = look(c);
+    if (ask_is_io(o->type))
+        return header(v, r, o, false) + io_rows(v, o, l.most) * l.row + pt(c, 9);
     int rows = waiter_rows(o, l.most) + (o->items ? 1 : 0) + (o->holder ? 1 : 0);
     return header(v, r, o, false) + rows * l.row + (o->items ? pt(c, 6) : 0) + pt(c, 9);
 }
@@ -155,6 +212,10 @@ static void card(View *v, SDL_Rect r, const Object *o) {
     Canvas *c = v->c;
     Look l = look(c);
     r.y += header(v, r, o, true);
+    if (ask_is_io(o->type)) {
+        io_card(v, r, o, l);
+        return;
+    }
     if (o->items) {
         draw_cells(v, (SDL_Rect) {r.x, r.y, r.w, l.row + pt(c, 2)}, o);
         r.y += l.row + pt(c, 6);

@@ -89,15 +89,21 @@ static int code_rows(Canvas *c, int room, const char *s) {
     return text_width(c, CODE, s, -1) > room ? 2 : 1;
 }
 
+static size_t blanks_at_end(const char *s, size_t n) {
+    size_t blanks = 0;
+    while (blanks < n && s[n - 1 - blanks] == ' ')
+        blanks++;
+    return blanks;
+}
+
 /* The width of a piece together with the brackets and commas that cling to it: no row should begin with those. */
 static int cling_width(Canvas *c, Style style, const char *s, size_t n) {
     size_t more = s[n - 1] == ' ' ? 0 : strspn(s + n, ")]};,");
-    while (n > 1 && s[n - 1] == ' ')              /* a blank at the end may stick out */
-        n--;
+    n -= blanks_at_end(s, n);
     return text_width(c, style, s, (int) n) + text_width(c, CODE, s + n, (int) more);
 }
 
-/* Draws tokens, and wraps once, to a hanging indent. */
+/* Draws tokens, and wraps once, to a hanging indent; what does not fit into two rows ends in an ellipsis. */
 static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
     bool comment = !strncmp(s, " *", 2), wrapped = false;
     int x = r.x, y = r.y, right = r.x + r.w, height = r.h;
@@ -107,14 +113,20 @@ static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
         bool bold;
         size_t n = token(s, &comment, &color, &bold);
         Style style = bold ? CODE_BOLD : CODE;
-        if (x + cling_width(c, style, s, n) > right && !wrapped && x > r.x) {
+        size_t ink = n - blanks_at_end(s, n);     /* blanks at the end of a row may stick out */
+        bool cut = x + cling_width(c, style, s, n) > right;
+        if (cut && !wrapped && x > r.x) {
             wrapped = true;
             x = r.x + hang;
             y += height;
+            cut = x + cling_width(c, style, s, n) > right;
         }
-        x += text_fit_n(c, style, x, y, right - x, only ? *only : color, s, (int) n);
-        if (x >= right - pt(c, 8) && wrapped)
+        if (cut && (wrapped || ink == n)) {
+            text_fmt(c, style, x, y, right - x, only ? *only : color, "%.*s…", (int) ink, s);
             return;
+        }
+        text(c, style, x, y, only ? *only : color, s, (int) ink);
+        x += text_width(c, style, s, (int) n);
         s += n;
     }
 }

@@ -59,6 +59,16 @@ static void back_arrow(Canvas *c, SDL_Rect in, int low, int box) {
         fill(c, (SDL_Rect) {head.x + head.w / 2 - i, head.y + i, 2 * i + 1, 1}, FAINT);
 }
 
+/* As large as there is room for: in a long run its digits are many. */
+static void draw_number(Canvas *c, int x, int y, int room, uint64_t number) {
+    char digits[24];
+    Style style = LARGE;
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long) number);
+    while (style.size > 9 && text_width(c, style, digits, -1) > room)
+        style.size--;
+    text(c, style, x, y + (text_height(c, LARGE) - text_height(c, style)) / 2, TEXT, digits, -1);
+}
+
 void draw_tick(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
@@ -75,8 +85,7 @@ void draw_tick(View *v, SDL_Rect r) {
     int gap = pt(c, 24), title = pt(c, 62);
     SDL_Rect in = {r.x + pt(c, 12) + title, r.y + pt(c, 9), r.w - pt(c, 24) - title, r.h - pt(c, 18)};
     text_fit(c, TITLE, r.x + pt(c, 12), r.y + pt(c, 12), title, DIM, "Tick");
-    text_fmt(c, LARGE, r.x + pt(c, 12), r.y + pt(c, 12) + text_height(c, TITLE), title - pt(c, 4), TEXT, "%llu",
-             (unsigned long long) m->tick);
+    draw_number(c, r.x + pt(c, 12), r.y + pt(c, 12) + text_height(c, TITLE), title - pt(c, 4), m->tick);
     int box = (in.w - 3 * gap) / 4, h = in.h - pt(c, 14), size = pt(c, 18);
     for (int i = 0; i < 4; i++) {
         SDL_Rect b = {in.x + i * (box + gap), in.y, box, h};

@@ -25,9 +25,18 @@ static int draw_label(View *v, SDL_Rect r) {
     return box.x + w + pt(c, 16);
 }
 
+static void seeks_words(const Session *s, Buf *b) {
+    if (!s->seek_on)
+        buf_fmt(b, "searching for \"%s\": step %zu   (Esc stops)", s->seek_text, s->seek_at);
+    else
+        buf_fmt(b, "running on until \"%s\"%s   (Esc stops)", s->seek_text, s->now.in_select ? ", asleep in select()" : "");
+}
+
 static void what_runs(const View *v, Buf *b) {
     const Session *s = v->s;
-    if (s->seek)
+    if (s->seek == UNTIL_WORDS)
+        seeks_words(s, b);
+    else if (s->seek)
         buf_str(b, session_alive(s) && s->now.in_select ? "going on; the program sleeps in select()" : "going on …");
     else if (s->playing && session_rate(s) > 0)
         buf_fmt(b, "playing, %g steps/s", session_rate(s));
@@ -74,7 +83,8 @@ static bool draw_note(View *v, int x, int y, int room) {
     Canvas *c = v->c;
     const Log *log = &v->s->history.log;
     if (v->searching)
-        text_fmt(c, NOTE, x, y, room, ACCENT, "Search: %s▏   (Enter finds, Esc leaves)", buf_text(&v->words));
+        text_fmt(c, NOTE, x, y, room, ACCENT, "Search: %s▏   (Enter finds%s, Esc leaves)", buf_text(&v->words),
+                 session_alive(v->s) ? " and runs the program on until it is found" : "");
     else if (v->s->note.len)
         text_fit(c, NOTE, x, y, room, WARN, buf_text(&v->s->note));
     else if (log->refused || log->problem)
@@ -88,7 +98,8 @@ void draw_say(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     uint64_t task;
     State state = event_state(v, &task);
-    bool over = v->s->now.ended && v->s->now.status;
+    const Model *m = &v->s->now;
+    bool over = (m->ended && m->status) || (m->deadlock && m->deadlock == m->k);
     SDL_Color bar = over ? ALARM : state ? state_color(state) : EDGE;
     round_fill(c, r, pt(c, 6), bar);              /* all of it, then all but the left edge again */
     round_fill(c, (SDL_Rect) {r.x + pt(c, 7), r.y, r.w - pt(c, 7), r.h}, pt(c, 6), RAISED);
@@ -132,7 +143,7 @@ static const char *const keys[][2] = {
     {"Space", "play and pause"}, {"→  ←", "one step forward, back"}, {"Shift + →  ←", "one tick of the loop"},
     {"Ctrl + →  ←", "this task's next or previous turn"}, {"F10", "step over an await"},
     {"F9", "breakpoint on the chosen line"}, {"Home  End", "to the first, the last step"}, {"[  ]", "slower, faster"},
-    {"/   n  N", "search; next, previous"}, {"Tab, ↑  ↓", "choose a pane, move in it"}, {"Enter  1 … 7", "one pane alone; Esc: all"},
+    {"/   n  N", "search; next, previous"}, {"e  E", "next, previous trouble"}, {"Tab, ↑  ↓", "choose a pane, move in it"}, {"Enter  1 … 7", "one pane alone; Esc: all"},
     {"t   +  −", "lanes: time or steps; width"}, {"F11  F12", "full screen; picture (PNG)"}, {"Ctrl + +  −  0", "larger, smaller, usual"},
     {"q", "quit"}};
 

@@ -14,11 +14,13 @@ void session_init(Session *s) {
     *s = (Session) {.speed = USUAL_RATE};
     history_init(&s->history);
     model_init(&s->now);
+    model_init(&s->scan);
 }
 
 void session_free(Session *s) {
     program_free(s->program);
     model_free(&s->now);
+    model_free(&s->scan);
     history_free(&s->history);
     vec_free(s->breakpoints);
     buf_free(&s->note);
@@ -32,6 +34,7 @@ void session_go(Session *s, size_t k) {
 
 static void stop(Session *s) {
     s->seek = UNTIL_NONE;
+    s->seek_on = false;
     if (s->playing && session_alive(s))
         program_pause(s->program);
     s->playing = false;
@@ -72,9 +75,26 @@ void session_step(Session *s, int direction) {
 
 /* ---- going on until something happens ---- */
 
+/* An exception that left a task, or one that nobody handled, a deadlock, a bad end: where to look when something went
+ * wrong. */
+static bool is_trouble(const Event *e) {
+    switch (e->kind) {
+    case EV_LOOP_DEADLOCK: case EV_EXCEPTION_REPORT: return true;
+    case EV_TASK_DONE: return strstr(e->line, "\"state\":\"failed\"") != NULL;
+    case EV_PROGRAM_END: return !strstr(e->line, "\"status\":0");
+    default: return false;
+    }
+}
+
+static bool step_has(const Log *log, const Model *m, const char *words);
+
 static bool is_wanted(const Event *e, void *with) {
     const Session *s = with;
     switch (s->seek) {
+    case UNTIL_TROUBLE:
+        return is_trouble(e);
+    case UNTIL_WORDS:
+        return step_has(&s->history.log, &s->now, s->seek_text);
     case UNTIL_TICK:
         return e->kind == EV_TICK_BEGIN || e->kind == EV_PROGRAM_END;
     case UNTIL_RESUME:
@@ -92,7 +112,8 @@ static uint64_t task_here(const Session *s) {
     return s->now.k ? log_step(&s->history.log, s->now.k)->task : 0;
 }
 
-static const char *const seek_words[] = {"", "the next tick", "this task's next resume", "the other side of this await"};
+static const char *const seek_words[] = {"", "the next tick", "this task's next resume", "the other side of this await",
+                                         "failed task, deadlock or unhandled exception"};
 
 void session_seek(Session *s, Until what, int direction) {
     uint64_t task = s->seek == what && s->seek_task ? s->seek_task : task_here(s);
@@ -113,7 +134,10 @@ void session_seek(Session *s, Until what, int direction) {
         buf_clear(&s->note);
         buf_fmt(&s->note, direction > 0 ? "There is no %s: here is the end." : "There is no earlier one of this kind.",
                 seek_words[what] + 4 * !strncmp(seek_words[what], "the ", 4));
-        session_go(s, direction > 0 ? session_count(s) : 0);
+        if (what != UNTIL_TROUBLE)
+            session_go(s, direction > 0 ? session_count(s) : 0);
+        else if (direction > 0)
+            buf_clear(&s->note), buf_fmt(&s->note, "There is no %s after this step.", seek_words[what]);
         s->seek = UNTIL_NONE;
     }
 }
@@ -128,36 +152,99 @@ static bool place_has(const Log *log, const Event *e, const char *words) {
     return e->place && !strcmp(room, words);
 }
 
-/* The raw line is looked at first; the sentence is only made for steps that could contain the words. */
-static bool step_has(Session *s, Model *m, size_t k, const char *words, Said *said) {
-    const Event *e = log_step(&s->history.log, k);
-    if (place_has(&s->history.log, e, words) || strcasestr(event_name(e->kind), words))
+/* The step that the model stands at: the sentence is only made if nothing simpler has the words. */
+static bool step_has(const Log *log, const Model *m, const char *words) {
+    Said said = {0};
+    const Event *e = log_step(log, m->k);
+    if (place_has(log, e, words) || strcasestr(event_name(e->kind), words))
         return true;
-    history_seek(&s->history, m, k);
-    narrate(said, m, &s->history.log);
-    return strcasestr(buf_text(&said->what), words) || strcasestr(buf_text(&said->why), words);
+    narrate(&said, m, log);
+    bool has = strcasestr(buf_text(&said.what), words) || strcasestr(buf_text(&said.why), words);
+    said_free(&said);
+    return has;
+}
+
+/* The step from..to that has the words and is nearest to where the search comes from; 0 = none. Both directions look
+ * forward, since a model goes forward cheaply. */
+static size_t look(Session *s, size_t from, size_t to) {
+    size_t found = 0;
+    for (size_t k = from; k <= to; k++) {
+        history_seek(&s->history, &s->scan, k);
+        if (!step_has(&s->history.log, &s->scan, s->seek_text))
+            continue;
+        found = k;
+        if (s->seek_direction > 0)
+            return found;
+    }
+    return found;
+}
+
+static void found_words(Session *s) {
+    s->seek = UNTIL_NONE;
+    s->seek_on = false;
+    buf_clear(&s->note);
+    buf_fmt(&s->note, "Found \"%s\" in step %zu. n: next, N: previous.", s->seek_text, s->now.k);
+}
+
+static void found_nothing(Session *s) {
+    buf_clear(&s->note);
+    buf_fmt(&s->note, s->seek_on ? "The program has ended, and \"%s\" did not occur." : s->seek_direction > 0 ?
+            "\"%s\" does not occur after here." : "\"%s\" does not occur before here.", s->seek_text);
+    s->seek = UNTIL_NONE;
+    s->seek_on = false;
+}
+
+/* Nothing in the log: if the program lives, it goes on, and each new step is looked at as it comes. */
+static void search_is_through(Session *s) {
+    if (s->seek_direction < 0 || !session_alive(s)) {
+        found_nothing(s);
+        return;
+    }
+    session_go(s, session_count(s));
+    s->seek_on = true;
+    s->next = 0;
+    ask(s);
+}
+
+static void search(Session *s, double until) {
+    enum { BLOCK = 256 };
+    do {
+        size_t n = session_count(s), at = s->seek_at, up = at + BLOCK - 1 < n ? at + BLOCK - 1 : n;
+        bool ahead = s->seek_direction > 0;
+        if (ahead ? at > n : at == 0) {
+            search_is_through(s);
+            return;
+        }
+        size_t from = ahead ? at : at > BLOCK ? at - BLOCK + 1 : 1, to = ahead ? up : at;
+        size_t found = look(s, from, to);
+        if (found) {
+            session_go(s, found);
+            found_words(s);
+            return;
+        }
+        s->seek_at = ahead ? to + 1 : from - 1;
+    } while (now_seconds() < until);
 }
 
 void session_find(Session *s, const char *words, int direction) {
-    enum { PATIENCE = 200000 };
-    Model m;
-    Said said = {0};
-    size_t n = session_count(s), looked = 0;
+    char *copy = xcopy(words);
     stop(s);
-    model_init(&m);
     buf_clear(&s->note);
-    for (size_t k = s->now.k + direction; k >= 1 && k <= n && looked < PATIENCE; k += direction, looked++) {
-        if (!step_has(s, &m, k, words, &said))
-            continue;
-        session_go(s, k);
-        buf_fmt(&s->note, "Found \"%s\" in step %zu. n: next, N: previous.", words, k);
-        break;
-    }
-    if (!s->note.len)
-        buf_fmt(&s->note, looked < PATIENCE ? "\"%s\" does not occur %s here." : "\"%s\" does not occur in the 200,000 "
-                "steps %s here.", words, direction > 0 ? "after" : "before");
-    model_free(&m);
-    said_free(&said);
+    free(s->seek_text);
+    s->seek_text = copy;
+    s->seek = UNTIL_WORDS;
+    s->seek_direction = direction;
+    s->seek_at = direction < 0 && s->now.k == 0 ? 0 : s->now.k + direction;
+    search(s, now_seconds() + 0.05);
+}
+
+void session_leave(Session *s) {
+    if (!s->seek)
+        return;
+    bool words = s->seek == UNTIL_WORDS;
+    stop(s);
+    buf_clear(&s->note);
+    buf_fmt(&s->note, words ? "Stopped before \"%s\" was found." : "Stopped.", s->seek_text);
 }
 
 /* ---- playing ---- */
@@ -216,8 +303,11 @@ static bool hits_breakpoint(Session *s) {
 }
 
 static void arrived(Session *s) {
-    if (s->seek && is_wanted(log_step(&s->history.log, s->now.k), s))
+    if (s->seek && is_wanted(log_step(&s->history.log, s->now.k), s)) {
+        if (s->seek == UNTIL_WORDS)
+            found_words(s);
         s->seek = UNTIL_NONE;
+    }
     if (s->playing || s->seek)
         hits_breakpoint(s);
 }
@@ -258,6 +348,8 @@ static void advance(Session *s, double now) {
     }
     if (at_tail(s) && !session_alive(s)) {
         s->playing = false;
+        if (s->seek == UNTIL_WORDS)
+            found_nothing(s);
         s->seek = UNTIL_NONE;
     }
 }
@@ -273,6 +365,10 @@ static void follow(Session *s) {
 }
 
 static bool turn(Session *s, double now, int patience) {
+    if (s->seek == UNTIL_WORDS && !s->seek_on) {
+        search(s, now_seconds() + 0.01);
+        return true;
+    }
     size_t from = s->now.k, count = session_count(s);
     bool changed = false, followed = at_tail(s), was = moving(s);
     if (session_alive(s))

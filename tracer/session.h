@@ -12,7 +12,7 @@ typedef struct Breakpoint {
     int line;
 } Breakpoint;
 
-typedef enum Until { UNTIL_NONE, UNTIL_TICK, UNTIL_RESUME, UNTIL_OVER } Until;
+typedef enum Until { UNTIL_NONE, UNTIL_TICK, UNTIL_RESUME, UNTIL_OVER, UNTIL_TROUBLE, UNTIL_WORDS } Until;
 
 typedef struct Session {
     History history;
@@ -23,7 +23,11 @@ typedef struct Session {
     double next;                                  /* when the next step is due, seconds */
     Until seek;                                    /* going on until this is found, although it is not in the log yet */
     uint64_t seek_task;
-    char *seek_text;
+    char *seek_text;                              /* words that are searched for */
+    int seek_direction;
+    size_t seek_at;                               /* the next step to look at, while it is one of those in the log */
+    bool seek_on;                                 /* the log has been searched: now the program runs on */
+    Model scan;                                   /* where the search is, which the cursor does not follow */
     VEC(Breakpoint) breakpoints;
     Buf note;                                     /* what to tell the user, until the next key */
 } Session;
@@ -33,8 +37,12 @@ void session_free(Session *s);
 
 void session_go(Session *s, size_t k);            /* the cursor to step k, as far as there is one */
 void session_step(Session *s, int direction);
-void session_seek(Session *s, Until what, int direction);          /* Shift+arrows, Ctrl+arrows, F10 */
-void session_find(Session *s, const char *words, int direction);  /* search in the sentences and source places */
+void session_seek(Session *s, Until what, int direction);          /* Shift+arrows, Ctrl+arrows, F10, e */
+
+/* Search in the sentences and source places. What takes long goes on in session_tick(); what is not in the log is waited
+ * for while the program, if it lives, runs on. */
+void session_find(Session *s, const char *words, int direction);
+void session_leave(Session *s);                   /* Esc: gives up whatever it is seeking */
 void session_play(Session *s, bool playing);
 void session_faster(Session *s, int direction);
 double session_rate(const Session *s);            /* steps per second; 0 = as fast as possible */

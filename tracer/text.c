@@ -11,9 +11,7 @@ static int px(const Canvas *c, Style s) {
 }
 
 static uint32_t printable(uint32_t rune) {
-    if (rune == '\t')
-        return ' ';
-    return rune < 32 || rune == 127 ? 0xFFFD : rune;
+    return rune == '\t' ? ' ' : rune;
 }
 
 int text_height(Canvas *c, Style s) {

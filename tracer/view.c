@@ -119,7 +119,7 @@ void view_draw(View *v) {
     double fit = c->w / 1280.0 < c->h / 800.0 ? c->w / 1280.0 : c->h / 800.0;
     c->scale = (fit < 0.9 ? 0.9 : fit) * v->zoom;
     memset(v->at, 0, sizeof v->at);
-    v->tracks = (SDL_Rect) {0};
+    v->tracks = v->overview = (SDL_Rect) {0};
     narrate(&v->said, &v->s->now, &v->s->history.log);
     fill(c, (SDL_Rect) {0, 0, c->w, c->h}, BACK);
     int gap = pt(c, 8), top = pt(c, 44), say = pt(c, 112), scrub = pt(c, 26);

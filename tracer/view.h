@@ -25,7 +25,7 @@ typedef struct View {
     Pane big;                                     /* shown alone, or P_NONE */
     Pane focus;                                   /* takes Up, Down, PageUp, PageDown */
     SDL_Rect at[PANES];                           /* where each pane was drawn */
-    SDL_Rect scrub, tracks;                       /* the bar of all steps; the time part of the lanes */
+    SDL_Rect scrub, tracks, overview;             /* the bar of all steps; the lanes' time part; all tasks over all steps */
     int scroll[PANES];                            /* in rows; source: lines away from the running one */
     int rows[PANES], seen[PANES];                 /* how many there are, how many fit: set by drawing */
     int chosen_line;                              /* source: 0 = the running one */

@@ -209,7 +209,7 @@ class Loop:
     def __init__(self, name, cost=12e-6):
         self.wire, self.n, self.ids, self.tasks, self.cost = Wire(), 0, 0, 0, cost
         self.clock, self.ready, self.timers, self.current, self.ticks = 0.0, deque(), [], None, 0
-        self.fds, self.src, self.stopping = {}, Source(name), False
+        self.fds, self.src, self.stopping, self.status = {}, Source(name), False, 0
         self.emit("trace.begin", version=1, program=name, argv=[name], cwd="/home/student", clock="virtual",
                   started=1700000000, pid=4242)
 
@@ -249,7 +249,7 @@ class Loop:
     def print(self, text, fd=1):
         self.emit("output", fd=fd, text=text)
         if self.wire.sock is not None:
-            os.write(fd, text.encode())
+            os.write(fd, text.encode(errors="surrogateescape"))
 
     def done(self, task, state, result=None, error=None):
         extra = dict(result=py(result)) if state == "done" else dict(exception=name_of(error), message=str(error))
@@ -263,6 +263,10 @@ class Loop:
         if self.fds:
             due = min(entry[0] for entry in self.fds.values())
             timeout = timeout if timeout is not None and self.clock + timeout < due else max(0, due - self.clock)
+        if timeout is None:
+            self.emit("loop.deadlock", waiting="")
+            self.stopping, self.status = True, 1
+            return
         self.emit("select.enter", timeout=timeout if timeout is None else round(timeout, 6),
                   fds=[{"fd": fd, "for": "read", "what": entry[2]} for fd, entry in self.fds.items()])
         self.clock += timeout or 0
@@ -290,7 +294,7 @@ class Loop:
         while not self.stopping:
             self.run_once()
         self.emit("loop.stop", loop=1)
-        self.emit("trace.end", status=0)
+        self.emit("trace.end", status=self.status)
         self.wire.close()
 
     def stop(self):
@@ -565,6 +569,35 @@ def mixed(loop):
     return main()
 
 
+def deadlock(loop):
+    at = loop.src.at
+
+    def transfer(first, second):
+        yield from first.acquire(at("transfer", "async_with (_, from)"))
+        yield from loop.sleep(0.1, at("transfer", "asyncio_sleep"))
+        yield from second.acquire(at("transfer", "async_with (_, to)"))
+
+    def auditor(queue):
+        yield from queue.get(at("auditor", "queue_get"))
+
+    def main():
+        a, b, queue = Lock(loop), Lock(loop), Queue(loop)
+        where = at("main_", "asyncio_gather")
+        tasks = [Task(loop, transfer(a, b), "there", "transfer", at("main_", '"there"')),
+                 Task(loop, transfer(b, a), "back", "transfer", at("main_", '"back"')),
+                 Task(loop, auditor(queue), None, "auditor", where)]
+        yield from loop.gather(tasks, where)
+    return main()
+
+
+def letters(loop):
+    """Letters that no font has, stray bytes, control signs."""
+    def main():
+        loop.print("no letter \u0378, a control sign \x1b[31m, tab\t, a stray byte \udce9, \N{FACE WITH TEARS OF JOY}\n")
+        yield from loop.sleep(0.1, loop.src.at("speaker", "asyncio_sleep"))
+    return main()
+
+
 def crowd(loop, count=200, rounds=3):
     """Many tasks: `count` speakers, a name that is much too long among them."""
     at = loop.src.at
@@ -575,7 +608,7 @@ def crowd(loop, count=200, rounds=3):
         return number
 
     def main():
-        names = {2: "a-task-whose-name-is-far-too-long-for-any-lane-and-then-some-more-of-it", 3: "größe-Ω-任务-🙂"}
+        names = {2: "a-task-whose-name-is-far-too-long-for-any-lane-and-then-some-more-of-it", 3: "größe-Ω-\u0378\u0379-→"}
         tasks = [Task(loop, speaker(n, 0.01 + n % 17 * 0.03), names.get(n), "speaker", at("main_", "speaker(3"))
                  for n in range(count)]
         yield from loop.gather(tasks, at("main_", "asyncio_gather"))
@@ -585,7 +618,7 @@ def crowd(loop, count=200, rounds=3):
 def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "speakers"
     scenario, source, extra = name, name, []
-    if name == "crowd":
+    if name in ("crowd", "letters"):
         source, extra = "speakers", [int(a) for a in sys.argv[2:]]
     loop = Loop(source)
     loop.run(globals()[scenario](loop, *extra))

@@ -5,7 +5,7 @@
 #include "helper.h"
 #include "history.h"
 
-static const char *const names[] = {"speakers", "waitfor", "workers", "mixed", "crowd"};
+static const char *const names[] = {"speakers", "waitfor", "workers", "mixed", "crowd", "deadlock"};
 
 static char *state(const Model *m) {
     Buf b = {0};
@@ -70,6 +70,23 @@ START_TEST(any_path_gives_the_same_state) { check_recording(names[_i], 256, 4096
 START_TEST(also_with_a_snapshot_at_each_step) { check_recording(names[_i], 1, 1 << 30); } END_TEST
 START_TEST(also_when_snapshots_are_thinned_out) { check_recording(names[_i], 2, 8); } END_TEST
 
+/* The overview of many tasks, beside the models it was taken from. */
+START_TEST(crowds_are_the_models_counts) {
+    History h;
+    Model m;
+    history_init(&h);
+    model_init(&m);
+    load(&h, "crowd");
+    ck_assert_uint_eq(h.lanes.crowds.n, log_count(&h.log) / CROWD_EVERY + 1);
+    for (size_t i = 0; i < h.lanes.crowds.n; i++) {
+        history_seek(&h, &m, i ? i * CROWD_EVERY : 1);
+        for (int state = 0; state < ST_COUNT; state++)
+            ck_assert_uint_eq(h.lanes.crowds.at[i].n[state], m.states[state]);
+    }
+    model_free(&m);
+    history_free(&h);
+} END_TEST
+
 START_TEST(a_step_back_is_cheap) {
     History h;
     Model m;
@@ -107,6 +124,7 @@ int main(void) {
     tcase_add_loop_test(c, any_path_gives_the_same_state, 0, N);
     tcase_add_loop_test(c, also_with_a_snapshot_at_each_step, 0, N);
     tcase_add_loop_test(c, also_when_snapshots_are_thinned_out, 0, N);
+    tcase_add_test(c, crowds_are_the_models_counts);
     tcase_add_test(c, a_step_back_is_cheap);
     tcase_add_test(c, snapshots_stay_within_bounds);
     return run_suite(s);

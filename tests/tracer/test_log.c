@@ -78,6 +78,29 @@ START_TEST(damaged_line_is_left_out) {
     ck_assert_ptr_nonnull(strstr(h.log.problem, "Line 3 is not valid JSON"));
 } END_TEST
 
+/* Half a surrogate pair is how a trace writes a byte that is not UTF-8; a whole pair is a letter. */
+START_TEST(stray_bytes_come_back) {
+    feed(BEGIN);
+    feed(EVENT(2, "output", 1, 0, ",\"fd\":1,\"text\":\"caf\\udce9 \\ud83d\\ude00 \\ud83d\\udcaf \\\\udce9\\n\""));
+    ck_assert_msg(!h.log.problem, "%s", h.log.problem);
+    ck_assert_str_eq(h.output.at[0].text, "caf\xe9 \xf0\x9f\x98\x80 \xf0\x9f\x92\xaf \\udce9");
+} END_TEST
+
+START_TEST(signs_that_cannot_be_shown) {
+    Buf b = {0};
+    buf_visible(&b, "a\x1b[0m \xe9\xc3\xa9\x7f", 10);
+    ck_assert_str_eq(buf_text(&b), "a\\x1b[0m \\xe9\xc3\xa9\\x7f");
+    buf_free(&b);
+} END_TEST
+
+START_TEST(lines_for_others_are_not_even_read) {
+    feed(BEGIN);
+    feed("{\"name\":\"q\",\"cat\":\"view\",\"ph\":broken");
+    ck_assert_ptr_null(h.log.problem);
+    feed(EVENT(2, "output", 1, 0, ",\"fd\":1,\"text\":\"\\\"cat\\\":\\\"view\\\"\\n\""));
+    ck_assert_uint_eq(log_count(&h.log), 2);
+} END_TEST
+
 START_TEST(missing_numbers_are_noticed) {
     feed(BEGIN);
     feed(EVENT(5, "loop.start", 1, 0, ""));
@@ -137,6 +160,9 @@ int main(void) {
     tcase_add_test(c, file_that_is_not_there);
     tcase_add_test(c, cut_in_the_middle_of_a_line);
     tcase_add_test(c, damaged_line_is_left_out);
+    tcase_add_test(c, stray_bytes_come_back);
+    tcase_add_test(c, signs_that_cannot_be_shown);
+    tcase_add_test(c, lines_for_others_are_not_even_read);
     tcase_add_test(c, missing_numbers_are_noticed);
     tcase_add_test(c, unknown_event_is_shown);
     tcase_add_test(c, arguments_of_wrong_types);

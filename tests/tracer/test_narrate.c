@@ -52,6 +52,23 @@ START_TEST(a_sleep) {
     expect(EV_TASK_DONE, 1, "finishes and returns 1.");
 } END_TEST
 
+START_TEST(a_deadlock) {
+    load("deadlock");
+    expect(EV_LOOP_DEADLOCK, 1, "Deadlock: nothing is ready, no timer is set, and nobody outside can wake this loop.");
+    expect(EV_LOOP_DEADLOCK, 1, "'there' waits for 'back' and 'back' waits for 'there': a circle.");
+    expect(EV_TRACE_END, 1, "It was a deadlock, at step ");
+} END_TEST
+
+START_TEST(a_deadlock_without_a_circle) {
+    static const char *const lines[] = {
+        BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"alone\",\"coro\":\"f\",\"parent\":0"),
+        EVENT(3, "task.wait", 2, 1, ",\"task\":1,\"on\":9,\"what\":\"event.wait()\",\"kind\":\"wait\""),
+        EVENT(4, "loop.deadlock", 3, 0, "")};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        history_line(&h, lines[i], strlen(lines[i]));
+    expect(EV_LOOP_DEADLOCK, 1, "'alone' waits for event.wait(): no task is left that could wake them.");
+} END_TEST
+
 static bool is_long_select(const Event *e, void *with) {
     Open open = event_open(e);
     bool good = e->kind == EV_SELECT_ENTER && arg_number(open.args, "timeout", 0) > *(double *) with;
@@ -115,6 +132,8 @@ int main(void) {
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, before_the_first_step);
     tcase_add_test(c, a_sleep);
+    tcase_add_test(c, a_deadlock);
+    tcase_add_test(c, a_deadlock_without_a_circle);
     tcase_add_test(c, the_loop_sleeps);
     tcase_add_test(c, a_timeout_that_hits);
     tcase_add_test(c, a_queue);

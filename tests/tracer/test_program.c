@@ -96,6 +96,43 @@ START_TEST(until_the_next_tick) {
     }
 } END_TEST
 
+START_TEST(search_runs_on_until_it_is_found) {
+    simulate("workers");
+    UNTIL(session_count(&s) == 1);
+    session_find(&s, "has slept for 0.15", +1);
+    ck_assert_int_eq(s.seek, UNTIL_WORDS);
+    ck_assert_str_eq(session_label(&s, room), "LIVE");
+    UNTIL(!s.seek);
+    ck_assert_int_eq(log_step(&s.history.log, s.now.k)->kind, EV_OUTPUT);
+    ck_assert_uint_eq(s.now.k, session_count(&s));
+    ck_assert_ptr_nonnull(strstr(s.note.s, "Found \"has slept for 0.15\" in step"));
+    ck_assert(session_alive(&s));
+} END_TEST
+
+START_TEST(search_for_what_never_comes) {
+    simulate("waitfor");
+    UNTIL(session_count(&s) == 1);
+    session_find(&s, "no such words", +1);
+    UNTIL(!s.seek);
+    ck_assert(!session_alive(&s));
+    ck_assert_str_eq(s.note.s, "The program has ended, and \"no such words\" did not occur.");
+} END_TEST
+
+START_TEST(search_can_be_given_up) {
+    simulate("speakers");
+    UNTIL(session_count(&s) == 1);
+    session_find(&s, "no such words", +1);
+    UNTIL(s.now.in_select && s.now.select_timeout > 0.05);
+    session_leave(&s);
+    ck_assert_str_eq(s.note.s, "Stopped before \"no such words\" was found.");
+    size_t count = session_count(&s);
+    session_go(&s, count);
+    session_step(&s, +1);
+    UNTIL(session_count(&s) > count);
+    ck_assert_uint_le(session_count(&s), count + 2);
+    ck_assert(session_alive(&s));
+} END_TEST
+
 /* speakers sleeps for real under control: paused in the middle of select(), its remaining time must be kept. */
 START_TEST(paused_inside_select) {
     simulate("speakers");
@@ -224,6 +261,9 @@ int main(void) {
     tcase_add_test(c, begins_paused_and_goes_step_by_step);
     tcase_add_test(c, same_events_as_in_the_recording);
     tcase_add_test(c, until_the_next_tick);
+    tcase_add_test(c, search_runs_on_until_it_is_found);
+    tcase_add_test(c, search_for_what_never_comes);
+    tcase_add_test(c, search_can_be_given_up);
     tcase_add_test(c, paused_inside_select);
     tcase_add_test(c, output_is_not_shown_twice);
     tcase_add_test(c, plain_program);

@@ -5,12 +5,14 @@
 static Session s;
 static char room[32];
 
-static void setup(void) {
+static void setup_with(const char *name) {
     session_init(&s);
-    char *path = recording("workers");
+    char *path = recording(name);
     ck_assert_msg(history_load(&s.history, path, NULL), "%s", s.history.log.refused);
     free(path);
 }
+
+static void setup(void) { setup_with("workers"); }
 
 static void teardown(void) { session_free(&s); intern_free(); }
 
@@ -84,6 +86,39 @@ START_TEST(search) {
     ck_assert_str_eq(s.note.s, "\"no such words\" does not occur after here.");
 } END_TEST
 
+/* Backwards it looks through blocks from their beginning: the nearest hit is still the one that counts. */
+START_TEST(search_backwards_finds_the_nearest) {
+    session_go(&s, session_count(&s));
+    size_t before = session_count(&s) + 1;
+    for (int i = 0; i < 20; i++) {
+        session_find(&s, "has slept for", -1);
+        ck_assert_int_eq(kind(), EV_OUTPUT);
+        ck_assert_uint_lt(s.now.k, before);
+        before = s.now.k;
+    }
+    session_find(&s, "has slept for", -1);
+    ck_assert_uint_eq(s.now.k, before);
+    ck_assert_str_eq(s.note.s, "\"has slept for\" does not occur before here.");
+} END_TEST
+
+START_TEST(what_went_wrong) {
+    teardown();
+    setup_with("mixed");
+    session_seek(&s, UNTIL_TROUBLE, +1);
+    ck_assert_int_eq(kind(), EV_TASK_DONE);
+    size_t found = s.now.k;
+    session_seek(&s, UNTIL_TROUBLE, +1);
+    ck_assert_uint_eq(s.now.k, found);
+    ck_assert_str_eq(s.note.s, "There is no failed task, deadlock or unhandled exception after this step.");
+    session_go(&s, session_count(&s));
+    session_seek(&s, UNTIL_TROUBLE, -1);
+    ck_assert_uint_eq(s.now.k, found);
+    teardown();
+    setup_with("deadlock");
+    session_seek(&s, UNTIL_TROUBLE, +1);
+    ck_assert_int_eq(kind(), EV_LOOP_DEADLOCK);
+} END_TEST
+
 START_TEST(playing_goes_at_its_pace_and_stops_at_the_end) {
     int wait;
     session_play(&s, true);
@@ -128,6 +163,8 @@ int main(void) {
     tcase_add_test(c, the_same_task_again);
     tcase_add_test(c, step_over_an_await);
     tcase_add_test(c, search);
+    tcase_add_test(c, search_backwards_finds_the_nearest);
+    tcase_add_test(c, what_went_wrong);
     tcase_add_test(c, playing_goes_at_its_pace_and_stops_at_the_end);
     tcase_add_test(c, breakpoints);
     return run_suite(suite);
