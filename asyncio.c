@@ -32,12 +32,12 @@
  *     [stacks]        many stacks: setjmp, longjmp         [signals]        add_signal_handler
  *     [futures]       results that are not there yet       [sockets]        sock_recv and its like, names
  *     [coroutines]    functions that may suspend           [transports]     protocols, connections, servers
- *     [tasks]         step, await, cancel                  [streams]        StreamReader, StreamWriter
- *     [sleep]         sleep()                              [subprocess]     children and their pipes
- *     [timeouts]      timeout(), wait_for()                [run]            run(), shutdown, Ctrl-C
- *     [gather]        wait(), gather(), shield() ...       [introspection]  who waits for whom
- *     [sync]          Lock, Event, Condition ...           [trace]          telling a viewer what happens
- *     [queues]        Queue, LifoQueue, PriorityQueue
+ *     [tasks]         step, await, cancel                  [tls]            encrypted connections
+ *     [sleep]         sleep()                              [streams]        StreamReader, StreamWriter
+ *     [timeouts]      timeout(), wait_for()                [subprocess]     children and their pipes
+ *     [gather]        wait(), gather(), shield() ...       [run]            run(), shutdown, Ctrl-C
+ *     [sync]          Lock, Event, Condition ...           [introspection]  who waits for whom
+ *     [queues]        Queue, LifoQueue, PriorityQueue      [trace]          telling a viewer what happens
  *
  * Where this asyncio differs from CPython's: the loop polls descriptors only when there are any; sets (of wait(),
  * of a group's tasks) keep their order; an object in a cycle is not collected before its loop closes; a loop that
@@ -79,6 +79,12 @@
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#ifdef ASYNCIO_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#endif
 
 #if __has_include(<valgrind/valgrind.h>)
 #include <valgrind/valgrind.h>
@@ -183,7 +189,7 @@ struct Class {
     Value (*enter)(void *manager);                 /* context managers: may suspend */
     bool (*leave)(void *manager, Value exception); /* true: the exception ends here */
     Value (*next)(void *iterator, bool *end);      /* iterators: may suspend */
-    void (*let_go)(void *object);                  /* who watches futures stops: its loop is closing */
+    void (*let_go)(void *object);                  /* its loop is closing: who watches futures stops, streams end */
     void (*describe)(void *object, FILE *out);     /* the trace: its fields as JSON */
 };
 
@@ -391,11 +397,11 @@ static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
 static void release_waiter(Future *future, Value waiter);
 static void loop_end_watching(Loop *loop);
-static void stream_lost(Value self, Value e);
 static void stream_received(Value self, const char *data, size_t size);
 static void loop_drop_transports(Loop *loop);
 static void loop_end_children(Loop *loop);
 static Stack *generator_run(AsyncGenerator *gen);
+static Coroutine *generator_body(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
@@ -447,13 +453,17 @@ static long count(long *counter, long n)
     return __libc_single_threaded ? (*counter += n) : __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
 }
 
-/* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. */
+/* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. What one thread
+ * makes another may drop, so with several threads a list that nobody takes from must not grow without end. */
 struct Block {
     Block *next;
+    long length; /* of the list that begins here */
 };
 
+enum { BLOCKS_KEPT = 500 };
+
 static long live_objects, fail_allocation_at;
-static bool blocks_direct; /* valgrind and ASan see each block only if malloc gives it */
+static bool blocks_direct; /* valgrind and the sanitizers see each block only if malloc gives it */
 
 static _Noreturn void out_of_memory(size_t size);
 
@@ -481,12 +491,13 @@ __attribute__((noinline)) static void *allocate(size_t size) { return memset(blo
 static inline void deallocate(void *memory, size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
-    if (units >= BLOCK_SIZES || blocks_direct) {
+    Block *block = memory, *first = units < BLOCK_SIZES ? here.blocks[units] : NULL;
+    long length = first ? first->length : 0;
+    if (units >= BLOCK_SIZES || blocks_direct || (length >= BLOCKS_KEPT && !__libc_single_threaded)) {
         free(memory);
         return;
     }
-    Block *block = memory;
-    block->next = here.blocks[units];
+    *block = (Block){first, length + 1};
     here.blocks[units] = block;
 }
 
@@ -641,6 +652,15 @@ void hold_object_(const void *object, bool retaining)
     if (retaining) retain(*(Object *const *)object);
     else release(*(Object *const *)object);
 }
+
+void hold_connection_options_(const void *options, bool retaining)
+{
+    hold_value_(&((const ConnectionOptions *)options)->local_addr, retaining);
+    hold_value_(&((const ConnectionOptions *)options)->ssl, retaining);
+}
+
+void hold_server_options_(const void *options, bool retaining) { hold_value_(&((const ServerOptions *)options)->ssl, retaining); }
+void hold_accepted_options_(const void *options, bool retaining) { hold_value_(&((const AcceptedOptions *)options)->ssl, retaining); }
 
 size_t asyncio_live_objects(void) { return (size_t)live_objects; }
 void asyncio_fail_allocation(long n) { fail_allocation_at = n; }
@@ -1486,19 +1506,31 @@ static void exception_set_context(Exc *x, Value handled)
     if (!exception_leads_to(handled, x)) value_replace(&x->context, handled);
 }
 
-/* x enters the next coroutine outwards, and what that one handles becomes its context, whatever was it before. */
-static void exception_thrown_into(Exc *x)
-{
-    Stack *stack = here.stack->frame ? here.stack : here.stack->resumer;
-    if (here.thrown_into) exception_set_context(x, handled_by(stack, here.thrown_into));
-}
-
 /* RuntimeError(text), raised from e while e is handled. */
 static Value exception_instead(const char *text, Value e)
 {
     Value instead = exception_with_cause_(exception_new(RuntimeError, "%s", text), e);
     exception_set_context((Exc *)instead.object, e);
     return instead;
+}
+
+/* What ends iterations would, out of a coroutine, end one of somebody else's. */
+static Exc *exception_leaving(Exc *x, Coroutine *frame)
+{
+    AsyncGenerator *gen = here.stack->generator;
+    bool of_generator = gen && frame == generator_body(gen);
+    bool stops = is_subclass(x->type, StopIteration) || (of_generator && is_subclass(x->type, StopAsyncIteration));
+    if (!stops) return x;
+    Value e = value_pooled(V(&x->object));
+    Value text = format("%s raised %s", of_generator ? "async generator" : "coroutine", x->type->name);
+    return retain(exception_instead(as_str(text), e).object);
+}
+
+/* x enters the next coroutine outwards, and what that one handles becomes its context, whatever was it before. */
+static void exception_thrown_into(Exc *x)
+{
+    Stack *stack = here.stack->frame ? here.stack : here.stack->resumer;
+    if (here.thrown_into) exception_set_context(x, handled_by(stack, here.thrown_into));
 }
 
 static _Noreturn void uncaught(Exc *x);
@@ -1513,6 +1545,7 @@ static _Noreturn void exception_fly(Exc *x)
         Coroutine *frame = stack->frame;
         bool resumes = frame == here.thrown_into;
         traceback_add(x, frame, frame->site);
+        x = exception_leaving(x, frame);
         coroutine_finish(stack, frame);
         if (resumes) exception_thrown_into(x);
         x->last_frame = NULL;
@@ -2939,9 +2972,25 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
 #define __sanitizer_finish_switch_fiber(save, low, size) ((void)0)
 #endif
 
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define UNDER_TSAN 1
+#else
+#define UNDER_TSAN 0
+#define __tsan_get_current_fiber() NULL
+#define __tsan_create_fiber(flags) NULL
+#define __tsan_switch_to_fiber(fiber, flags) ((void)0)
+#define __tsan_destroy_fiber(fiber) ((void)0)
+#endif
+
 enum { STACKS_PER_SLAB = 64, STAGGERS = 16, GUARDS_BY_MPROTECT = 30000, MADV_GUARD = 102 };
 
-static size_t stack_size = UNDER_ASAN ? 256 * 1024 : 64 * 1024;
+static size_t stack_size = UNDER_ASAN || UNDER_TSAN ? 256 * 1024 : 64 * 1024;
 
 void asyncio_set_stack_size(size_t bytes)
 {
@@ -2966,19 +3015,16 @@ static void stack_size_begin(void)
  * the mapping, and the kernel allows some 65,000 mappings, so there is an end to it. */
 static void stack_guard(char *low, size_t page)
 {
-    static int guards;
+    static long guards;
     static bool told;
     if (madvise(low, page, MADV_GUARD) == 0) return;
-    if (guards < GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) {
-        guards++;
-        return;
-    }
-    if (!told)
+    if (count(&guards, 1) <= GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) return;
+    long guarded = count(&guards, -1);
+    if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
         fprintf(stderr,
-                "asyncio: more than %d tasks at once: further stacks have no guard page, an overflow there goes "
+                "asyncio: more than %ld tasks at once: further stacks have no guard page, an overflow there goes "
                 "unnoticed\n",
-                guards);
-    told = true;
+                guarded);
 }
 
 static void stack_overflow_watch(void);
@@ -3007,8 +3053,41 @@ static void stacks_map(void)
     }
 }
 
+/* A thread that ends leaves its free stacks to the next one that needs some. Their bottom function knew the old
+ * thread, so they are entered anew. */
+
+static Stack *left_stacks;
+static pthread_mutex_t left_stacks_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void stacks_leave(void)
+{
+    pthread_mutex_lock(&left_stacks_lock);
+    for (Stack *stack; (stack = here.free_stacks);) {
+        here.free_stacks = stack->next;
+        if (stack->entered) __tsan_destroy_fiber(stack->sanitizer);
+        stack->entered = false;
+        stack->next = left_stacks;
+        left_stacks = stack;
+    }
+    pthread_mutex_unlock(&left_stacks_lock);
+}
+
+/* Not all that are left: the next thread would find none, and make more. */
+static void stacks_inherit(void)
+{
+    pthread_mutex_lock(&left_stacks_lock);
+    for (int i = 0; i < STACKS_PER_SLAB && left_stacks; i++) {
+        Stack *stack = left_stacks;
+        left_stacks = stack->next;
+        stack->next = here.free_stacks;
+        here.free_stacks = stack;
+    }
+    pthread_mutex_unlock(&left_stacks_lock);
+}
+
 static Stack *stack_take(void)
 {
+    if (!here.free_stacks) stacks_inherit();
     if (!here.free_stacks) stacks_map();
     Stack *stack = here.free_stacks;
     here.free_stacks = stack->next;
@@ -3049,7 +3128,10 @@ __attribute__((noinline)) static void stack_switch(Stack *from, Stack *to)
     from->size = ground->size;
     here.stack = here.ground = to;
     __sanitizer_start_switch_fiber(&from->sanitizer, to->low, to->size);
+    if (UNDER_TSAN) from->sanitizer = __tsan_get_current_fiber();
+    if (UNDER_TSAN && !to->entered) to->sanitizer = __tsan_create_fiber(0);
     if (!REGISTERS_SAVE(from->registers)) {
+        __tsan_switch_to_fiber(to->sanitizer, 0);
         if (!to->entered) {
             to->entered = true;
             stack_enter_first(to);
@@ -3129,8 +3211,8 @@ static void stack_overflow_watch(void)
     static char memory[64 * 1024];
     static bool watching;
     struct sigaction old;
-    if (watching || UNDER_ASAN || sigaction(SIGSEGV, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return;
-    watching = true;
+    if (UNDER_ASAN || __atomic_exchange_n(&watching, true, __ATOMIC_RELAXED)) return;
+    if (sigaction(SIGSEGV, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return;
     sigaltstack(&(stack_t){.ss_sp = memory, .ss_size = sizeof memory}, NULL);
     struct sigaction action = {.sa_sigaction = stack_overflowed, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGSEGV, &action, NULL);
@@ -3720,8 +3802,6 @@ static void task_failed(Task *task, Value e)
     }
     TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
           as_exc(e)->depth ? as_exc(e)->traceback : NULL);
-    if (value_is_exception(e, StopIteration))
-        e = exception_instead("coroutine raised StopIteration", e);
     future_fail(&task->future, e);
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
@@ -5807,6 +5887,8 @@ static void generator_closed(AsyncGenerator *gen)
     if (gen->body->state == CREATED) coroutine_close_now(gen->body);
 }
 
+static Coroutine *generator_body(AsyncGenerator *gen) { return gen->body; }
+
 /* A whole generator, on its own stack. Returns whose stack goes on: the consumer's. */
 static Stack *generator_run(AsyncGenerator *gen)
 {
@@ -5814,8 +5896,6 @@ static Stack *generator_run(AsyncGenerator *gen)
     try {
         value_release(coroutine_call(gen->body));
     } except (BaseException, e) {
-        if (isinstance(e, StopAsyncIteration))
-            e = exception_instead("async generator raised StopAsyncIteration", e);
         gen->thrown = value_retain(e);
     } end_try
     Stack *consumer = gen->consumer;
@@ -6678,17 +6758,17 @@ static void threadfuture_arrived(Value v)
 }
 
 /* Calls back into the loop, if it is still there. */
-static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn)
+static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn, const char *name)
 {
     if (!tf->loop) return;
     try {
-        loop_call_soon_threadsafe(tf->loop, fn, V(tf));
+        loop_call_soon_threadsafe(tf->loop, fn, V(tf), .name = name);
     } except (RuntimeError) {
         /* it has closed: nobody is left to be told */
     } end_try
 }
 
-static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived); }
+static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived, "threadfuture_arrived"); }
 
 static void wrapped_future_done(Future *future, Value arg)
 {
@@ -6855,7 +6935,7 @@ ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop)
 bool threadfuture_cancel(ThreadFuture *tf)
 {
     if (!threadfuture_become(tf, THREAD_CANCELLED, None, false)) return threadfuture_cancelled(tf);
-    threadfuture_tell_loop(tf, tf->coro ? threadsafe_cancel : threadfuture_arrived);
+    threadfuture_tell_loop(tf, tf->coro ? threadsafe_cancel : threadfuture_arrived, "threadfuture_cancel");
     return true;
 }
 
@@ -7411,7 +7491,31 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *)loop, (int)fd, (int)file,
  * once.
  */
 
-typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM } TransportKind;
+typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM, LAYERED } TransportKind;
+
+/* A transport that lies on another one, as TLS does, has these in place of a descriptor. */
+typedef struct Layer {
+    void (*write)(Transport *transport, const char *data, size_t size);
+    void (*close)(Transport *transport);
+    void (*force_close)(Transport *transport, Value e);
+    void (*resume_reading)(Transport *transport);
+    size_t (*buffer_size)(Transport *transport);
+    void (*control_writing)(Transport *transport);
+    Value (*extra_info)(Transport *transport, const char *name, Value otherwise);
+    long high_water;
+} Layer;
+
+/* What ssl= and its companions ask for: see [tls]. */
+typedef struct TLS {
+    SSLContext *context; /* NULL: a plain connection */
+    const char *hostname;
+    double handshake_timeout, shutdown_timeout; /* NAN: not given */
+    bool server_side;
+} TLS;
+
+static TLS tls_wanted(Value ssl, TLS tls);
+static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server,
+                                    const TLS *wanted);
 
 typedef struct Packet {
     struct Packet *next;
@@ -7424,6 +7528,7 @@ struct Transport {
     Object object;
     Loop *loop;
     TransportKind kind;
+    const Layer *layer; /* of a LAYERED one */
     int fd;
     const Protocol *protocol;
     Value self;   /* what the protocol's callbacks get */
@@ -7556,8 +7661,8 @@ static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Pr
     transport->peername = value_retain(socket_address(fd, true));
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
     loop->watches[fd].transport = retain(transport); /* held to its end: a protocol need not */
-    TRACE_TRANSPORT(transport, "made");
     if (server) server_attach(server, transport);
+    TRACE_TRANSPORT(transport, "made");
     loop_call_soon(loop, transport_made, V(transport));
     loop_call_soon(loop, transport_reads_now, V(transport));
     if (waiter) loop_call_soon(loop, fd_is_ready, V(waiter));
@@ -7579,6 +7684,14 @@ static void transport_end(Transport *transport)
     release(transport);
 }
 
+/* Nobody will call the protocol any more. Streams, and TLS, are in a cycle with their transport: it ends here. */
+static void transport_forget_protocol(Transport *transport)
+{
+    Value self = transport->self;
+    if (self.tag == VALUE_OBJECT && self.object->class->let_go) self.object->class->let_go(self.object);
+    value_replace(&transport->self, None);
+}
+
 /* A loop that closes takes along the transports that nobody has closed. */
 static void loop_drop_transports(Loop *loop)
 {
@@ -7588,8 +7701,7 @@ static void loop_drop_transports(Loop *loop)
         transport->closing = true;
         transport->lost++;
         if (transport->server) server_forget(transport);
-        /* a child's streams hold it */
-        if (transport->protocol->connection_lost == stream_lost) stream_lost(transport->self, None);
+        transport_forget_protocol(transport);
         transport_end(transport);
     }
 }
@@ -7618,6 +7730,10 @@ static bool transport_is_empty(Transport *transport) { return !transport->size &
 
 void transport_close(Transport *transport)
 {
+    if (transport->layer) {
+        transport->layer->close(transport);
+        return;
+    }
     if (transport->closing) return;
     transport->closing = true;
     TRACE_TRANSPORT(transport, transport_is_empty(transport) ? "is to be closed" : "is to be closed once all is sent");
@@ -7629,6 +7745,10 @@ void transport_close(Transport *transport)
 
 static void transport_force_close(Transport *transport, Value e)
 {
+    if (transport->layer) {
+        transport->layer->force_close(transport, e);
+        return;
+    }
     if (transport->lost) return;
     transport->closing = true;
     transport_watch_reading(transport, false);
@@ -7763,6 +7883,10 @@ void transport_pause_reading(Transport *transport)
 
 void transport_resume_reading(Transport *transport)
 {
+    if (transport->layer) {
+        transport->layer->resume_reading(transport);
+        return;
+    }
     if (transport->closing || !transport->paused) return;
     transport->paused = false;
     TRACE_TRANSPORT(transport, "reading goes on");
@@ -7785,7 +7909,7 @@ static void transport_maybe_pause_protocol(Transport *transport)
 {
     if (transport->size <= transport->high || transport->protocol_paused || transport->sending_file) return;
     transport->protocol_paused = true;
-    TRACE_TRANSPORT(transport, "above the high water mark: writing should pause");
+    TRACE_TRANSPORT(transport, "above the high water mark: pause_writing()");
     transport_call_protocol(transport, transport->protocol->pause_writing, "protocol.pause_writing() failed");
 }
 
@@ -7793,21 +7917,25 @@ static void transport_maybe_resume_protocol(Transport *transport)
 {
     if (!transport->protocol_paused || transport->size > transport->low) return;
     transport->protocol_paused = false;
-    TRACE_TRANSPORT(transport, "at the low water mark: writing may go on");
+    TRACE_TRANSPORT(transport, "at the low water mark: resume_writing()");
     transport_call_protocol(transport, transport->protocol->resume_writing, "protocol.resume_writing() failed");
 }
 
-size_t transport_get_write_buffer_size(Transport *transport) { return transport->size; }
+size_t transport_get_write_buffer_size(Transport *transport)
+{
+    return transport->layer ? transport->layer->buffer_size(transport) : transport->size;
+}
 
 void transport_set_write_buffer_limits_(Transport *transport, WriteLimits limits)
 {
     long high = limits.high, low = limits.low;
-    if (high < 0) high = low < 0 ? HIGH_WATER : 4 * low;
+    if (high < 0) high = low >= 0 ? 4 * low : transport->layer ? transport->layer->high_water : HIGH_WATER;
     if (low < 0) low = high / 4;
     if (high < low) throw(ValueError, "high (%ld) must be >= low (%ld) must be >= 0", high, low);
     transport->high = (size_t)high;
     transport->low = (size_t)low;
-    transport_maybe_pause_protocol(transport);
+    if (transport->layer) transport->layer->control_writing(transport);
+    else transport_maybe_pause_protocol(transport);
 }
 
 Value transport_get_write_buffer_limits(Transport *transport) { return tuple(transport->low, transport->high); }
@@ -7846,6 +7974,10 @@ static void transport_write_too_late(Transport *transport)
 static void transport_write_now(Transport *transport, const char *data, size_t size)
 {
     if (!size) return;
+    if (transport->layer) {
+        transport->layer->write(transport, data, size);
+        return;
+    }
     if (transport->lost) {
         transport_write_too_late(transport);
         return;
@@ -7893,6 +8025,7 @@ bool transport_can_write_eof(Transport *transport)
 
 void transport_write_eof(Transport *transport)
 {
+    if (transport->kind == LAYERED) throw(NotImplementedError, "TLS has no way to end one direction only: close the transport");
     if (transport->closing || transport->eof) return;
     if (transport->kind == WRITE_PIPE) {
         transport_close(transport); /* it has no other half */
@@ -8062,6 +8195,7 @@ void transport_set_protocol(Transport *transport, const Protocol *protocol, Valu
 
 Value transport_get_extra_info_(Transport *transport, const char *name, Value otherwise)
 {
+    if (transport->layer) return transport->layer->extra_info(transport, name, otherwise);
     if (!strcmp(name, "peername")) return is_none(transport->peername) ? otherwise : transport->peername;
     if (!strcmp(name, "sockname")) return is_none(transport->sockname) ? otherwise : transport->sockname;
     if (!strcmp(name, "socket") || !strcmp(name, "pipe")) return V(transport->fd);
@@ -8256,11 +8390,12 @@ static Value protocol_make(const Protocol *protocol, Value arg, int ours)
 
 /* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
 static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, const Protocol *protocol, Value arg,
-                          Server *server)
+                          Server *server, const TLS *tls)
 {
     Value self = protocol_make(protocol, arg, ours);
     Future *made = pooled(future_inner(loop, "the connection", NULL));
-    Transport *transport = transport_new(loop, kind, fd, protocol, self, made, server);
+    Transport *transport = tls && tls->context ? tls_transport_new(loop, fd, protocol, self, made, server, tls)
+                                               : transport_new(loop, kind, fd, protocol, self, made, server);
     Value interruption = future_wait(made);
     if (!is_none(interruption)) {
         transport_close(transport);
@@ -8277,37 +8412,55 @@ static void set_nodelay(int fd)
 
 typedef const Protocol *ProtocolTable;
 
+static TLS connection_tls(const ConnectionOptions *options)
+{
+    return tls_wanted(options->ssl, (TLS){.hostname = options->server_hostname,
+                                          .handshake_timeout = options->ssl_handshake_timeout,
+                                          .shutdown_timeout = options->ssl_shutdown_timeout});
+}
+
 ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
       (const char *)host, (Value)port, (ConnectionOptions)options)
 {
     bool named = host || !is_none(port);
+    if (value_truth(options.ssl) && !options.server_hostname) {
+        if (!host || !*host) throw(ValueError, "You must set server_hostname when using ssl without a host");
+        options.server_hostname = host;
+    }
+    TLS tls = connection_tls(&options);
     if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
     if (!named && options.sock < 0) throw(ValueError, "host and port was not specified and no sock specified");
     if (options.sock >= 0) check_stream_socket(options.sock);
     int fd = named ? connect_socket(loop, host, port, &options) : options.sock;
     set_nodelay(fd);
-    return transport_of(loop, SOCKET_TRANSPORT, fd, named ? fd : -1, protocol, arg, NULL);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, named ? fd : -1, protocol, arg, NULL, &tls);
 }
 
 ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
       (const char *)path, (ConnectionOptions)options)
 {
+    if (value_truth(options.ssl) && !options.server_hostname)
+        throw(ValueError, "you have to pass server_hostname when using ssl");
+    TLS tls = connection_tls(&options);
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "no path and sock were specified");
     if (!path) {
         check_unix_socket(options.sock);
-        return transport_of(loop, SOCKET_TRANSPORT, options.sock, -1, protocol, arg, NULL);
+        return transport_of(loop, SOCKET_TRANSPORT, options.sock, -1, protocol, arg, NULL, &tls);
     }
     Value info = tuple(AF_UNIX, SOCK_STREAM, 0, "", path);
     int fd = (int)as_int(await(connect_one(loop, info, None)));
-    return transport_of(loop, SOCKET_TRANSPORT, fd, fd, protocol, arg, NULL);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, fd, protocol, arg, NULL, &tls);
 }
 
-ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
-      (int)fd)
+ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+      (int)fd, (AcceptedOptions)options)
 {
+    TLS tls = tls_wanted(options.ssl, (TLS){.handshake_timeout = options.ssl_handshake_timeout,
+                                            .shutdown_timeout = options.ssl_shutdown_timeout,
+                                            .server_side = true});
     check_stream_socket(fd);
-    return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL);
+    return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL, &tls);
 }
 
 static void check_pipe(int fd)
@@ -8321,13 +8474,13 @@ static void check_pipe(int fd)
 ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
-    return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL);
+    return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL, NULL);
 }
 
 ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
-    return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL);
+    return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL, NULL);
 }
 
 /* A socket that an earlier server left behind is in the way; a file that is no socket is not ours to remove. */
@@ -8399,7 +8552,7 @@ ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loo
         datagram_addresses(loop, &options);
         fd = datagram_socket(loop, &options);
     }
-    Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL);
+    Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL, NULL);
     ((Transport *)list_get(pair, 0).object)->address = value_retain(options.remote_addr);
     return pair;
 }
@@ -8411,6 +8564,7 @@ struct Server {
     Loop *loop;
     const Protocol *protocol;
     Value arg;
+    TLS tls;
     int *sockets;
     int count, backlog;
     Transport *clients;
@@ -8447,6 +8601,7 @@ static void server_destroy(void *object)
     for (int i = 0; i < server->count; i++) close(server->sockets[i]);
     free(server->sockets);
     value_release(server->arg);
+    release(server->tls.context);
     value_release(server->unlink_path);
     release(server->serving_forever);
 }
@@ -8515,7 +8670,14 @@ async_def(serve_connection, (Server *)server, (Object *)accepted)
 {
     int fd = ((Accepted *)accepted)->fd;
     ((Accepted *)accepted)->fd = -1;
-    transport_of(server->loop, SOCKET_TRANSPORT, fd, fd, server->protocol, server->arg, server);
+    try {
+        transport_of(server->loop, SOCKET_TRANSPORT, fd, fd, server->protocol, server->arg, server, &server->tls);
+    } except (OSError, e) { /* what a peer does before it is a connection is no news */
+        if (server->loop->debug)
+            loop_call_exception_handler(
+                server->loop,
+                &(ExceptionReport){.message = "Error on transport creation for incoming connection", .exception = e});
+    } end_try
     return None;
 }
 
@@ -8669,13 +8831,19 @@ static bool server_leave(void *manager, Value e)
     return false;
 }
 
-static Server *server_new(Loop *loop, const Protocol *protocol, Value arg, int backlog)
+static Server *server_new(Loop *loop, const Protocol *protocol, Value arg, const ServerOptions *options)
 {
+    if (options->ssl.tag == VALUE_BOOL) throw(TypeError, "ssl argument must be an SSLContext or None");
+    TLS tls = tls_wanted(options->ssl, (TLS){.handshake_timeout = options->ssl_handshake_timeout,
+                                             .shutdown_timeout = options->ssl_shutdown_timeout,
+                                             .server_side = true});
     Server *server = pooled(object_new(&server_class, sizeof *server));
     server->loop = loop;
     server->protocol = protocol;
     server->arg = value_retain(arg);
-    server->backlog = backlog;
+    server->tls = tls;
+    retain(tls.context);
+    server->backlog = options->backlog;
     TRACE_MADE(server);
     return server;
 }
@@ -8729,9 +8897,9 @@ ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)prot
       (Value)port, (ServerOptions)options)
 {
     bool named = host || !is_none(port);
+    Server *server = server_new(loop, protocol, arg, &options);
     if (named && options.sock >= 0) throw(ValueError, "host/port and sock can not be specified at the same time");
     if (!named && options.sock < 0) throw(ValueError, "Neither host/port nor sock were specified");
-    Server *server = server_new(loop, protocol, arg, options.backlog);
     if (options.sock >= 0) {
         check_stream_socket(options.sock);
         server_add_socket(server, options.sock);
@@ -8747,9 +8915,9 @@ ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)prot
 ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
       (const char *)path, (ServerOptions)options)
 {
+    Server *server = server_new(loop, protocol, arg, &options);
     if (path && options.sock >= 0) throw(ValueError, "path and sock can not be specified at the same time");
     if (!path && options.sock < 0) throw(ValueError, "path was not specified, and no sock specified");
-    Server *server = server_new(loop, protocol, arg, options.backlog);
     if (path) {
         struct sockaddr_storage storage;
         socklen_t length = address_fill(&storage, V(path));
@@ -8763,6 +8931,1152 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
     }
     if (options.cleanup_socket) server_will_unlink(server, server->sockets[0]);
     return server_begin(server, options.start_serving);
+}
+
+/* ---- [tls] TLS -----------------------------------------------------------------------------------------------------
+ *
+ * TLS lies between a transport and a protocol, and is the other one to each of them. To the transport below it is the
+ * protocol, which gets what the peer has encrypted; to the protocol above it is the transport. OpenSSL does the
+ * mathematics and touches no socket: it reads from one piece of memory, writes into another, and says "want read" when
+ * it can do nothing before more has come. So nothing here waits either, bytes are only moved:
+ *
+ *     application        data_received()       transport_write()
+ *                              ^                      v
+ *     SSLObject             SSL_read              SSL_write
+ *                              ^                      v
+ *                           incoming              outgoing         memory
+ *                              ^                      v
+ *     transport below   buffer_updated()       transport_write()
+ *
+ * The states of a connection, in this order; to UNWRAPPED, the end, a way leads from each:
+ *
+ *     UNWRAPPED      nothing yet, or all over
+ *     DO_HANDSHAKE   certificates are shown and keys agreed on; the application does not know of the connection yet
+ *     WRAPPED        data flows
+ *     FLUSHING       it is to end: what was written still goes out, what has come is still delivered
+ *     SHUTDOWN       "close notify" goes out, and the peer's is waited for
+ *
+ * All this only with -DASYNCIO_TLS, and with OpenSSL, from version 3 on, to link with. Without, whatever needs TLS says so.
+ */
+
+#define BUILT_IN_SSL(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "ssl"}};
+BUILT_IN_SSL(SSLError, OSError) BUILT_IN_SSL(SSLZeroReturnError, SSLError) BUILT_IN_SSL(SSLEOFError, SSLError)
+BUILT_IN_SSL(SSLCertVerificationError, SSLError)
+
+static void tls_required(void);
+static SSLContext *tls_default_context(void);
+
+static void check_ssl_timeout(const char *name, double seconds, bool on)
+{
+    if (!isnan(seconds) && !on) throw(ValueError, "%s is only meaningful with ssl", name);
+    if (seconds <= 0) throw(ValueError, "%s should be a positive number, got %g", name, seconds);
+}
+
+/* What a connection was told about TLS, once it makes sense. */
+static TLS tls_wanted(Value ssl, TLS tls)
+{
+    bool on = value_truth(ssl);
+    if (!on && tls.hostname) throw(ValueError, "server_hostname is only meaningful with ssl");
+    check_ssl_timeout("ssl_handshake_timeout", tls.handshake_timeout, on);
+    check_ssl_timeout("ssl_shutdown_timeout", tls.shutdown_timeout, on);
+    if (!on) return tls;
+    tls_required();
+    if (ssl.tag != VALUE_BOOL) tls.context = as_sslcontext(ssl);
+    else if (tls.server_side) throw(ValueError, "Server side SSL needs a valid SSLContext");
+    else {
+        tls.context = tls_default_context();
+        if (!*tls.hostname) sslcontext_set_check_hostname(tls.context, false);
+    }
+    return tls;
+}
+
+#ifdef ASYNCIO_TLS
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "TLS needs OpenSSL 3.0 or newer"
+#endif
+
+static void tls_required(void) {}
+
+/* What OpenSSL has refused, in Python's words: "[SSL: WRONG_VERSION_NUMBER] wrong version number". */
+
+static const char *ssl_library(unsigned long code)
+{
+    switch (ERR_GET_LIB(code)) {
+    case ERR_LIB_SSL: return "SSL";
+    case ERR_LIB_X509: return "X509";
+    case ERR_LIB_X509V3: return "X509V3";
+    case ERR_LIB_PEM: return "PEM";
+    case ERR_LIB_ASN1: return "ASN1";
+    case ERR_LIB_EVP: return "EVP";
+    case ERR_LIB_RSA: return "RSA";
+    case ERR_LIB_EC: return "EC";
+    default: return NULL;
+    }
+}
+
+/* The name of a reason is its text in capitals. What stands for "see another library" has none. */
+static Value ssl_reason(unsigned long code)
+{
+    const char *text = ERR_reason_error_string(code);
+    if (!text || ERR_COMMON_ERROR(code)) return None;
+    char name[128];
+    size_t i = 0;
+    for (; text[i] && i < sizeof name - 1; i++) name[i] = (char)(isalnum((unsigned char)text[i]) ? toupper((unsigned char)text[i]) : '_');
+    name[i] = 0;
+    return V((const char *)name);
+}
+
+static Value ssl_error_saying(const ExceptionClass *class, unsigned long code, const char *text)
+{
+    const char *library = ssl_library(code);
+    Value reason = ssl_reason(code);
+    Value e = !library             ? exception_new(class, "%s", text)
+              : is_none(reason) ? exception_new(class, "[%s] %s", library, text)
+                                : exception_new(class, "[%s: %s] %s", library, as_str(reason), text);
+    as_exc(e)->details = value_retain(tuple(library ? V(library) : None, reason));
+    return e;
+}
+
+/* The newest error of this thread. */
+static Value ssl_error(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    const char *text = ERR_reason_error_string(code);
+    bool unexpected_end = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    Value e = ssl_error_saying(unexpected_end ? SSLEOFError : SSLError, code, text ? text : "unknown error");
+    ERR_clear_error();
+    return e;
+}
+
+static _Noreturn void throw_file_error(const char *file)
+{
+    if (file && access(file, R_OK) < 0) throw_errno("'%s'", file);
+    throw(ssl_error());
+}
+
+/* A context: whom to believe, and what to show. */
+
+struct SSLContext {
+    Object object;
+    SSL_CTX *openssl;
+    int protocol;
+    bool check_hostname;
+    unsigned char *alpn; /* each name after a byte that holds its length */
+    unsigned alpn_size;
+};
+
+static void sslcontext_destroy(void *object)
+{
+    SSLContext *context = object;
+    SSL_CTX_free(context->openssl);
+    free(context->alpn);
+}
+
+static const Class sslcontext_class = {.name = "SSLContext", .size = sizeof(SSLContext), .destroy = sslcontext_destroy};
+
+SSLContext *as_sslcontext(Value v) { return expect_object(v, &sslcontext_class, "an SSLContext"); }
+
+SSLContext *ssl_SSLContext(int protocol)
+{
+    static const char ciphers[] = "ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM";
+    if (protocol != PROTOCOL_TLS_CLIENT && protocol != PROTOCOL_TLS_SERVER)
+        throw(ValueError, "invalid or unsupported protocol version: PROTOCOL_TLS_CLIENT or PROTOCOL_TLS_SERVER");
+    bool client = protocol == PROTOCOL_TLS_CLIENT;
+    SSLContext *context = pooled(object_new(&sslcontext_class, sizeof *context));
+    context->openssl = SSL_CTX_new(client ? TLS_client_method() : TLS_server_method());
+    if (!context->openssl) throw(ssl_error());
+    context->protocol = protocol;
+    SSL_CTX_set_options(context->openssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_mode(context->openssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_min_proto_version(context->openssl, TLS1_2_VERSION);
+    SSL_CTX_set_cipher_list(context->openssl, ciphers);
+    SSL_CTX_set_session_id_context(context->openssl, (const unsigned char *)"asyncio", 7);
+    X509_VERIFY_PARAM_set_hostflags(SSL_CTX_get0_param(context->openssl), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    sslcontext_set_verify_mode(context, client ? CERT_REQUIRED : CERT_NONE);
+    sslcontext_set_check_hostname(context, client);
+    return context;
+}
+
+SSLContext *ssl_create_default_context_(DefaultContextOptions options)
+{
+    bool client = options.purpose == SERVER_AUTH;
+    SSLContext *context = ssl_SSLContext(client ? PROTOCOL_TLS_CLIENT : PROTOCOL_TLS_SERVER);
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->openssl), X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_X509_STRICT);
+    if (options.cafile || options.capath || !is_none(options.cadata))
+        sslcontext_load_verify_locations_(context, (VerifyLocations){.cafile = options.cafile, .capath = options.capath, .cadata = options.cadata});
+    else if (client) sslcontext_load_default_certs(context);
+    return context;
+}
+
+static SSLContext *tls_default_context(void) { return ssl_create_default_context(); }
+
+void sslcontext_load_default_certs(SSLContext *context) { SSL_CTX_set_default_verify_paths(context->openssl); }
+
+/* Certificates in memory: text in PEM, or bytes in DER, any number of them. */
+static void sslcontext_add_certificates(SSLContext *context, Value data)
+{
+    bool pem = data.tag == VALUE_STR;
+    if (!pem && data.tag != VALUE_BYTES) throw(TypeError, "cadata should be a str or bytes, not %s", value_type(data));
+    Text *text = (Text *)data.object;
+    BIO *bio = BIO_new_mem_buf(text->data, (int)text->length);
+    X509_STORE *store = SSL_CTX_get_cert_store(context->openssl);
+    int count = 0;
+    for (X509 *certificate; (certificate = pem ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : d2i_X509_bio(bio, NULL)); count++) {
+        X509_STORE_add_cert(store, certificate);
+        X509_free(certificate);
+    }
+    bool all = BIO_pending(bio) == 0;
+    BIO_free(bio);
+    ERR_clear_error();
+    if (!count || (!pem && !all)) throw(SSLError, "%s: cadata does not contain a certificate", pem ? "no start line" : "not enough data");
+}
+
+void sslcontext_load_verify_locations_(SSLContext *context, VerifyLocations from)
+{
+    if (!from.cafile && !from.capath && is_none(from.cadata)) throw(TypeError, "cafile, capath and cadata cannot be all omitted");
+    if (!is_none(from.cadata)) sslcontext_add_certificates(context, from.cadata);
+    if (!from.cafile && !from.capath) return;
+    if (SSL_CTX_load_verify_locations(context->openssl, from.cafile, from.capath) != 1) throw_file_error(from.cafile);
+}
+
+/* OpenSSL would ask for a password at the terminal, and the loop would stand still. */
+static int give_password(char *buffer, int size, int writing, void *password)
+{
+    (void)writing;
+    size_t length = password ? strlen(password) : 0;
+    if (!length || length > (size_t)size) return -1;
+    memcpy(buffer, password, length);
+    return (int)length;
+}
+
+void sslcontext_load_cert_chain_(SSLContext *context, const char *certfile, CertChain chain)
+{
+    const char *keyfile = chain.keyfile ? chain.keyfile : certfile;
+    SSL_CTX *openssl = context->openssl;
+    ERR_clear_error();
+    SSL_CTX_set_default_passwd_cb(openssl, give_password);
+    SSL_CTX_set_default_passwd_cb_userdata(openssl, (void *)chain.password);
+    if (SSL_CTX_use_certificate_chain_file(openssl, certfile) != 1) throw_file_error(certfile);
+    if (SSL_CTX_use_PrivateKey_file(openssl, keyfile, SSL_FILETYPE_PEM) != 1) throw_file_error(keyfile);
+    if (SSL_CTX_check_private_key(openssl) != 1) throw(ssl_error());
+    SSL_CTX_set_default_passwd_cb_userdata(openssl, NULL);
+}
+
+int sslcontext_verify_mode(SSLContext *context)
+{
+    int mode = SSL_CTX_get_verify_mode(context->openssl);
+    return !(mode & SSL_VERIFY_PEER) ? CERT_NONE : mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT ? CERT_REQUIRED : CERT_OPTIONAL;
+}
+
+void sslcontext_set_verify_mode(SSLContext *context, int mode)
+{
+    static const int flags[] = {SSL_VERIFY_NONE, SSL_VERIFY_PEER, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
+    if (mode < CERT_NONE || mode > CERT_REQUIRED) throw(ValueError, "invalid value for verify_mode: %d", mode);
+    if (mode == CERT_NONE && context->check_hostname)
+        throw(ValueError, "Cannot set verify_mode to CERT_NONE when check_hostname is enabled.");
+    SSL_CTX_set_verify(context->openssl, flags[mode], NULL);
+}
+
+bool sslcontext_check_hostname(SSLContext *context) { return context->check_hostname; }
+
+void sslcontext_set_check_hostname(SSLContext *context, bool on)
+{
+    if (on && sslcontext_verify_mode(context) == CERT_NONE) sslcontext_set_verify_mode(context, CERT_REQUIRED);
+    context->check_hostname = on;
+}
+
+int sslcontext_minimum_version(SSLContext *context) { return (int)SSL_CTX_get_min_proto_version(context->openssl); }
+int sslcontext_maximum_version(SSLContext *context) { return (int)SSL_CTX_get_max_proto_version(context->openssl); }
+
+static void check_tls_version(int version)
+{
+    if (version != TLSv1_2 && version != TLSv1_3) throw(ValueError, "unsupported TLS version %#x: TLSv1_2 or TLSv1_3", version);
+}
+
+void sslcontext_set_minimum_version(SSLContext *context, int version)
+{
+    check_tls_version(version);
+    SSL_CTX_set_min_proto_version(context->openssl, version);
+}
+
+void sslcontext_set_maximum_version(SSLContext *context, int version)
+{
+    check_tls_version(version);
+    SSL_CTX_set_max_proto_version(context->openssl, version);
+}
+
+/* The first of the server's names that the client has too. None: they go on without. */
+static int choose_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *size, const unsigned char *offered, unsigned offered_size, void *arg)
+{
+    (void)ssl;
+    SSLContext *context = arg;
+    int found = SSL_select_next_proto((unsigned char **)chosen, size, context->alpn, context->alpn_size, offered, offered_size);
+    return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+void sslcontext_set_alpn_protocols(SSLContext *context, Value names)
+{
+    size_t size = 0;
+    for_in (name, names) {
+        size_t length = strlen(as_str(name));
+        if (!length || length > 255) throw(SSLError, "ALPN protocols must be 1 to 255 in length");
+        size += length + 1;
+    }
+    unsigned char *list = allocate_or_raise(NULL, size + 1), *end = list;
+    for_in (name, names) {
+        *end = (unsigned char)strlen(as_str(name));
+        memcpy(end + 1, as_str(name), *end);
+        end += *end + 1;
+    }
+    free(context->alpn);
+    context->alpn = list;
+    context->alpn_size = (unsigned)size;
+    SSL_CTX_set_alpn_protos(context->openssl, list, (unsigned)size);
+    SSL_CTX_set_alpn_select_cb(context->openssl, choose_alpn, context);
+}
+
+/* An SSLObject: one connection's end, between two pieces of memory. Its operations say that they need more from the
+ * peer, or raise. */
+
+struct SSLObject {
+    Object object;
+    SSLContext *context;
+    SSL *openssl;
+    BIO *incoming, *outgoing; /* `openssl` frees them */
+    char *hostname;           /* whose certificate it must be; NULL: anybody's */
+};
+
+static void sslobject_destroy(void *object)
+{
+    SSLObject *o = object;
+    SSL_free(o->openssl);
+    free(o->hostname);
+    release(o->context);
+}
+
+static const Class sslobject_class = {.name = "SSLObject", .size = sizeof(SSLObject), .destroy = sslobject_destroy};
+
+SSLObject *as_sslobject(Value v) { return expect_object(v, &sslobject_class, "an SSLObject"); }
+
+/* A name is told to the server, which may have several certificates; an address is not. Both are checked. */
+static void sslobject_expect(SSLObject *o, const char *hostname)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    if (*hostname == '.') throw(ValueError, "server_hostname cannot start with a dot: '%s'", hostname);
+    o->hostname = copy_string(hostname);
+    X509_VERIFY_PARAM *check = SSL_get0_param(o->openssl);
+    bool literal = inet_pton(AF_INET, hostname, address) == 1 || inet_pton(AF_INET6, hostname, address) == 1;
+    bool ok = literal || SSL_set_tlsext_host_name(o->openssl, hostname);
+    if (ok && o->context->check_hostname)
+        ok = literal ? X509_VERIFY_PARAM_set1_ip_asc(check, hostname) : X509_VERIFY_PARAM_set1_host(check, hostname, 0);
+    if (!ok) throw(ssl_error());
+}
+
+static SSLObject *sslobject_new(const TLS *tls)
+{
+    if (tls->server_side != (tls->context->protocol == PROTOCOL_TLS_SERVER))
+        throw(SSLError, "Cannot create a %s socket with a %s context", tls->server_side ? "server" : "client",
+              tls->server_side ? "PROTOCOL_TLS_CLIENT" : "PROTOCOL_TLS_SERVER");
+    SSLObject *o = pooled(object_new(&sslobject_class, sizeof *o));
+    o->context = retain(tls->context);
+    o->openssl = SSL_new(tls->context->openssl);
+    if (!o->openssl) throw(ssl_error());
+    o->incoming = BIO_new(BIO_s_mem());
+    o->outgoing = BIO_new(BIO_s_mem());
+    if (!o->incoming || !o->outgoing) out_of_memory(sizeof(void *));
+    SSL_set_bio(o->openssl, o->incoming, o->outgoing);
+    BIO_set_mem_eof_return(o->incoming, -1); /* empty means "not yet", not "the end" */
+    if (tls->server_side) SSL_set_accept_state(o->openssl);
+    else SSL_set_connect_state(o->openssl);
+    if (tls->hostname && *tls->hostname && !tls->server_side) sslobject_expect(o, tls->hostname);
+    return o;
+}
+
+/* Why the certificate was refused. */
+static Value certificate_error(SSLObject *o, unsigned long code)
+{
+    long problem = SSL_get_verify_result(o->openssl);
+    Value why = V(X509_verify_cert_error_string(problem));
+    if (problem == X509_V_ERR_HOSTNAME_MISMATCH || problem == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        why = format("%s mismatch, certificate is not valid for '%s'.",
+                     problem == X509_V_ERR_HOSTNAME_MISMATCH ? "Hostname" : "IP address", o->hostname);
+    Value e = ssl_error_saying(SSLCertVerificationError, code, as_str(format("certificate verify failed: %s", as_str(why))));
+    Value details = as_exc(e)->details;
+    value_replace(&as_exc(e)->details, tuple(list_get(details, 0), list_get(details, 1), problem, why));
+    return e;
+}
+
+/* An operation has not done what it should: because more must come first, or something is wrong. */
+static void sslobject_check(SSLObject *o, int result)
+{
+    int problem = SSL_get_error(o->openssl, result);
+    unsigned long code = ERR_peek_last_error();
+    if (problem == SSL_ERROR_WANT_READ || problem == SSL_ERROR_WANT_WRITE) return;
+    if (problem == SSL_ERROR_ZERO_RETURN) throw(SSLZeroReturnError, "TLS/SSL connection has been closed (EOF)");
+    if (!code) throw(SSLEOFError, "EOF occurred in violation of protocol");
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+        Value e = certificate_error(o, code);
+        ERR_clear_error();
+        throw(e);
+    }
+    throw(ssl_error());
+}
+
+static bool sslobject_do_handshake(SSLObject *o)
+{
+    ERR_clear_error();
+    int result = SSL_do_handshake(o->openssl);
+    if (result != 1) sslobject_check(o, result);
+    return result == 1;
+}
+
+/* The bytes read; 0: the peer has closed; -1: nothing there yet. */
+static long sslobject_read(SSLObject *o, void *data, size_t size)
+{
+    ERR_clear_error();
+    int n = SSL_read(o->openssl, data, size > INT_MAX ? INT_MAX : (int)size);
+    if (n > 0) return n;
+    if (SSL_get_error(o->openssl, n) == SSL_ERROR_ZERO_RETURN) return 0;
+    sslobject_check(o, n);
+    return -1;
+}
+
+/* The bytes taken; -1: it must read first. */
+static long sslobject_write(SSLObject *o, const void *data, size_t size)
+{
+    ERR_clear_error();
+    int n = SSL_write(o->openssl, data, size > INT_MAX ? INT_MAX : (int)size);
+    if (n > 0) return n;
+    sslobject_check(o, n);
+    return -1;
+}
+
+/* Says goodbye, once. What the peer says before it says goodbye too nobody will read. True: it has said so. */
+static bool sslobject_unwrap(SSLObject *o)
+{
+    char unread[1024];
+    long n;
+    ERR_clear_error();
+    int result = SSL_get_shutdown(o->openssl) & SSL_SENT_SHUTDOWN ? 0 : SSL_shutdown(o->openssl);
+    if (result < 0) sslobject_check(o, result);
+    while ((n = sslobject_read(o, unread, sizeof unread)) > 0) {}
+    return n == 0;
+}
+
+static void sslobject_feed(SSLObject *o, const char *data, size_t size)
+{
+    if (size && BIO_write(o->incoming, data, (int)size) != (int)size) throw(MemoryError, "no memory for %zu received bytes", size);
+}
+
+/* What is known of the connection and of the other end. */
+
+Value sslobject_version(SSLObject *o) { return SSL_is_init_finished(o->openssl) ? V(SSL_get_version(o->openssl)) : None; }
+const char *sslobject_server_hostname(SSLObject *o) { return o->hostname; }
+SSLContext *sslobject_context(SSLObject *o) { return o->context; }
+
+Value sslobject_cipher(SSLObject *o)
+{
+    const SSL_CIPHER *cipher = SSL_get_current_cipher(o->openssl);
+    if (!cipher) return None;
+    return tuple(SSL_CIPHER_get_name(cipher), SSL_CIPHER_get_version(cipher), SSL_CIPHER_get_bits(cipher, NULL));
+}
+
+Value sslobject_compression(SSLObject *o)
+{
+    const COMP_METHOD *method = SSL_get_current_compression(o->openssl);
+    return method ? V(SSL_COMP_get_name(method)) : None;
+}
+
+Value sslobject_selected_alpn_protocol(SSLObject *o)
+{
+    const unsigned char *name;
+    unsigned size;
+    SSL_get0_alpn_selected(o->openssl, &name, &size);
+    return size ? format("%.*s", (int)size, (const char *)name) : None;
+}
+
+/* What OpenSSL prints into a BIO, as a str. */
+static Value take_text(BIO *bio)
+{
+    char *data;
+    int size = (int)BIO_get_mem_data(bio, &data);
+    Value text = format("%.*s", size, data);
+    BIO_free(bio);
+    return text;
+}
+
+static Value time_text(const ASN1_TIME *time)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    ASN1_TIME_print(bio, time);
+    return take_text(bio);
+}
+
+static Value serial_text(X509 *certificate)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    i2a_ASN1_INTEGER(bio, X509_get0_serialNumber(certificate));
+    return take_text(bio);
+}
+
+static Value tuple_of(Value l) { return value_tuple_(len(l), as_sequence(l)->items); }
+
+/* Pairs (("commonName", "localhost"),), ...: each part of a name is a set of pairs, nearly always of one. */
+static Value name_parts(const X509_NAME *name)
+{
+    Value parts = list();
+    for (int i = 0; i < X509_NAME_entry_count(name); i++) {
+        const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
+        char key[128];
+        unsigned char *text = NULL;
+        OBJ_obj2txt(key, sizeof key, X509_NAME_ENTRY_get_object(entry), 0);
+        ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(entry));
+        list_append(parts, tuple(tuple((const char *)key, text ? (const char *)text : "")));
+        OPENSSL_free(text);
+    }
+    return tuple_of(parts);
+}
+
+static Value alternative_names(X509 *certificate)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    Value pairs = list();
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        BIO *bio = BIO_new(BIO_s_mem());
+        GENERAL_NAME_print(bio, sk_GENERAL_NAME_value(names, i)); /* "DNS:localhost" */
+        const char *text = as_str(take_text(bio));
+        size_t kind = strcspn(text, ":");
+        list_append(pairs, tuple(format("%.*s", (int)kind, text), text + kind + (text[kind] != 0)));
+    }
+    GENERAL_NAMES_free(names);
+    return tuple_of(pairs);
+}
+
+static Value certificate_items(X509 *certificate)
+{
+    Value items = list(tuple("subject", name_parts(X509_get_subject_name(certificate))),
+                       tuple("issuer", name_parts(X509_get_issuer_name(certificate))),
+                       tuple("version", X509_get_version(certificate) + 1), tuple("serialNumber", serial_text(certificate)),
+                       tuple("notBefore", time_text(X509_get0_notBefore(certificate))),
+                       tuple("notAfter", time_text(X509_get0_notAfter(certificate))));
+    Value names = alternative_names(certificate);
+    if (len(names)) list_append(items, tuple("subjectAltName", names));
+    return tuple_of(items);
+}
+
+static Value certificate_bytes(X509 *certificate)
+{
+    unsigned char *der = NULL;
+    int size = i2d_X509(certificate, &der);
+    if (size < 0) throw(ssl_error());
+    Value data = bytes(der, (size_t)size);
+    OPENSSL_free(der);
+    return data;
+}
+
+Value sslobject_getpeercert_(SSLObject *o, PeerCertOptions options)
+{
+    X509 *certificate = SSL_get0_peer_certificate(o->openssl);
+    if (!certificate) return None;
+    if (options.binary_form) return certificate_bytes(certificate);
+    return SSL_get_verify_mode(o->openssl) & SSL_VERIFY_PEER ? certificate_items(certificate) : tuple();
+}
+
+/* The protocol of the transport below, and the transport of the protocol above: one object with two faces. */
+
+typedef enum { UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN } TLSState;
+typedef enum { APP_INIT, APP_MADE, APP_EOF, APP_LOST } AppState; /* which of its callbacks the application has had */
+
+typedef struct SSLProtocol {
+    Transport app;    /* what the application sees; its buffer holds what is not encrypted yet */
+    Transport *below; /* from connection_made() to connection_lost() */
+    SSLObject *object;
+    Future *waiter; /* who waits for the handshake */
+    Handle *handshake_timer, *shutdown_timer;
+    double handshake_timeout, shutdown_timeout;
+    TLSState state;
+    AppState told;
+    bool handshaken, eof_received;
+    bool below_is_full, below_is_paused; /* by pause_writing(), by our transport_pause_reading() */
+} SSLProtocol;
+
+enum { HANDSHAKE_TIMEOUT = 60, SHUTDOWN_TIMEOUT = 30, INCOMING_HIGH = 256 * 1024, OUTGOING_HIGH = 512 * 1024 };
+
+/* Encrypted bytes on their way between OpenSSL and the transport below, which has copied them when it returns. */
+static __thread char passage[READ_SIZE];
+
+static SSLProtocol *as_tls(Value v) { return (SSLProtocol *)v.object; }
+
+static void tls_destroy(void *object)
+{
+    SSLProtocol *tls = object;
+    release(tls->object);
+    release(tls->waiter);
+    transport_destroy(object);
+}
+
+static void tls_write_repr(void *object, FILE *out)
+{
+    SSLProtocol *tls = object;
+    fprintf(out, "<SSLTransport%s over ", tls->app.closing ? " closing" : "");
+    value_write(tls->below ? V(tls->below) : None, true, out);
+    fputc('>', out);
+}
+
+static void timer_end(Handle **timer)
+{
+    if (*timer) handle_cancel(*timer);
+    release(*timer);
+    *timer = NULL;
+}
+
+static void tls_let_go(void *object)
+{
+    SSLProtocol *tls = object;
+    tls->below = NULL;
+    tls->state = UNWRAPPED;
+    timer_end(&tls->handshake_timer);
+    timer_end(&tls->shutdown_timer);
+    transport_forget_protocol(&tls->app);
+}
+
+static const Class tls_class = {.name = "SSLTransport",
+                                .size = sizeof(SSLProtocol),
+                                .destroy = tls_destroy,
+                                .write = tls_write_repr,
+                                .let_go = tls_let_go,
+                                .is_io = true};
+
+Transport *as_transport(Value v)
+{
+    bool layered = v.tag == VALUE_OBJECT && v.object->class == &tls_class;
+    return layered ? (Transport *)v.object : expect_object(v, &transport_class, "a Transport");
+}
+
+static void tls_wake_waiter(SSLProtocol *tls, Value e)
+{
+    if (!tls->waiter) return;
+    if (is_none(e)) future_finish_unless_done(tls->waiter, None);
+    else if (!future_done(tls->waiter)) future_fail(tls->waiter, e);
+    release(tls->waiter);
+    tls->waiter = NULL;
+}
+
+/* What the peer does is no news; what the program's own callbacks raise is. */
+static void tls_fatal(SSLProtocol *tls, Value e, const char *message)
+{
+    if (tls->below) transport_force_close(tls->below, e);
+    if (!isinstance(e, OSError) && !isinstance(e, CancelledError))
+        loop_call_exception_handler(tls->app.loop, &(ExceptionReport){.message = message, .exception = e});
+}
+
+/* Outwards. */
+
+static size_t tls_buffer_size(Transport *app) { return app->size + BIO_pending(((SSLProtocol *)app)->object->outgoing); }
+
+static void tls_control_app_writing(Transport *app)
+{
+    size_t size = tls_buffer_size(app);
+    if (size >= app->high && !app->protocol_paused) {
+        app->protocol_paused = true;
+        transport_call_protocol(app, app->protocol->pause_writing, "protocol.pause_writing() failed");
+    } else if (size <= app->low && app->protocol_paused) {
+        app->protocol_paused = false;
+        transport_call_protocol(app, app->protocol->resume_writing, "protocol.resume_writing() failed");
+    }
+}
+
+static void tls_send(SSLProtocol *tls)
+{
+    for (int n; (n = BIO_read(tls->object->outgoing, passage, sizeof passage)) > 0;) transport_write(tls->below, passage, (size_t)n);
+}
+
+static void tls_process_outgoing(SSLProtocol *tls)
+{
+    if (!tls->below_is_full) tls_send(tls);
+    tls_control_app_writing(&tls->app);
+}
+
+static void tls_do_write(SSLProtocol *tls)
+{
+    Transport *app = &tls->app;
+    for (long n; app->size && (n = sslobject_write(tls->object, app->buffer + app->first, app->size)) > 0;) {
+        app->first += (size_t)n;
+        app->size -= (size_t)n;
+    }
+    if (!app->size) app->first = 0;
+    tls_process_outgoing(tls);
+}
+
+static void tls_write(Transport *app, const char *data, size_t size)
+{
+    SSLProtocol *tls = (SSLProtocol *)app;
+    if (tls->state != DO_HANDSHAKE && tls->state != WRAPPED) {
+        if (app->lost++ >= WRITES_AFTER_LOSS) fputs("asyncio: SSL connection is closed\n", stderr);
+        return;
+    }
+    transport_keep(app, data, size);
+    try {
+        if (tls->state == WRAPPED) tls_do_write(tls);
+    } except (Exception, e) {
+        tls_fatal(tls, e, "Fatal error on SSL protocol");
+    } end_try
+}
+
+static void tls_pause_writing(Value self) { as_tls(self)->below_is_full = true; }
+
+static void tls_resume_writing(Value self)
+{
+    as_tls(self)->below_is_full = false;
+    tls_process_outgoing(as_tls(self));
+}
+
+/* The end, from this side or from the other. */
+
+static void tls_end_at_once(SSLProtocol *tls, Value e)
+{
+    tls->state = UNWRAPPED;
+    if (tls->below) transport_force_close(tls->below, e);
+}
+
+static void tls_call_eof_received(SSLProtocol *tls)
+{
+    const Protocol *protocol = tls->app.protocol;
+    if (tls->told != APP_MADE) return;
+    tls->told = APP_EOF;
+    try {
+        if (protocol->eof_received && protocol->eof_received(tls->app.self))
+            fputs("asyncio: returning true from eof_received() has no effect when using ssl\n", stderr);
+    } except (BaseException, e) {
+        if (leaves_loop(e)) rethrow;
+        tls_fatal(tls, e, "Error calling eof_received()");
+    } end_try
+}
+
+static void tls_close_below(Value below) { transport_close((Transport *)below.object); }
+
+/* Nothing is held back any more, whatever the transport below has said: it sends all of it before it closes. */
+static void tls_on_shutdown_complete(SSLProtocol *tls)
+{
+    timer_end(&tls->shutdown_timer);
+    tls_send(tls);
+    tls_call_eof_received(tls);
+    loop_call_soon(tls->app.loop, tls_close_below, V(tls->below));
+}
+
+static void tls_do_shutdown(SSLProtocol *tls)
+{
+    volatile bool done;
+    try {
+        done = tls->eof_received || sslobject_unwrap(tls->object);
+    } except (SSLError, e) {
+        timer_end(&tls->shutdown_timer);
+        tls_fatal(tls, e, "Fatal error on transport");
+        return;
+    } end_try
+    if (done) tls_on_shutdown_complete(tls);
+    else tls_process_outgoing(tls);
+}
+
+static void tls_do_read(SSLProtocol *tls);
+
+static void tls_do_flush(SSLProtocol *tls)
+{
+    tls_do_read(tls);
+    if (tls->state != FLUSHING) return;
+    tls->state = SHUTDOWN;
+    tls_do_shutdown(tls);
+}
+
+static void tls_shutdown_timed_out(Value v)
+{
+    SSLProtocol *tls = as_tls(v);
+    if (tls->state == FLUSHING || tls->state == SHUTDOWN) transport_force_close(tls->below, V(exception_new(TimeoutError, "SSL shutdown timed out")));
+}
+
+static void tls_start_shutdown(SSLProtocol *tls)
+{
+    if (tls->state != DO_HANDSHAKE && tls->state != WRAPPED) return;
+    tls->app.closing = true;
+    if (tls->state == DO_HANDSHAKE) {
+        tls_end_at_once(tls, None);
+        return;
+    }
+    tls->state = FLUSHING;
+    tls->shutdown_timer = retain(loop_call_later(tls->app.loop, tls->shutdown_timeout, tls_shutdown_timed_out, V(&tls->app)));
+    tls_do_flush(tls);
+}
+
+static void tls_close(Transport *app)
+{
+    if (app->closing) return;
+    app->closing = true;
+    tls_start_shutdown((SSLProtocol *)app);
+}
+
+static void tls_force_close(Transport *app, Value e)
+{
+    app->closing = true;
+    tls_end_at_once((SSLProtocol *)app, e);
+}
+
+/* Inwards. */
+
+static void tls_control_reading(SSLProtocol *tls)
+{
+    size_t size = BIO_pending(tls->object->incoming);
+    if (size >= INCOMING_HIGH && !tls->below_is_paused) {
+        tls->below_is_paused = true;
+        transport_pause_reading(tls->below);
+    } else if (size <= INCOMING_HIGH / 4 && tls->below_is_paused) {
+        tls->below_is_paused = false;
+        transport_resume_reading(tls->below);
+    }
+}
+
+static void tls_peer_has_closed(SSLProtocol *tls)
+{
+    tls_call_eof_received(tls);
+    tls_start_shutdown(tls);
+}
+
+/* All that can be decrypted, in one piece. It is never more than what came, and what OpenSSL still has of one record. */
+static void tls_read_copied(SSLProtocol *tls)
+{
+    scope {
+        size_t room = BIO_pending(tls->object->incoming) + SSL3_RT_MAX_PLAIN_LENGTH, size = 0;
+        Value data = bytes(NULL, room);
+        char *memory = ((Text *)data.object)->data;
+        long n = 1;
+        while (size < room && (n = sslobject_read(tls->object, memory + size, room - size)) > 0) size += (size_t)n;
+        if (size) tls->app.protocol->data_received(tls->app.self, memory, size);
+        if (n == 0) tls_peer_has_closed(tls);
+    }
+}
+
+static void tls_read_again(Value v) { tls_do_read(as_tls(v)); }
+
+/* Into the memory of a BufferedProtocol; if that is full there may be more. */
+static void tls_read_lent(SSLProtocol *tls)
+{
+    size_t room, size = 0;
+    char *memory = transport_borrow(&tls->app, &room);
+    long n = 1;
+    while (size < room && (n = sslobject_read(tls->object, memory + size, room - size)) > 0) size += (size_t)n;
+    if (size == room) loop_call_soon(tls->app.loop, tls_read_again, V(&tls->app));
+    if (size) tls->app.protocol->buffer_updated(tls->app.self, size);
+    if (n == 0) tls_peer_has_closed(tls);
+}
+
+static void tls_do_read(SSLProtocol *tls)
+{
+    if (tls->state != WRAPPED && tls->state != FLUSHING) return;
+    try {
+        if (!tls->app.paused) {
+            if (tls->app.protocol->get_buffer) tls_read_lent(tls);
+            else tls_read_copied(tls);
+            if (tls->state != UNWRAPPED) tls_do_write(tls);
+        }
+        tls_control_reading(tls);
+    } except (Exception, e) {
+        tls_fatal(tls, e, "Fatal error on SSL protocol");
+    } end_try
+}
+
+static void tls_go_on(Value v)
+{
+    SSLProtocol *tls = as_tls(v);
+    if (tls->state == WRAPPED) tls_do_read(tls);
+    else if (tls->state == FLUSHING) tls_do_flush(tls);
+    else if (tls->state == SHUTDOWN) tls_do_shutdown(tls);
+}
+
+static void tls_resume_reading(Transport *app)
+{
+    if (!app->paused) return;
+    app->paused = false;
+    loop_call_soon(app->loop, tls_go_on, V(app));
+}
+
+/* The handshake. */
+
+static void tls_handshake_failed(SSLProtocol *tls, Value e)
+{
+    timer_end(&tls->handshake_timer);
+    tls->state = UNWRAPPED;
+    tls_fatal(tls, e, "SSL handshake failed");
+    tls_wake_waiter(tls, e);
+}
+
+static void tls_handshake_done(SSLProtocol *tls)
+{
+    Transport *app = &tls->app;
+    timer_end(&tls->handshake_timer);
+    tls->state = WRAPPED;
+    tls->handshaken = true;
+    if (tls->told == APP_INIT) {
+        tls->told = APP_MADE;
+        if (app->protocol->connection_made) app->protocol->connection_made(app->self, app);
+    }
+    tls_wake_waiter(tls, None);
+    tls_do_read(tls);
+}
+
+/* What OpenSSL has to say goes out in each case: also the alert that tells the peer why it is refused. */
+static void tls_do_handshake(SSLProtocol *tls)
+{
+    volatile bool done;
+    try {
+        done = sslobject_do_handshake(tls->object);
+    } except (SSLError, e) {
+        tls_process_outgoing(tls);
+        tls_handshake_failed(tls, e);
+        return;
+    } end_try
+    tls_process_outgoing(tls);
+    if (done) tls_handshake_done(tls);
+}
+
+static void tls_handshake_timed_out(Value v)
+{
+    SSLProtocol *tls = as_tls(v);
+    if (tls->state != DO_HANDSHAKE) return;
+    tls_fatal(tls, exception_new(ConnectionAbortedError, "SSL handshake is taking longer than %s seconds: aborting the connection",
+                                 as_str(str(tls->handshake_timeout))), "Fatal error on transport");
+}
+
+/* The callbacks of the transport below. */
+
+static void tls_connection_made(Value self, Transport *below)
+{
+    SSLProtocol *tls = as_tls(self);
+    if (tls->app.closing) { /* whoever wanted it has given up meanwhile */
+        transport_force_close(below, None);
+        return;
+    }
+    tls->below = below;
+    tls->state = DO_HANDSHAKE;
+    tls->handshake_timer = retain(loop_call_later(tls->app.loop, tls->handshake_timeout, tls_handshake_timed_out, self));
+    tls_do_handshake(tls);
+}
+
+static void tls_tell_lost(Value v)
+{
+    Transport *app = (Transport *)list_get(v, 0).object;
+    if (app->protocol->connection_lost) app->protocol->connection_lost(app->self, list_get(v, 1));
+    value_replace(&app->self, None);
+}
+
+static void tls_connection_lost(Value self, Value e)
+{
+    SSLProtocol *tls = as_tls(self);
+    tls->app.size = 0;
+    tls->app.closing = true;
+    tls->app.lost++;
+    tls->state = UNWRAPPED;
+    tls->below = NULL;
+    if (tls->told == APP_MADE || tls->told == APP_EOF) {
+        tls->told = APP_LOST;
+        loop_call_soon(tls->app.loop, tls_tell_lost, tuple(self, e));
+    } else value_replace(&tls->app.self, None);
+    tls_wake_waiter(tls, is_none(e) ? V(exception_new(ConnectionAbortedError, "the connection was closed before the TLS handshake was done")) : e);
+    timer_end(&tls->shutdown_timer);
+    timer_end(&tls->handshake_timer);
+}
+
+static char *tls_get_buffer(Value self, size_t hint, size_t *size)
+{
+    (void)self;
+    (void)hint;
+    *size = sizeof passage;
+    return passage;
+}
+
+static void tls_buffer_updated(Value self, size_t size)
+{
+    SSLProtocol *tls = as_tls(self);
+    sslobject_feed(tls->object, passage, size);
+    if (tls->state == DO_HANDSHAKE) tls_do_handshake(tls);
+    else tls_go_on(self);
+}
+
+static bool tls_eof_received(Value self)
+{
+    SSLProtocol *tls = as_tls(self);
+    tls->eof_received = true;
+    if (tls->state == DO_HANDSHAKE)
+        tls_handshake_failed(tls, exception_new(ConnectionResetError, "the peer closed the connection during the TLS handshake"));
+    else if (tls->state == WRAPPED) {
+        tls->state = FLUSHING;
+        if (tls->app.paused) return true;
+        tls_do_flush(tls);
+    } else if (tls->state == FLUSHING) {
+        tls_do_write(tls);
+        tls->state = SHUTDOWN;
+        tls_do_shutdown(tls);
+    } else if (tls->state == SHUTDOWN) tls_do_shutdown(tls);
+    return false;
+}
+
+static const Protocol tls_protocol = {.connection_made = tls_connection_made,
+                                      .connection_lost = tls_connection_lost,
+                                      .get_buffer = tls_get_buffer,
+                                      .buffer_updated = tls_buffer_updated,
+                                      .eof_received = tls_eof_received,
+                                      .pause_writing = tls_pause_writing,
+                                      .resume_writing = tls_resume_writing};
+
+static Value tls_extra_info(Transport *app, const char *name, Value otherwise)
+{
+    SSLProtocol *tls = (SSLProtocol *)app;
+    if (!strcmp(name, "sslcontext")) return V(tls->object->context);
+    if (tls->handshaken) {
+        if (!strcmp(name, "ssl_object")) return V(tls->object);
+        if (!strcmp(name, "peercert")) return sslobject_getpeercert(tls->object);
+        if (!strcmp(name, "cipher")) return sslobject_cipher(tls->object);
+        if (!strcmp(name, "compression")) return sslobject_compression(tls->object);
+    }
+    return tls->below ? transport_get_extra_info_(tls->below, name, otherwise) : otherwise;
+}
+
+static const Layer tls_layer = {.write = tls_write,
+                                .close = tls_close,
+                                .force_close = tls_force_close,
+                                .resume_reading = tls_resume_reading,
+                                .buffer_size = tls_buffer_size,
+                                .control_writing = tls_control_app_writing,
+                                .extra_info = tls_extra_info,
+                                .high_water = OUTGOING_HIGH};
+
+/* told: APP_MADE if the application knows the connection already. */
+static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, const TLS *wanted, Future *waiter, AppState told)
+{
+    SSLObject *object = sslobject_new(wanted);
+    SSLProtocol *tls = pooled(object_new(&tls_class, sizeof *tls));
+    tls->app = (Transport){.object = tls->app.object,
+                           .loop = loop,
+                           .kind = LAYERED,
+                           .layer = &tls_layer,
+                           .fd = -1,
+                           .protocol = protocol,
+                           .self = value_retain(self),
+                           .high = OUTGOING_HIGH,
+                           .low = OUTGOING_HIGH / 4};
+    tls->object = retain(object);
+    tls->waiter = retain(waiter);
+    tls->told = told;
+    tls->handshake_timeout = isnan(wanted->handshake_timeout) ? HANDSHAKE_TIMEOUT : wanted->handshake_timeout;
+    tls->shutdown_timeout = isnan(wanted->shutdown_timeout) ? SHUTDOWN_TIMEOUT : wanted->shutdown_timeout;
+    return tls;
+}
+
+static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server, const TLS *wanted)
+{
+    SSLProtocol *tls = tls_new(loop, protocol, self, wanted, waiter, APP_INIT);
+    transport_new(loop, SOCKET_TRANSPORT, fd, &tls_protocol, V(&tls->app), NULL, server);
+    return &tls->app;
+}
+
+static void tls_begin(Value v)
+{
+    SSLProtocol *tls = as_tls(list_get(v, 0));
+    tls_connection_made(V(&tls->app), (Transport *)list_get(v, 1).object);
+}
+
+static void tls_let_below_read(Value below) { transport_resume_reading((Transport *)below.object); }
+
+/* Reading is paused until the handshake has begun, so that nothing comes before connection_made(). */
+static Transport *tls_start(Loop *loop, Transport *below, const Protocol *protocol, Value self, const TLS *wanted, Value ahead)
+{
+    Future *waiter = pooled(future_inner(loop, "the TLS handshake", NULL));
+    SSLProtocol *tls = tls_new(loop, protocol, self, wanted, waiter, APP_MADE);
+    sslobject_feed(tls->object, as_bytes(ahead, NULL), (size_t)len(ahead));
+    transport_pause_reading(below);
+    transport_set_protocol(below, &tls_protocol, V(&tls->app));
+    Handle *begin = retain(loop_call_soon(loop, tls_begin, tuple(&tls->app, below)));
+    Handle *resume = retain(loop_call_soon(loop, tls_let_below_read, V(below)));
+    Value interruption = future_wait(waiter);
+    if (!is_none(interruption)) {
+        transport_close(below);
+        handle_cancel(begin);
+        handle_cancel(resume);
+    }
+    release(begin);
+    release(resume);
+    if (!is_none(interruption)) throw(interruption);
+    return &tls->app;
+}
+
+#else /* not ASYNCIO_TLS */
+
+static void tls_required(void)
+{
+    throw(RuntimeError, "this asyncio was built without TLS. Build it with `make TLS=1`, or compile asyncio.c with -DASYNCIO_TLS and link "
+                        "with `pkg-config --libs openssl`.");
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+static SSLContext *tls_default_context(void) { tls_required(); return NULL; }
+static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server, const TLS *wanted)
+{
+    tls_required();
+    return NULL;
+}
+static Transport *tls_start(Loop *loop, Transport *below, const Protocol *protocol, Value self, const TLS *wanted, Value ahead)
+{
+    tls_required();
+    return NULL;
+}
+Transport *as_transport(Value v) { return expect_object(v, &transport_class, "a Transport"); }
+SSLContext *as_sslcontext(Value v) { throw(TypeError, "expected an SSLContext, got %s", value_type(v)); }
+SSLObject *as_sslobject(Value v) { throw(TypeError, "expected an SSLObject, got %s", value_type(v)); }
+SSLContext *ssl_SSLContext(int protocol) { tls_required(); return NULL; }
+SSLContext *ssl_create_default_context_(DefaultContextOptions options) { tls_required(); return NULL; }
+void sslcontext_load_default_certs(SSLContext *context) { tls_required(); }
+void sslcontext_load_verify_locations_(SSLContext *context, VerifyLocations from) { tls_required(); }
+void sslcontext_load_cert_chain_(SSLContext *context, const char *certfile, CertChain chain) { tls_required(); }
+int sslcontext_verify_mode(SSLContext *context) { tls_required(); return 0; }
+void sslcontext_set_verify_mode(SSLContext *context, int mode) { tls_required(); }
+bool sslcontext_check_hostname(SSLContext *context) { tls_required(); return false; }
+void sslcontext_set_check_hostname(SSLContext *context, bool on) { tls_required(); }
+int sslcontext_minimum_version(SSLContext *context) { tls_required(); return 0; }
+int sslcontext_maximum_version(SSLContext *context) { tls_required(); return 0; }
+void sslcontext_set_minimum_version(SSLContext *context, int version) { tls_required(); }
+void sslcontext_set_maximum_version(SSLContext *context, int version) { tls_required(); }
+void sslcontext_set_alpn_protocols(SSLContext *context, Value names) { tls_required(); }
+Value sslobject_version(SSLObject *o) { tls_required(); return None; }
+const char *sslobject_server_hostname(SSLObject *o) { tls_required(); return NULL; }
+SSLContext *sslobject_context(SSLObject *o) { tls_required(); return NULL; }
+Value sslobject_cipher(SSLObject *o) { tls_required(); return None; }
+Value sslobject_compression(SSLObject *o) { tls_required(); return None; }
+Value sslobject_selected_alpn_protocol(SSLObject *o) { tls_required(); return None; }
+Value sslobject_getpeercert_(SSLObject *o, PeerCertOptions options) { tls_required(); return None; }
+#pragma GCC diagnostic pop
+
+#endif
+
+/* A connection that begins in the clear and goes on with TLS. `ahead` is what the peer has sent and nobody has read: it
+ * belongs to TLS. Read afterwards it would pass for something that came encrypted. */
+static Transport *transport_start_tls(Loop *loop, Transport *below, const Protocol *protocol, Value self, SSLContext *context,
+                                      StartTLSOptions options, Value ahead)
+{
+    tls_required();
+    if (!context) throw(TypeError, "sslcontext is expected to be an instance of ssl.SSLContext, got None");
+    if (!below || (below->kind != SOCKET_TRANSPORT && below->kind != LAYERED))
+        throw(TypeError, "transport %s is not supported by start_tls()", below ? as_str(repr(below)) : "None");
+    TLS wanted = tls_wanted(V(context), (TLS){.hostname = options.server_hostname,
+                                              .handshake_timeout = options.ssl_handshake_timeout,
+                                              .shutdown_timeout = options.ssl_shutdown_timeout,
+                                              .server_side = options.server_side});
+    return tls_start(loop, below, protocol, self, &wanted, ahead);
+}
+
+ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (ProtocolTable)protocol, (Value)self,
+      (SSLContext *)context, (StartTLSOptions)options)
+{
+    return V(transport_start_tls(loop, transport, protocol, self, context, options, bytes("", 0)));
 }
 
 /* ---- [streams] Streams ---------------------------------------------------------------------------------------------
@@ -8803,6 +10117,7 @@ static void reader_destroy(void *object);
 static Value reader_next(void *iterator, bool *end);
 static void reader_write_repr(void *object, FILE *out);
 static void writer_destroy(void *object);
+static void writer_let_go(void *object);
 static void writer_describe(void *object, FILE *out);
 static const Class reader_class = {.name = "StreamReader",
                                    .size = sizeof(StreamReader),
@@ -8814,6 +10129,7 @@ static const Class writer_class = {.name = "StreamWriter",
                                    .size = sizeof(StreamWriter),
                                    .destroy = writer_destroy,
                                    .describe = writer_describe,
+                                   .let_go = writer_let_go,
                                    .is_io = true};
 
 StreamReader *asyncio_StreamReader_(long limit)
@@ -9164,7 +10480,7 @@ static bool stream_eof(Value self)
 {
     StreamReader *reader = ((StreamWriter *)self.object)->reader;
     if (reader) streamreader_feed_eof(reader);
-    return true;
+    return ((StreamWriter *)self.object)->transport->kind != LAYERED; /* TLS ends in both directions at once */
 }
 
 static void stream_lost(Value self, Value e)
@@ -9186,6 +10502,8 @@ static void stream_lost(Value self, Value e)
         else future_fail(&waiter->future, e);
     }
 }
+
+static void writer_let_go(void *object) { stream_lost(V((StreamWriter *)object), None); }
 
 static void stream_pause(Value self) { ((StreamWriter *)self.object)->paused = true; }
 
@@ -9246,6 +10564,21 @@ ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *)writer)
 }
 
 ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *)writer) { return await(writer->closed); }
+
+/* The same protocol goes on, on another transport. What the reader holds was not encrypted: it is no data of ours. */
+ASYNC(streamwriter_start_tls, streamwriter_start_tls_, (StreamWriter *)writer, (SSLContext *)context, (StartTLSOptions)options)
+{
+    StreamReader *reader = writer->reader;
+    await(streamwriter_drain(writer));
+    options.server_side = writer->connected != NULL;
+    const Protocol *protocol = transport_get_protocol(writer_transport(writer), NULL);
+    Value ahead = bytes(reader && reader->size ? reader_data(reader) : "", reader ? reader->size : 0);
+    Transport *transport = transport_start_tls(writer->loop, writer->transport, protocol, V(writer), context, options, ahead);
+    release(writer->transport);
+    writer->transport = retain(transport);
+    if (reader) reader->transport = transport;
+    return None;
+}
 
 StreamReader *as_streamreader(Value v) { return expect_object(v, &reader_class, "a StreamReader"); }
 StreamWriter *as_streamwriter(Value v) { return expect_object(v, &writer_class, "a StreamWriter"); }
@@ -9412,7 +10745,8 @@ static void process_reap(Process *process, int flags)
     if (pid < 0)
         fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
     process->returncode = pid < 0 ? V(255) : returncode_of(status);
-    TRACE_CHANGED_VALUE(process, "has ended with", process->returncode);
+    int64_t code = as_int(process->returncode);
+    TRACE_CHANGED_VALUE(process, code < 0 ? "has been ended by signal" : "has ended with exit status", V(llabs(code)));
     process_wake_if_over(process);
     process_delist(process);
     release(process);
@@ -9504,7 +10838,7 @@ static void process_connect(Process *process, int which, int fd, long limit)
     process->pipes[which] = retain(writer);
     process->open_pipes++;
     future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
-    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, -1, &stream_protocol, V(writer), NULL);
+    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, -1, &stream_protocol, V(writer), NULL, NULL);
 }
 
 /* The far ends, as the child will have them, and the near ones. */
@@ -11015,11 +12349,12 @@ static void thread_end(void *unused)
     release(here.base_variables);
     here.base_variables = NULL;
     blocks_free();
+    stacks_leave();
 }
 
 __attribute__((constructor)) static void process_begin(void)
 {
-    blocks_direct = UNDER_ASAN || RUNNING_ON_VALGRIND;
+    blocks_direct = UNDER_ASAN || UNDER_TSAN || RUNNING_ON_VALGRIND;
     pthread_key_create(&thread_key, thread_end);
     thread_begin();
     stack_size_begin();

@@ -69,6 +69,8 @@ typedef struct Transport Transport;
 typedef struct Server Server;
 typedef struct StreamReader StreamReader;
 typedef struct StreamWriter StreamWriter;
+typedef struct SSLContext SSLContext;
+typedef struct SSLObject SSLObject;
 typedef struct Process Process;
 typedef struct ThreadFuture ThreadFuture;   /* what concurrent.futures.Future is */
 typedef struct Queue Queue;                 /* LifoQueue and PriorityQueue too */
@@ -115,7 +117,7 @@ typedef struct Value {
     Handle *: f, Loop *: f, Runner *: f, Context *: f, ContextVar *: f, Timeout *: f, TaskGroup *: f, AsCompleted *: f, \
     Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f, \
     Executor *: f, ThreadFuture *: f, \
-    Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, Process *: f
+    Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, SSLContext *: f, SSLObject *: f, Process *: f
 
 /* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python
  * writes them. */
@@ -744,6 +746,13 @@ Coroutine *loop_sock_accept(Loop *loop, int fd);
 #define    loop_sock_sendfile(loop, fd, file, ...) \
     loop_sock_sendfile_(loop, fd, file, OPTIONS_(SendfileOptions, (.count = -1, .fallback = true), __VA_ARGS__))
 typedef struct { char start_; int64_t offset, count; bool fallback; } SendfileOptions;
+/* await loop.sendfile(transport, file, offset, count, fallback=True): the bytes sent. file: a descriptor, yours to
+ * close; its position is after what was sent, also if this raises. What was written before goes first; until it is
+ * done nothing is read, and transport_write() is a RuntimeError. .count = -1: to the file's end. RuntimeError for a
+ * transport that is closing or is no socket's; ConnectionError if the connection is lost; where the system cannot
+ * do it, with .fallback = false SendfileNotAvailableError, else a thread reads the file. Suspends. */
+#define    loop_sendfile(loop, transport, file, ...) \
+    loop_sendfile_(loop, transport, file, OPTIONS_(SendfileOptions, (.count = -1, .fallback = true), __VA_ARGS__))
 
 /* await loop.getaddrinfo(host, port): a list of (family, type, proto, canonname, address). In a thread, but for
  * literal addresses. host may be NULL; port an int, a service name or None. getnameinfo: (host, service). gaierror,
@@ -778,18 +787,25 @@ typedef struct Protocol {
 /* Each is awaited and gives (transport, self). Errors: OSError of the last address, or all of them in one;
  * ValueError for options that exclude each other. .sock: a connected descriptor instead of an address, owned by the
  * transport from then on. .happy_eyeballs_delay: seconds until the next address is tried as well; .all_errors: an
- * ExceptionGroup. */
+ * ExceptionGroup. .ssl = True, or V(context) with an SSLContext: over TLS, see there. .server_hostname: whose certificate the server must
+ * show, if not `host`'s; "" for anybody's. SSLCertVerificationError, SSLError, ConnectionAbortedError after
+ * .ssl_handshake_timeout (60) seconds; a peer that does not answer to the end of TLS is waited for .ssl_shutdown_timeout (30) seconds. */
 #define loop_create_connection(loop, protocol, arg, host, port, ...) \
     loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
 #define loop_create_unix_connection(loop, protocol, arg, path, ...) \
     loop_create_unix_connection_(loop, protocol, V(arg), path, CONNECTION_(__VA_ARGS__))
 #define CONNECTION_(...) \
-    OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1), __VA_ARGS__)
+    OPTIONS_(ConnectionOptions, (.limit = 65536, .sock = -1, .happy_eyeballs_delay = -1, TIMEOUTS_OF_TLS_), __VA_ARGS__)
+#define TIMEOUTS_OF_TLS_ .ssl_handshake_timeout = NAN, .ssl_shutdown_timeout = NAN /* not given */
 typedef struct {
     char start_; long limit; int family, proto, flags, sock; Value local_addr; double happy_eyeballs_delay;
     int interleave; bool all_errors;
+    Value ssl; const char *server_hostname; double ssl_handshake_timeout, ssl_shutdown_timeout;
 } ConnectionOptions;
-Coroutine *loop_connect_accepted_socket(Loop *loop, const Protocol *protocol, Value arg, int fd);
+/* for a connection that somebody else has accepted; .ssl is a server's */
+#define loop_connect_accepted_socket(loop, protocol, arg, fd, ...) \
+    loop_connect_accepted_socket_(loop, protocol, V(arg), fd, OPTIONS_(AcceptedOptions, (TIMEOUTS_OF_TLS_), __VA_ARGS__))
+typedef struct { char start_; Value ssl; double ssl_handshake_timeout, ssl_shutdown_timeout; } AcceptedOptions;
 Coroutine *loop_connect_read_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
 Coroutine *loop_connect_write_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
 #define loop_create_datagram_endpoint(loop, protocol, arg, ...) \
@@ -817,7 +833,7 @@ Value    transport_get_write_buffer_limits(Transport *transport);               
 #define  transport_sendto(transport, data, size, ...) \
     transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
 typedef struct { char start_; Value address; } SendtoOptions;
-/* "peername", "sockname", "socket" */
+/* "peername", "sockname", "socket"; over TLS also "sslcontext", "ssl_object", "peercert", "cipher", "compression" */
 #define  transport_get_extra_info(transport, name, ...) \
     transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 typedef struct { char start_; Value otherwise; } ExtraOptions;
@@ -825,16 +841,18 @@ const Protocol *transport_get_protocol(Transport *transport, Value *self);
 void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
 
 /* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at
- * server_start_serving(). */
+ * server_start_serving(). .ssl = V(context): over TLS, with the certificate of an SSLContext; who does not get through the handshake
+ * is dropped, and the protocol does not hear of it. */
 #define  loop_create_server(loop, protocol, arg, host, port, ...) \
     loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
 #define  loop_create_unix_server(loop, protocol, arg, path, ...) \
     loop_create_unix_server_(loop, protocol, V(arg), path, SERVER_(__VA_ARGS__))
 #define  SERVER_(...) \
-    OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true), __VA_ARGS__)
+    OPTIONS_(ServerOptions, (.limit = 65536, .flags = 1 /* AI_PASSIVE */, .sock = -1, .backlog = 100, .reuse_address = true, .start_serving = true, .cleanup_socket = true, TIMEOUTS_OF_TLS_), __VA_ARGS__)
 typedef struct {
     char start_; long limit; int family, flags, sock, backlog;
     bool reuse_address, reuse_port, keep_alive, start_serving, cleanup_socket;
+    Value ssl; double ssl_handshake_timeout, ssl_shutdown_timeout;
 } ServerOptions;
 Server    *as_server(Value v);
 void       server_close(Server *server);                /* no new connections; those there are go on */
@@ -899,6 +917,77 @@ void       streamreader_feed_data(StreamReader *reader, const void *data, size_t
 void       streamreader_feed_eof(StreamReader *reader);
 #define    streamreader_set_exception(reader, e) streamreader_set_exception_(reader, V(e))
 void       streamreader_set_transport(StreamReader *reader, Transport *transport);
+
+/* ---- TLS -------------------------------------------------------------------------------------------------------- */
+
+/* Only in a library that was built with TLS: by `make TLS=1`, or from asyncio.c with -DASYNCIO_TLS, linked with
+ * `pkg-config --libs openssl`. Otherwise .ssl, and each function here, raises RuntimeError, which says so. */
+
+extern const ExceptionClass SSLError[1], SSLZeroReturnError[1], SSLEOFError[1];
+/* exception_details(e): (library, reason); of SSLCertVerificationError (…, verify_code, verify_message) */
+extern const ExceptionClass SSLCertVerificationError[1];
+#define CertificateError SSLCertVerificationError
+
+enum { SERVER_AUTH, CLIENT_AUTH };                      /* ssl.Purpose: whose certificates are to be checked */
+enum { CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED };
+enum { PROTOCOL_TLS_CLIENT = 16, PROTOCOL_TLS_SERVER = 17 };
+enum { TLSv1_2 = 0x303, TLSv1_3 = 0x304 };              /* ssl.TLSVersion */
+
+/* ssl.create_default_context(purpose=SERVER_AUTH): for a client, which refuses a certificate that nobody vouches for,
+ * that has expired, or that is another host's. .cafile, .capath (PEM), .cadata (a str in PEM, bytes in DER): whom to
+ * believe instead of those that the system does. CLIENT_AUTH: for a server, which then loads its certificate. */
+#define     ssl_create_default_context(...) \
+    ssl_create_default_context_(OPTIONS_(DefaultContextOptions, (.purpose = SERVER_AUTH), __VA_ARGS__))
+typedef struct { char start_; int purpose; const char *cafile, *capath; Value cadata; } DefaultContextOptions;
+SSLContext *ssl_SSLContext(int protocol);               /* ssl.SSLContext(protocol): a client's believes nobody yet */
+SSLContext *as_sslcontext(Value v);
+/* The certificate to show, with those up to its authority, and its key, all in PEM. .keyfile: if the key is in a file of its own;
+ * .password: if it is encrypted; nobody is asked for one. OSError if there is no such file, SSLError. */
+#define     sslcontext_load_cert_chain(context, certfile, ...) \
+    sslcontext_load_cert_chain_(context, certfile, OPTIONS_(CertChain, (.start_ = 0), __VA_ARGS__))
+typedef struct { char start_; const char *keyfile, *password; } CertChain;
+/* whom to believe, besides those before; TypeError if nothing is given */
+#define     sslcontext_load_verify_locations(context, ...) \
+    sslcontext_load_verify_locations_(context, OPTIONS_(VerifyLocations, (.start_ = 0), __VA_ARGS__))
+typedef struct { char start_; const char *cafile, *capath; Value cadata; } VerifyLocations;
+void        sslcontext_load_default_certs(SSLContext *context);        /* those that the system believes */
+/* context.verify_mode: CERT_REQUIRED of a client; a server that asks for certificates sets it */
+int         sslcontext_verify_mode(SSLContext *context);
+void        sslcontext_set_verify_mode(SSLContext *context, int mode);
+bool        sslcontext_check_hostname(SSLContext *context);            /* context.check_hostname */
+void        sslcontext_set_check_hostname(SSLContext *context, bool on);
+int         sslcontext_minimum_version(SSLContext *context);           /* TLSv1_2 if not set */
+void        sslcontext_set_minimum_version(SSLContext *context, int version);
+int         sslcontext_maximum_version(SSLContext *context);           /* 0: the newest there is */
+void        sslcontext_set_maximum_version(SSLContext *context, int version);
+/* a list of str, the best first: ["h2", "http/1.1"] */
+void        sslcontext_set_alpn_protocols(SSLContext *context, Value names);
+
+/* What writer.get_extra_info("ssl_object") gives: this end of one connection. */
+SSLObject  *as_sslobject(Value v);
+Value       sslobject_version(SSLObject *o);                           /* "TLSv1.3" */
+Value       sslobject_cipher(SSLObject *o);                            /* (name, version, bits) or None */
+Value       sslobject_compression(SSLObject *o);
+Value       sslobject_selected_alpn_protocol(SSLObject *o);            /* or None */
+const char *sslobject_server_hostname(SSLObject *o);                   /* or NULL */
+SSLContext *sslobject_context(SSLObject *o);
+/* The peer's certificate as a tuple of pairs, what dict.items() is in Python: ("subject", …), ("notAfter", …), …; empty if it was
+ * not checked; None if there is none. .binary_form = true: bytes in DER, checked or not. */
+#define     sslobject_getpeercert(o, ...) sslobject_getpeercert_(o, OPTIONS_(PeerCertOptions, (.start_ = 0), __VA_ARGS__))
+typedef struct { char start_; bool binary_form; } PeerCertOptions;
+
+/* await loop.start_tls(transport, protocol, context): goes on over TLS; gives the transport to use from now on. protocol with
+ * `self` is the one that the connection has. The errors are those of a connection with .ssl; the connection is lost then.
+ * await writer.start_tls(context): the same for a stream. A server's writer takes the server's part by itself.
+ * What the peer has sent before and nobody has read is taken for TLS. Suspends. */
+#define     loop_start_tls(loop, transport, protocol, self, context, ...) \
+    loop_start_tls_(loop, transport, protocol, V(self), context, START_TLS_(__VA_ARGS__))
+#define     streamwriter_start_tls(writer, context, ...) streamwriter_start_tls_(writer, context, START_TLS_(__VA_ARGS__))
+#define     START_TLS_(...) OPTIONS_(StartTLSOptions, (TIMEOUTS_OF_TLS_), __VA_ARGS__)
+typedef struct {
+    char start_; bool server_side; const char *server_hostname; double ssl_handshake_timeout, ssl_shutdown_timeout;
+} StartTLSOptions;
+Transport  *as_transport(Value v);
 
 /* ---- Subprocesses ----------------------------------------------------------------------------------------------- */
 
@@ -1003,7 +1092,9 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 #define WITHOUT_FIRST_OF_(x, ...) __VA_ARGS__
 #define SECOND_(...)              SECOND_OF_(__VA_ARGS__, )
 #define SECOND_OF_(x, y, ...)     y
-#define HOLDER_(x)                _Generic((x), Value: hold_value_, OBJECT_TYPES_(hold_object_), default: hold_nothing_)
+#define HOLDER_(x) \
+    _Generic((x), Value: hold_value_, OBJECT_TYPES_(hold_object_), ConnectionOptions: hold_connection_options_, \
+             ServerOptions: hold_server_options_, AcceptedOptions: hold_accepted_options_, default: hold_nothing_)
 
 /* A coroutine function f becomes: a struct of its arguments, its body, a function that runs the body on such a
  * struct, one that holds or lets go of the objects in it, and f itself, which makes the coroutine object. */
@@ -1050,6 +1141,9 @@ int     scope_begin_(void);
 void    scope_drop_(int mark);
 void    hold_value_(const void *value, bool retain);
 void    hold_object_(const void *object, bool retain);
+void    hold_connection_options_(const void *options, bool retain);
+void    hold_server_options_(const void *options, bool retain);
+void    hold_accepted_options_(const void *options, bool retain);
 static inline void hold_nothing_(const void *value, bool retain) { (void)value; (void)retain; }
 
 _Noreturn void exception_throw_(Value e, const Site *site);
@@ -1130,11 +1224,13 @@ Value      threadfuture_exception_(ThreadFuture *tf, double timeout);
 void       loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions options);
 Coroutine *loop_getaddrinfo_(Loop *loop, const char *host, Value port, AddressOptions options);
 Coroutine *loop_sock_sendfile_(Loop *loop, int fd, int file, SendfileOptions options);
+Coroutine *loop_sendfile_(Loop *loop, Transport *transport, int file, SendfileOptions options);
 Coroutine *loop_create_connection_(Loop *loop, const Protocol *protocol, Value arg, const char *host, Value port, ConnectionOptions options);
 Coroutine *loop_create_unix_connection_(Loop *loop, const Protocol *protocol, Value arg, const char *path, ConnectionOptions options);
 Coroutine *loop_create_datagram_endpoint_(Loop *loop, const Protocol *protocol, Value arg, DatagramOptions options);
 Coroutine *loop_create_server_(Loop *loop, const Protocol *protocol, Value arg, const char *host, Value port, ServerOptions options);
 Coroutine *loop_create_unix_server_(Loop *loop, const Protocol *protocol, Value arg, const char *path, ServerOptions options);
+Coroutine *loop_connect_accepted_socket_(Loop *loop, const Protocol *protocol, Value arg, int fd, AcceptedOptions options);
 void       transport_set_write_buffer_limits_(Transport *transport, WriteLimits limits);
 void       transport_sendto_(Transport *transport, const void *data, size_t size, Value address);
 Value      transport_get_extra_info_(Transport *transport, const char *name, Value otherwise);
@@ -1148,6 +1244,12 @@ void       streamreader_set_exception_(StreamReader *reader, Value e);
 StreamReader *asyncio_StreamReader_(long limit);
 void       streamwriter_write_(StreamWriter *writer, Value data);
 Value      streamwriter_get_extra_info_(StreamWriter *writer, const char *name, Value otherwise);
+SSLContext *ssl_create_default_context_(DefaultContextOptions options);
+void       sslcontext_load_cert_chain_(SSLContext *context, const char *certfile, CertChain chain);
+void       sslcontext_load_verify_locations_(SSLContext *context, VerifyLocations from);
+Value      sslobject_getpeercert_(SSLObject *o, PeerCertOptions options);
+Coroutine *loop_start_tls_(Loop *loop, Transport *transport, const Protocol *protocol, Value self, SSLContext *context, StartTLSOptions options);
+Coroutine *streamwriter_start_tls_(StreamWriter *writer, SSLContext *context, StartTLSOptions options);
 Coroutine *asyncio_create_subprocess_exec_(SubprocessOptions options);
 Coroutine *asyncio_create_subprocess_shell_(SubprocessOptions options);
 Coroutine *process_communicate_(Process *process, Value input);

@@ -63,6 +63,32 @@ IO_TEST(two_signals_call_two_handlers)
     return None;
 }
 
+static void write_down(Value name) { list_append(list_get(name, 0), list_get(name, 1)); came++; }
+
+IO_TEST(each_signal_calls_its_handler_in_the_order_in_which_they_came)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Value names = list();
+    came = 0;
+    loop_add_signal_handler(loop, SIGUSR1, write_down, .arg = tuple(names, "one"));
+    loop_add_signal_handler(loop, SIGTERM, write_down, .arg = tuple(names, "term"));
+    raise(SIGTERM);
+    raise(SIGUSR1);
+    raise(SIGTERM);
+    raise(SIGTERM);
+    await(until(4));
+    ck_repr(names, "['term', 'one', 'term', 'term']");
+    for (int i = 0; i < 300; i++) raise(SIGUSR1);        /* more than are kept: the loop goes on with the last ones */
+    raise(SIGTERM);
+    await(until(4 + 256));
+    ck_assert_str_eq(as_str(list_get(names, -1)), "term");
+    raise(SIGUSR1);
+    await(until(4 + 257));
+    loop_remove_signal_handler(loop, SIGUSR1);
+    loop_remove_signal_handler(loop, SIGTERM);
+    return None;
+}
+
 IO_TEST(bad_signals_are_refused)
 {
     Loop *loop = asyncio_get_running_loop();

@@ -11,6 +11,7 @@ FIELDS = {
     'select.enter': 'timeout fds', 'select.leave': 'ready woken', 'tick.run': 'count', 'handle.ready': 'handle what task by',
     'handle.run': 'handle what task', 'handle.end': 'handle', 'handle.cancel': 'handle what', 'timer.arm': 'timer when delay what task',
     'timer.due': 'timer when', 'timer.cancel': 'timer what', 'reader.add': 'fd what', 'writer.add': 'fd what', 'reader.remove': 'fd what',
+    'signal.add': 'signal label what', 'signal.remove': 'signal label what', 'signal.came': 'signal label what',
     'writer.remove': 'fd what', 'exception.report': 'message exception', 'task.create': 'task label coro file line parent', 'task.name': 'task label',
     'task.run': 'task file line func why', 'task.wait': 'task file line func on what kind stack', 'task.wake': 'task by via',
     'task.cancel': 'task by message', 'task.done': 'task state', 'line.step': 'task file line func what', 'object.make': 'id type label state why',
