@@ -50,6 +50,7 @@ void clip_pop(Canvas *c);
 int text_height(Canvas *c, Style s);
 int text_width(Canvas *c, Style s, const char *t, int n);
 int text(Canvas *c, Style s, int x, int y, SDL_Color color, const char *t, int n);        /* returns its width */
+int text_fitting(Canvas *c, Style s, const char *t, int n, int room);                     /* how many bytes of t fit */
 int text_fit(Canvas *c, Style s, int x, int y, int room, SDL_Color color, const char *t); /* with … if it is too long */
 int text_fit_n(Canvas *c, Style s, int x, int y, int room, SDL_Color color, const char *t, int n);
 int text_fmt(Canvas *c, Style s, int x, int y, int room, SDL_Color color, const char *f, ...)

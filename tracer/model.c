@@ -186,7 +186,12 @@ ON(loop_stop) {
 
 ON(loop_deadlock) {
     UNUSED;
-    m->deadlock = m->k;
+    m->deadlock = m->trouble = m->k;
+}
+
+ON(exception_report) {
+    UNUSED;
+    m->trouble = m->k;
 }
 
 /* Cancelled handles are skipped without an event; the number that the loop gives here says how many went. */
@@ -419,6 +424,8 @@ ON(task_done) {
     set_place(t, a);
     here(m, log, e, a);
     t->result = intern(arg_text(a, *arg_text(a, "exception") ? "exception" : "result"));
+    if (!strcmp(state, "failed"))
+        m->trouble = m->k;
     t->cancel_asked = false;
     t->what = "";
     t->on = 0;
@@ -498,7 +505,7 @@ typedef void Apply(Model *, const Log *, const Event *, const cJSON *);
 
 static Apply *const applies[EV_KINDS] = {
     [EV_TRACE_END] = on_trace_end, [EV_LOOP_START] = on_loop_start, [EV_LOOP_STOP] = on_loop_stop,
-    [EV_LOOP_DEADLOCK] = on_loop_deadlock,
+    [EV_LOOP_DEADLOCK] = on_loop_deadlock, [EV_EXCEPTION_REPORT] = on_exception_report,
     [EV_TICK_BEGIN] = on_tick_begin, [EV_TICK_RUN] = on_tick_run,
     [EV_SELECT_ENTER] = on_select_enter, [EV_SELECT_LEAVE] = on_select_leave,
     [EV_HANDLE_READY] = on_handle_ready, [EV_HANDLE_RUN] = on_handle_run,

@@ -103,6 +103,7 @@ typedef struct Model {
     uint32_t place;                               /* the line that runs or ran last; index in the log */
     const char *func;
     size_t deadlock;                              /* the step at which nothing could wake the loop any more; 0 = none */
+    size_t trouble;                               /* the last step at which a task failed, or something was reported */
     int status;                                   /* exit status, once ended */
     const char *ending;                           /* how it ended, in words, if the tracer saw it */
     const char *gone;                             /* the last object dropped, and the last timer gone: for sentences */

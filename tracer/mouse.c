@@ -12,6 +12,13 @@ static Pane pane_at(const View *v, int x, int y) {
     return P_NONE;
 }
 
+static Pane tab_at(const View *v, int x, int y) {
+    for (Pane p = P_SOURCE; p < PANES; p++)
+        if (within(v->tab[p], x, y))
+            return p;
+    return P_NONE;
+}
+
 static void scrub(View *v, SDL_Rect bar, int x) {
     double part = (double) (x - bar.x) / (bar.w > 1 ? bar.w - 1 : 1);
     part = part < 0 ? 0 : part > 1 ? 1 : part;
@@ -57,6 +64,8 @@ static void press(App *app, const SDL_MouseButtonEvent *b) {
         scrub(v, v->scrub, b->x);
     } else if (within(v->overview, b->x, b->y)) {
         scrub(v, v->overview, b->x);
+    } else if (tab_at(v, b->x, b->y)) {
+        v->focus = tab_at(v, b->x, b->y);
     } else if (pane) {
         v->focus = pane;
         if (b->clicks == 2 && b->y < v->at[pane].y + pt(v->c, v->big ? 38 : 26))

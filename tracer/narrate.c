@@ -67,9 +67,9 @@ SAY(program_end) {
     (void) e;
     buf_str(&s->what, arg_text(a, "text"));
     if (m->deadlock)
-        buf_fmt(&s->why, "It was a deadlock. Step %zu shows who waited for whom: E goes back there.", m->deadlock);
-    else if (m->status)
-        buf_str(&s->why, "E goes back to the last exception before this, if there was one.");
+        buf_fmt(&s->why, "It was a deadlock: step %zu shows who waited for whom.", m->deadlock);
+    else if (m->status && m->trouble)
+        buf_fmt(&s->why, "The last exception that left a task did so at step %zu.", m->trouble);
 }
 
 SAY(loop_start) {
@@ -150,7 +150,7 @@ SAY(select_enter) {
                 n == 1 ? " is" : "s are");
     } else if (timeout < 0) {
         buf_fmt(&s->what, "The loop sleeps in select() with no timer set%s.",
-                fds ? ", until a descriptor is ready" : " and nothing else that could end the wait");
+                fds ? ", until a descriptor is ready" : " and no descriptor to watch");
         buf_str(&s->why, fds ? "Only the outside world can wake it now." : "Only a signal or another thread can wake it.");
     } else {
         buf_str(&s->what, "The loop has nothing ready. ");
@@ -594,6 +594,12 @@ static void say_change(Buf *out, const Model *m, uint64_t task, const char *labe
     buf_fmt(out, "%s: %s", label, *why ? why : "changed");
 }
 
+/* What happens to a connection or a child says by itself what its state is now. */
+static bool tells_itself(const cJSON *a) {
+    const char *type = arg_text(a, "type");
+    return !strcmp(type, "Stream") || !strcmp(type, "Transport") || !strcmp(type, "Process");
+}
+
 SAY(object_change) {
     const char *label = *arg_text(a, "label") ? arg_text(a, "label") : arg_text(a, "type"), *why = arg_text(a, "why");
     if (is_role(why) && e->task)
@@ -602,7 +608,7 @@ SAY(object_change) {
         say_change(&s->what, m, e->task, label, why);
     if (*arg_text(a, "note") && (!strcmp(why, "is connected") || !strcmp(why, "started") || !strcmp(why, "made")))
         buf_fmt(&s->what, ", %s", arg_text(a, "note"));
-    if (*arg_text(a, "state") && !arg(a, "items") && !is_role(why))
+    if (*arg_text(a, "state") && !arg(a, "items") && !is_role(why) && !tells_itself(a))
         buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
     buf_str(&s->what, ".");
     say_contents(&s->why, m, a);

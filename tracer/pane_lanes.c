@@ -171,7 +171,7 @@ static void draw_name(View *v, const Lane *lane, int x, int y, int room, int h) 
 static void draw_ticks(View *v, const Axis *a, int top, int bottom) {
     Canvas *c = v->c;
     const uint32_t *ticks = v->s->history.ticks.at;
-    int last = -1000, room = pt(c, 58);
+    int last = -1000;
     size_t n = v->s->history.ticks.n, low = 0, high = n;
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -180,6 +180,8 @@ static void draw_ticks(View *v, const Axis *a, int top, int bottom) {
         else
             high = middle;
     }
+    int digits = low < n && step_ts(v, a->last) - step_ts(v, ticks[low]) < 0.01 ? 5 : 3;
+    int room = text_width(c, SMALL, digits == 5 ? "+00.00000" : "+00.000", -1) + pt(c, 4);
     for (size_t i = low; i < n && ticks[i] <= a->last; i++) {
         int x = axis_x(v, a, ticks[i]);
         if (x - last < room / 5)
@@ -187,7 +189,7 @@ static void draw_ticks(View *v, const Axis *a, int top, int bottom) {
         fill(c, (SDL_Rect) {x, top, 1, bottom - top}, mix(PANEL, EDGE, 0.8));
         if (x - last < room || x + room > axis_x(v, a, a->last + 1))
             continue;
-        text_fmt(c, SMALL, x + pt(c, 3), top, room, FAINT, "+%.3f", step_ts(v, ticks[i]));
+        text_fmt(c, SMALL, x + pt(c, 3), top, room, FAINT, "+%.*f", digits, step_ts(v, ticks[i]));
         last = x;
     }
 }

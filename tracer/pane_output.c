@@ -4,6 +4,12 @@
 
 #include "view.h"
 
+enum { MOST_ROWS = 400 };                         /* of one line: what is longer than that is a flood, no line */
+
+static int row_height(Canvas *c) {
+    return text_height(c, CODE) + pt(c, 2);
+}
+
 static SDL_Color part_color(const OutPart *p) {
     return p->fd == 0 ? WARN : p->fd == 2 ? ALARM : p->raw ? DIM : TEXT;
 }
@@ -15,42 +21,58 @@ static size_t line_start(const History *h, size_t i) {
     return i;
 }
 
-static void draw_line(View *v, int x, int y, int room, size_t from, size_t end) {
+/* Walks along a line and breaks it where the pane ends; draws the rows from `first` on, or nothing if y < 0. Returns how
+ * many rows the line has. */
+static int walk_line(View *v, SDL_Rect in, int y, size_t from, size_t end) {
     const History *h = &v->s->history;
-    for (size_t i = from; i < end && room > 0; i++) {
+    Canvas *c = v->c;
+    int x = 0, row = 0, height = row_height(c);
+    for (size_t i = from; i < end; i++) {
         const OutPart *p = &h->output.at[i];
         if (i > from && !p->joins)
             break;
-        int w = text_fit(v->c, CODE, x, y, room, part_color(p), p->text);
-        x += w, room -= w;
+        const char *t = p->text;
+        for (int n = (int) strlen(t), fits; n > 0; t += fits, n -= fits) {
+            fits = text_fitting(c, CODE, t, n, in.w - x);
+            if (fits == 0 && x == 0)
+                fits = n;                         /* not even one letter has room: no use to go on */
+            if (y >= 0)
+                text(c, CODE, in.x + x, y + row * height, part_color(p), t, fits);
+            x += text_width(c, CODE, t, fits);
+            if (fits < n)
+                x = 0, row++;
+            if (row > MOST_ROWS)
+                return row;
+        }
     }
+    return row + 1;
 }
 
 void draw_output(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     const History *h = &v->s->history;
     size_t end = history_output(h, v->s->now.k);
-    char *note = end ? NULL : xcopy("nothing yet");
-    if (v->scroll[P_OUTPUT] > 0)
-        note = xformat("scrolled up: End of it with ↓");
-    SDL_Rect in = pane_box(v, P_OUTPUT, r, "Output", note);
-    free(note);
-    int height = text_height(c, CODE) + pt(c, 2), rows = in.h / height, skip = v->scroll[P_OUTPUT], row = rows;
+    SDL_Rect in = pane_box(v, P_OUTPUT, r, "Output", v->scroll[P_OUTPUT] > 0 ? "scrolled up: back to its end with \u2193" :
+                           end ? NULL : "nothing yet");
+    int height = row_height(c), rows = in.h / height, skip = v->scroll[P_OUTPUT], bottom = in.y + rows * height;
     v->rows[P_OUTPUT] = (int) end + rows;
     v->seen[P_OUTPUT] = rows;
-    clip_push(c, in);
-    size_t starts[512], n = 0, to = end;
-    while (to > 0 && n < 512 && (int) n < rows) {
-        size_t from = line_start(h, to - 1);
-        if (skip > 0)
-            skip--, end = from;
-        else
-            starts[n++] = from;
-        to = from;
+    clip_push(c, (SDL_Rect) {in.x, in.y, in.w, rows * height});
+    int y = in.y, used = 0;
+    size_t to = end, first = end;
+    for (; to > 0 && used < rows + skip; to = first) {
+        first = line_start(h, to - 1);
+        used += walk_line(v, in, -1, first, to);
     }
-    v->scroll[P_OUTPUT] -= skip;
-    row = (int) n;
-    for (size_t i = 0; i < n; i++)
-        draw_line(v, in.x, in.y + --row * height, in.w, starts[i], end);
+    skip = used < rows ? 0 : used - rows < skip ? used - rows : skip;
+    y = used - skip < rows ? in.y : bottom - (used - skip) * height;
+    for (size_t i = first; i < end && y < bottom;) {
+        size_t next = i + 1;
+        while (next < end && h->output.at[next].joins)
+            next++;
+        y += height * walk_line(v, in, y, i, next);
+        i = next;
+    }
+    v->scroll[P_OUTPUT] = skip;
     clip_pop(c);
 }

@@ -80,11 +80,25 @@ static void draw_timers(View *v, SDL_Rect in, int rows, int height) {
     }
 }
 
+/* One above the other, or side by side where that would leave next to nothing of each. */
+static void split(View *v, SDL_Rect r, SDL_Rect *ready, SDL_Rect *timers) {
+    Canvas *c = v->c;
+    int gap = pt(c, 8), low = (r.h - gap) * 48 / 100, left = (r.w - gap) * 42 / 100;
+    if (r.h >= pt(c, 160)) {
+        *ready = (SDL_Rect) {r.x, r.y, r.w, r.h - gap - low};
+        *timers = (SDL_Rect) {r.x, r.y + r.h - low, r.w, low};
+    } else {
+        *ready = (SDL_Rect) {r.x, r.y, left, r.h};
+        *timers = (SDL_Rect) {r.x + left + gap, r.y, r.w - left - gap, r.h};
+    }
+}
+
 void draw_queues(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
-    int gap = pt(c, 8), height = pt(c, 26), timers = (r.h - gap) * 48 / 100;
-    SDL_Rect upper = {r.x, r.y, r.w, r.h - gap - timers}, lower = {r.x, r.y + r.h - timers, r.w, timers};
+    int height = pt(c, 26);
+    SDL_Rect upper, lower;
+    split(v, r, &upper, &lower);
     char note[40] = "";
     if (model_ready(m))
         snprintf(note, sizeof note, "%zu", model_ready(m));

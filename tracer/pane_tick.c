@@ -29,6 +29,18 @@ static void detail_timers(const Model *m, Buf *b) {
     buf_fmt(b, "%zu, next +%.3f", total, t->when);
 }
 
+/* For boxes that are too narrow for the whole of it. */
+static void detail_short(const Model *m, int stage, Buf *b) {
+    if (stage == 0)
+        buf_str(b, m->in_select ? "sleeps" : "");
+    else if (stage == 1)
+        buf_fmt(b, "%zu armed", m->timers.count);
+    else if (stage == 2)
+        buf_fmt(b, "%zu", model_ready(m));
+    else
+        buf_str(b, m->running || m->handle || m->batch ? "" : "idle");
+}
+
 static void detail_run(const Model *m, Buf *b) {
     if (m->running)
         buf_str(b, ask_label(m, m->running));
@@ -75,7 +87,7 @@ void draw_tick(View *v, SDL_Rect r) {
     static const char *const names[2][4] = {{"select()", "timers due", "ready queue", "run"},
                                             {"select", "timers", "ready", "run"}};
     static const Phase phases[4] = {PH_SELECT, PH_TIMERS, PH_READY, PH_RUN};
-    Buf details[4] = {{0}};
+    Buf details[4] = {{0}}, shorter = {0};
     detail_select(m, &details[0]);
     detail_timers(m, &details[1]);
     buf_fmt(&details[2], "%zu ready", model_ready(m));
@@ -89,10 +101,17 @@ void draw_tick(View *v, SDL_Rect r) {
     int box = (in.w - 3 * gap) / 4, h = in.h - pt(c, 14), size = pt(c, 18);
     for (int i = 0; i < 4; i++) {
         SDL_Rect b = {in.x + i * (box + gap), in.y, box, h};
+        buf_clear(&shorter);
+        detail_short(m, i, &shorter);
+        if (text_width(c, SMALL, buf_text(&details[i]), -1) > box - pt(c, 14) && (i < 3 || shorter.len)) {
+            buf_clear(&details[i]);
+            buf_str(&details[i], buf_text(&shorter));
+        }
         stage(v, b, names[box < pt(c, 124)][i], buf_text(&details[i]), m->phase == phases[i] || (i == 0 && m->phase == PH_BEGIN));
         if (i < 3)
             icon(c, ICON_ARROW_RIGHT, b.x + box + (gap - size) / 2, b.y + (h - size) / 2, size, FAINT);
         buf_free(&details[i]);
     }
+    buf_free(&shorter);
     back_arrow(c, in, in.y + h, box);
 }

@@ -32,10 +32,24 @@ static void seeks_words(const Session *s, Buf *b) {
         buf_fmt(b, "running on until \"%s\"%s   (Esc stops)", s->seek_text, s->now.in_select ? ", asleep in select()" : "");
 }
 
+/* A program that computes for long is one that starves its loop: then it is said who does it. */
+static void at_work(const Session *s, Buf *b) {
+    const Task *t = model_task(&s->history.tail, s->history.tail.running);
+    int seconds = s->program->silent;
+    if (s->history.tail.in_select)
+        buf_str(b, "the program sleeps in select()");
+    else if (seconds && t)
+        buf_fmt(b, "'%s' has been computing for %d s without an await", t->label, seconds);
+    else
+        buf_str(b, "the program computes …");
+}
+
 static void what_runs(const View *v, Buf *b) {
     const Session *s = v->s;
     if (s->seek == UNTIL_WORDS)
         seeks_words(s, b);
+    else if (session_alive(s) && s->program->silent && s->program->asked && !s->now.in_select)
+        at_work(s, b);
     else if (s->seek)
         buf_str(b, session_alive(s) && s->now.in_select ? "going on; the program sleeps in select()" : "going on …");
     else if (s->playing && session_rate(s) > 0)
@@ -45,11 +59,12 @@ static void what_runs(const View *v, Buf *b) {
     else if (session_alive(s) && !s->program->spoke)
         buf_str(b, "no trace yet: is it built with asyncio.c?");
     else if (session_alive(s) && s->program->asked)
-        buf_str(b, s->now.in_select ? "the program sleeps in select()" : "the program computes …");
+        at_work(s, b);
     else if (session_alive(s))
         buf_str(b, "the program waits for you, its clock stands still");
     else if (s->now.k == session_count(s))
-        buf_str(b, s->program ? "the program has ended" : "end of the recording");
+        buf_fmt(b, "%s%s", s->program ? "the program has ended" : "end of the recording",
+                s->now.status && s->now.trouble ? "   (E: back to what went wrong)" : "");
     if (!s->playing && session_rate(s) > 0 && b->len == 0)
         buf_fmt(b, "Space plays at %g steps/s", session_rate(s));
 }

@@ -134,6 +134,7 @@ void program_leave(Program *p, size_t events) {
     snprintf(text, sizeof text, "step %zu\n", events);
     p->asked += events;
     p->asleep = false;
+    p->heard = now_seconds();
     command(p, text);
 }
 
@@ -222,6 +223,7 @@ static void settle_before(Program *p, const char *line, bool last) {
 
 static void take_line(Program *p, const char *line, size_t n, bool last) {
     p->spoke = true;
+    p->heard = now_seconds();
     if (p->record)
         fprintf(p->record, "%.*s,\n", (int) n, line);
     if (strstr(line, "\"control\"")) {
@@ -270,6 +272,8 @@ static bool read_trace(Program *p) {
 static char *where_it_was(const Program *p) {
     const Model *m = &p->history->tail;
     const Place *place = m->place ? &p->history->log.places.at[m->place] : NULL;
+    if (m->in_select)
+        return xcopy(" It slept in select().");
     if (!place)
         return xcopy("");
     const char *slash = strrchr(place->file, '/');
@@ -278,22 +282,24 @@ static char *where_it_was(const Program *p) {
              : xformat(" The last line known is %s:%d.", slash ? slash + 1 : place->file, place->line);
 }
 
-static char *ending(const Program *p) {
-    const Log *log = &p->history->log;
-    const char *mute = log->began ? "" : " It wrote no trace: was it built with asyncio.c, and did it reach "
-                                         "asyncio_run()? Its output is shown.";
+static char *ending_with(const Program *p, const char *where) {
+    const char *mute = p->history->log.began ? "" : " It wrote no trace: was it built with asyncio.c, and did it reach "
+                                                    "asyncio_run()? Its output is shown.";
     if (p->stopped)
-        return xformat("The program was ended by the tracer.%s", mute);
-    if (WIFSIGNALED(p->status)) {
-        char *where = where_it_was(p);
-        char *text = xformat("The program crashed: signal %d, %s.%s%s", WTERMSIG(p->status),
-                             strsignal(WTERMSIG(p->status)), where, mute);
-        free(where);
-        return text;
-    }
+        return xformat("The program was ended by the tracer.%s%s", where, mute);
+    if (WIFSIGNALED(p->status))
+        return xformat("The program crashed: signal %d, %s.%s%s", WTERMSIG(p->status), strsignal(WTERMSIG(p->status)), where,
+                       mute);
     if (WEXITSTATUS(p->status))
-        return xformat("The program ended with exit status %d. Something went wrong: the end of its output may say what.%s", WEXITSTATUS(p->status), mute);
+        return xformat("The program ended with exit status %d. Something went wrong: the end of its output may say what.%s",
+                       WEXITSTATUS(p->status), mute);
     return xformat("The program has ended.%s", mute);
+}
+
+static char *ending(const Program *p) {
+    char *where = where_it_was(p), *text = ending_with(p, where);
+    free(where);
+    return text;
 }
 
 static bool reap(Program *p) {
@@ -324,6 +330,7 @@ bool program_poll(Program *p, int ms) {
         return false;
     size_t before = log_count(&p->history->log);
     struct pollfd fds[3] = {{p->trace, POLLIN, 0}, {p->out[1], POLLIN, 0}, {p->out[2], POLLIN, 0}};
+    int silent = p->silent;
     bool slept = p->asleep, gone = reap(p);
     poll(fds, 3, gone ? 0 : p->trace < 0 && ms > 20 ? 20 : ms);
     if (fds[1].revents)
@@ -336,7 +343,8 @@ bool program_poll(Program *p, int ms) {
         settle_all(p, false);
     if (gone)
         finish(p);
-    return log_count(&p->history->log) != before || p->ended || slept != p->asleep;
+    p->silent = p->asked && !p->ended ? (int) (now_seconds() - p->heard) : 0;
+    return log_count(&p->history->log) != before || p->ended || slept != p->asleep || silent != p->silent;
 }
 
 void program_stop(Program *p) {

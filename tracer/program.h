@@ -19,6 +19,8 @@ typedef struct Program {
     bool spoke;                                   /* it has sent something on the socket */
     bool ended, reaped, stopped;                  /* stopped: it was ended because we wanted it */
     int status;                                   /* from waitpid */
+    double heard;                                 /* when its trace last said something, or it was given leave */
+    int silent;                                   /* whole seconds since then, while it has leave to go on */
     double started, quiet;                        /* seconds: when it began; when its output last changed */
     FILE *record;                                 /* a copy of the trace, or NULL */
 } Program;

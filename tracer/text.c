@@ -41,8 +41,7 @@ int text(Canvas *c, Style s, int x, int y, SDL_Color color, const char *t, int n
     return x - start;
 }
 
-/* How many bytes of t fit into `room`? */
-static int fitting(Canvas *c, Style s, const char *t, int n, int room) {
+int text_fitting(Canvas *c, Style s, const char *t, int n, int room) {
     const char *p = t, *end = t + n;
     for (int width = 0; p < end;) {
         const char *next = p;
@@ -55,13 +54,13 @@ static int fitting(Canvas *c, Style s, const char *t, int n, int room) {
 }
 
 int text_fit_n(Canvas *c, Style s, int x, int y, int room, SDL_Color color, const char *t, int n) {
-    int fits = fitting(c, s, t, n, room);
+    int fits = text_fitting(c, s, t, n, room);
     if (fits == n)
         return text(c, s, x, y, color, t, n);
     int dots = text_width(c, s, "…", -1);
     if (dots > room)
         return 0;
-    int w = text(c, s, x, y, color, t, fitting(c, s, t, n, room - dots));
+    int w = text(c, s, x, y, color, t, text_fitting(c, s, t, n, room - dots));
     return w + text(c, s, x + w, y, color, "…", -1);
 }
 
@@ -83,7 +82,7 @@ int text_fmt(Canvas *c, Style s, int x, int y, int room, SDL_Color color, const 
 int text_wrap(Canvas *c, Style s, SDL_Rect r, int lines, SDL_Color color, const char *t) {
     int used = 0, height = text_height(c, s);
     for (int n = (int) strlen(t); n > 0 && used < lines; used++) {
-        int fits = fitting(c, s, t, n, r.w);
+        int fits = text_fitting(c, s, t, n, r.w);
         if (used == lines - 1 || fits == n) {
             text_fit_n(c, s, r.x, r.y + used * height, r.w, color, t, n);
             return used + 1;

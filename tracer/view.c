@@ -8,7 +8,7 @@ const Style TITLE = {BOLD, 13}, SMALL = {SANS, 13}, NORMAL = {SANS, 15}, STRONG 
             CODE_BOLD = {MONO_BOLD, 15}, NOTE = {SANS, 17}, LARGE = {BOLD, 22}, HUGE_ = {BOLD, 30};
 
 void view_init(View *v, Canvas *c, Session *s) {
-    *v = (View) {.c = c, .s = s, .zoom = 1, .step_width = 12, .focus = P_SOURCE, .shown_file = ""};
+    *v = (View) {.c = c, .s = s, .zoom = 1, .step_width = 12, .focus = P_SOURCE, .low = P_LANES, .shown_file = ""};
 }
 
 void view_free(View *v) {
@@ -87,21 +87,42 @@ static void draw_low(View *v, SDL_Rect r, int gap) {
     draw_graph(v, (SDL_Rect) {r.x + first + second + 2 * gap, r.y, r.w - first - second - 2 * gap, r.h});
 }
 
-/* Left the source and the output, right the rest. Where letters are so large that the lower right would hold next to
- * nothing, the lanes get its room; its panes can still be seen alone. */
+/* One of the lanes and those three, under a row of their names to click at: the one with the keyboard's focus, or that had
+ * it last. */
+static void draw_tabs(View *v, SDL_Rect r) {
+    static const char *const names[PANES] = {[P_LANES] = "Tasks", [P_QUEUES] = "Queue, timers", [P_OBJECTS] = "Primitives",
+                                             [P_GRAPH] = "Who waits"};
+    Canvas *c = v->c;
+    int h = pt(c, 24), x = r.x, gap = pt(c, 6);
+    if (v->focus >= P_LANES)
+        v->low = v->focus;
+    for (Pane p = P_LANES; p < PANES; p++) {
+        int w = text_width(c, SMALL, names[p], -1) + pt(c, 14);
+        SDL_Rect spot = {x, r.y, w, h};
+        round_fill(c, spot, pt(c, 4), p == v->low ? mix(PANEL, ACCENT, 0.35) : PANEL);
+        text(c, SMALL, x + pt(c, 7), r.y + (h - text_height(c, SMALL)) / 2, p == v->low ? TEXT : DIM, names[p], -1);
+        v->tab[p] = spot;
+        x += w + gap;
+    }
+    draws[v->low](v, (SDL_Rect) {r.x, r.y + h + gap, r.w, r.h - h - gap});
+}
+
+/* Left the source and the output, right the rest. Where the window is small or letters are large, there is room for one
+ * pane only at the lower right. */
 static void draw_panes(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     int gap = pt(c, 8);
     int left = (r.w - gap) * 44 / 100, right = r.w - gap - left, x = r.x + left + gap;
-    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - 2 * gap;
-    bool low = rest > pt(c, 340);
-    int lanes = low ? rest * 50 / 100 : rest + gap, y = r.y + tick + gap;
+    int output = r.h * 25 / 100, tick = pt(c, 86), rest = r.h - tick - gap, y = r.y + tick + gap, lanes = (rest - gap) / 2;
     draw_source(v, (SDL_Rect) {r.x, r.y, left, r.h - output - gap});
     draw_output(v, (SDL_Rect) {r.x, r.y + r.h - output, left, output});
     draw_tick(v, (SDL_Rect) {x, r.y, right, tick});
+    if (rest <= pt(c, 348)) {
+        draw_tabs(v, (SDL_Rect) {x, y, right, rest});
+        return;
+    }
     draw_lanes(v, (SDL_Rect) {x, y, right, lanes});
-    if (low)
-        draw_low(v, (SDL_Rect) {x, y + lanes + gap, right, rest - lanes}, gap);
+    draw_low(v, (SDL_Rect) {x, y + lanes + gap, right, rest - gap - lanes}, gap);
 }
 
 /* One pane alone is for those who sit at the back: larger letters, as far as there is room. */
@@ -119,10 +140,11 @@ void view_draw(View *v) {
     double fit = c->w / 1280.0 < c->h / 800.0 ? c->w / 1280.0 : c->h / 800.0;
     c->scale = (fit < 0.9 ? 0.9 : fit) * v->zoom;
     memset(v->at, 0, sizeof v->at);
+    memset(v->tab, 0, sizeof v->tab);
     v->tracks = v->overview = (SDL_Rect) {0};
     narrate(&v->said, &v->s->now, &v->s->history.log);
     fill(c, (SDL_Rect) {0, 0, c->w, c->h}, BACK);
-    int gap = pt(c, 8), top = pt(c, 44), say = pt(c, 112), scrub = pt(c, 26);
+    int gap = pt(c, 8), top = pt(c, 44), say = pt(c, c->h < pt(c, 700) ? 92 : 112), scrub = pt(c, 26);
     draw_top(v, (SDL_Rect) {0, 0, c->w, top});
     draw_say(v, (SDL_Rect) {gap, top + gap, c->w - 2 * gap, say});
     SDL_Rect rest = {gap, top + say + 2 * gap, c->w - 2 * gap, c->h - top - say - scrub - 3 * gap};

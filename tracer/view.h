@@ -24,7 +24,8 @@ typedef struct View {
     double zoom;                                  /* Ctrl + and - */
     Pane big;                                     /* shown alone, or P_NONE */
     Pane focus;                                   /* takes Up, Down, PageUp, PageDown */
-    SDL_Rect at[PANES];                           /* where each pane was drawn */
+    Pane low;                                     /* where there is room for one only at the lower right: which */
+    SDL_Rect at[PANES], tab[PANES];               /* where each pane was drawn, or the name that brings it forward */
     SDL_Rect scrub, tracks, overview;             /* the bar of all steps; the lanes' time part; all tasks over all steps */
     int scroll[PANES];                            /* in rows; source: lines away from the running one */
     int rows[PANES], seen[PANES];                 /* how many there are, how many fit: set by drawing */

@@ -114,8 +114,67 @@ START_TEST(deeds_have_verbs) {
     expect(EV_OBJECT_CHANGE, 22, "Task 'worker-0' takes 0.05 out of Queue #4.");
 } END_TEST
 
+static bool says(const Event *e, void *with) {
+    (void) e;
+    (void) with;
+    return true;
+}
+
+/* Some step of the recording says so. */
+static void expect_somewhere(const char *words) {
+    for (size_t k = 0; (k = history_find(&h, k, +1, says, NULL));) {
+        char *text = at(k);
+        bool found = strstr(text, words);
+        free(text);
+        if (found)
+            return;
+    }
+    ck_abort_msg("no step says: %s", words);
+}
+
+START_TEST(a_signal) {
+    load("outside");
+    expect(EV_SIGNAL_ADD, 1, "From now on the loop calls on_signal() when SIGUSR1 comes.");
+    expect(EV_SIGNAL_CAME, 1, "SIGUSR1 has come, and the loop finds the note of it.");
+    expect(EV_SIGNAL_REMOVE, 1, "on_signal() is no longer called when SIGUSR1 comes.");
+} END_TEST
+
+START_TEST(a_thread) {
+    load("outside");
+    expect_somewhere("Thread #5 now exists: not begun yet, work().");
+    expect_somewhere("the thread that runs work(), by finishing: it then calls back into the loop");
+    expect_somewhere("Thread #5: its result has come; it is now finished.");
+    expect_somewhere("The loop wakes Task 'Task-1': there is news from Thread #5.");
+} END_TEST
+
+START_TEST(a_child_and_its_pipes) {
+    load("outside");
+    expect_somewhere("Process #9 now exists: running, pid 2, cat.");
+    expect_somewhere("Stream #10: is connected, stdin of Process #9.");
+    expect_somewhere("Task 'Task-2' sends b'meow' through Stream #10.");
+    expect_somewhere("Who can wake 'Task-1' now: the end of Process #9 (cat), of which select() tells.");
+    expect_somewhere("Process #9: has ended with exit status 0.");
+} END_TEST
+
+START_TEST(a_server_and_its_streams) {
+    load("outside");
+    expect_somewhere("Task 'Task-1' lets Server #35 listen; it is now listening, 0 connections.");
+    expect_somewhere("The loop will watch descriptor 8 for reading (transport_read_ready of Stream #43).");
+    expect_somewhere("1 descriptor is ready (6 to read: Server #35).");
+    expect_somewhere("Task 'Task-6' reads b'hello\\n' from Stream #43.");
+    expect_somewhere("the other end of Stream #36, by sending something or by closing; select() watches descriptor 7");
+} END_TEST
+
+START_TEST(a_buffer_above_its_mark) {
+    load("outside");
+    expect_somewhere("Stream #43: above the high water mark: pause_writing().|80736 bytes wait to be sent; above 65536");
+    expect_somewhere("the other end of Stream #43, by reading: then there is room to send");
+    expect_somewhere("Stream #43: at the low water mark: resume_writing().");
+    expect_somewhere("219270 bytes came that nobody has read yet.");
+} END_TEST
+
 START_TEST(every_step_has_a_sentence) {
-    static const char *const names[] = {"speakers", "waitfor", "workers", "mixed"};
+    static const char *const names[] = {"speakers", "waitfor", "workers", "mixed", "outside"};
     load(names[_i]);
     for (size_t k = 1; k <= log_count(&h.log); k++) {
         char *text = at(k);
@@ -139,6 +198,11 @@ int main(void) {
     tcase_add_test(c, a_queue);
     tcase_add_test(c, a_lock_a_full_queue_a_socket_a_failure);
     tcase_add_test(c, deeds_have_verbs);
-    tcase_add_loop_test(c, every_step_has_a_sentence, 0, 4);
+    tcase_add_test(c, a_signal);
+    tcase_add_test(c, a_thread);
+    tcase_add_test(c, a_child_and_its_pipes);
+    tcase_add_test(c, a_server_and_its_streams);
+    tcase_add_test(c, a_buffer_above_its_mark);
+    tcase_add_loop_test(c, every_step_has_a_sentence, 0, 5);
     return run_suite(s);
 }
