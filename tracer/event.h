@@ -19,7 +19,7 @@
     X(TIMER_ARM, "timer.arm") X(TIMER_DUE, "timer.due") X(TIMER_CANCEL, "timer.cancel") \
     X(READER_ADD, "reader.add") X(READER_REMOVE, "reader.remove") \
     X(WRITER_ADD, "writer.add") X(WRITER_REMOVE, "writer.remove") \
-    X(EXCEPTION_REPORT, "exception.report") \
+    X(EXCEPTION_REPORT, "exception.report") X(EXCEPTION_RAISE, "exception.raise") X(EXCEPTION_HANDLE, "exception.handle") \
     X(SIGNAL_ADD, "signal.add") X(SIGNAL_REMOVE, "signal.remove") X(SIGNAL_CAME, "signal.came") \
     X(TASK_CREATE, "task.create") X(TASK_NAME, "task.name") X(TASK_RUN, "task.run") \
     X(TASK_WAIT, "task.wait") X(TASK_WAKE, "task.wake") X(TASK_CANCEL, "task.cancel") \

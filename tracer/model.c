@@ -348,6 +348,24 @@ ON(task_name) {
         t->label = intern(arg_text(a, "label"));
 }
 
+/* Who goes on has left the line, and not every object tells of that. */
+static void leave_line(Model *m, uint64_t object, uint64_t task) {
+    const Object *o = model_object(m, object);
+    size_t n = o && o->waiters ? o->waiters->n : 0, at = 0;
+    while (at < n && o->waiters->at[at].number != task)
+        at++;
+    if (at == n)
+        return;
+    Object *mine = pmap_edit(&m->objects, object);
+    List *left = xalloc(sizeof *left + (n - 1) * sizeof *left->at);
+    left->refs = 1;
+    left->n = n - 1;
+    for (size_t i = 0; i < n - 1; i++)
+        left->at[i] = mine->waiters->at[i + (i >= at)];
+    list_drop(mine->waiters);
+    mine->waiters = left;
+}
+
 ON(task_run) {
     Task *t = task_for(m, arg_id(a, "task"));
     if (!t)
@@ -358,6 +376,7 @@ ON(task_run) {
     t->started = true;
     t->cancel_asked = t->cancel_asked && strcmp(t->why, "throw");
     t->what = "";
+    leave_line(m, t->on, t->id);
     t->on = 0;
     list_drop(t->stack);
     t->stack = NULL;
@@ -515,7 +534,7 @@ static Apply *const applies[EV_KINDS] = {
     [EV_WRITER_ADD] = on_watch, [EV_WRITER_REMOVE] = on_watch,
     [EV_TASK_CREATE] = on_task_create, [EV_TASK_NAME] = on_task_name, [EV_TASK_RUN] = on_task_run,
     [EV_TASK_WAIT] = on_task_wait, [EV_TASK_WAKE] = on_task_wake, [EV_TASK_CANCEL] = on_task_cancel,
-    [EV_TASK_DONE] = on_task_done, [EV_LINE_STEP] = on_line_step,
+    [EV_TASK_DONE] = on_task_done, [EV_LINE_STEP] = on_line_step, [EV_EXCEPTION_RAISE] = on_line_step,
     [EV_OBJECT_MAKE] = on_object, [EV_OBJECT_CHANGE] = on_object, [EV_OBJECT_DROP] = on_object_drop,
     [EV_PROGRAM_END] = on_program_end,
 };

@@ -352,6 +352,35 @@ SAY(exception_report) {
     buf_str(&s->why, "An exception that no task and no callback handled ends up here.");
 }
 
+static void say_actor(Buf *out, const Model *m, uint64_t task) {
+    if (task)
+        say_task(out, m, task);
+    else
+        buf_str(out, "The program");
+}
+
+SAY(exception_raise) {
+    const char *cause = arg_text(a, "cause"), *context = arg_text(a, "context");
+    say_actor(&s->what, m, e->task);
+    buf_fmt(&s->what, " raises %s", arg_text(a, "exception"));
+    at_place(&s->what, a);
+    if (*cause)
+        buf_fmt(&s->what, ", because of %s", cause);
+    else if (*context)
+        buf_fmt(&s->what, ", while it handles %s", context);
+    buf_str(&s->what, ".");
+    buf_str(&s->why, "It leaves what it runs through, finally by finally, until a try has an except for it; without one the ");
+    buf_str(&s->why, e->task ? "task fails with it." : "program ends with it.");
+}
+
+SAY(exception_handle) {
+    say_actor(&s->what, m, e->task);
+    buf_fmt(&s->what, " handles %s in an except of the try", arg_text(a, "exception"));
+    at_place(&s->what, a);
+    buf_str(&s->what, ".");
+    buf_str(&s->why, "Unless it is raised again there, that is the end of the exception, and what comes after the try goes on.");
+}
+
 /* ---- tasks ---- */
 
 SAY(task_create) {
@@ -673,6 +702,7 @@ static Say *const says[EV_KINDS] = {
     [EV_TIMER_CANCEL] = say_timer_cancel, [EV_READER_ADD] = say_watch, [EV_READER_REMOVE] = say_watch,
     [EV_SIGNAL_ADD] = say_signal, [EV_SIGNAL_REMOVE] = say_signal, [EV_SIGNAL_CAME] = say_signal,
     [EV_WRITER_ADD] = say_watch, [EV_WRITER_REMOVE] = say_watch, [EV_EXCEPTION_REPORT] = say_exception_report,
+    [EV_EXCEPTION_RAISE] = say_exception_raise, [EV_EXCEPTION_HANDLE] = say_exception_handle,
     [EV_TASK_CREATE] = say_task_create, [EV_TASK_NAME] = say_task_name, [EV_TASK_RUN] = say_task_run,
     [EV_TASK_WAIT] = say_task_wait, [EV_TASK_WAKE] = say_task_wake, [EV_TASK_CANCEL] = say_task_cancel,
     [EV_TASK_DONE] = say_task_done, [EV_LINE_STEP] = say_line_step, [EV_OBJECT_MAKE] = say_object_make,

@@ -146,7 +146,7 @@ static void unsent_row(View *v, SDL_Rect r, const Object *o) {
     Canvas *c = v->c;
     double part = o->high > 0 ? o->unsent / o->high : 1;
     SDL_Rect bar = {r.x, r.y + pt(c, 1), r.w, r.h - pt(c, 4)};
-    char *words = xformat("%.0f bytes to send, mark %.0f", o->unsent, o->high);
+    char *words = xformat("%.0f to send, mark %.0f", o->unsent, o->high);
     round_frame(c, bar, pt(c, 3), BACK, EDGE, pt(c, 1));
     round_fill(c, (SDL_Rect) {bar.x, bar.y, (int) (bar.w * (part < 1 ? part : 1)), bar.h}, pt(c, 3),
                mix(RAISED, part > 1 ? ALARM : ACCENT, 0.5));
@@ -237,9 +237,14 @@ static bool is_keeper(const Object *o) {
     return !o->children && strcmp(o->type, "Timeout") && strcmp(o->type, "Future") && strcmp(o->type, "shield");
 }
 
+/* What is closed or has ended is still held by somebody, but nothing happens to it any more. */
+static bool is_over(const Object *o) {
+    return ask_is_io(o->type) && (!strncmp(o->state, "closed", 6) || !strncmp(o->state, "ended", 5));
+}
+
 /* 0: what this step is about, if otherwise it might be out of sight; 1: what holds something; 2: the rest. */
 static int rank(const View *v, const Object *o, bool crowded) {
-    return crowded && o->changed == v->s->now.k ? 0 : is_keeper(o) ? 1 : 2;
+    return crowded && o->changed == v->s->now.k ? 0 : is_keeper(o) && !is_over(o) ? 1 : 2;
 }
 
 typedef struct Stack {

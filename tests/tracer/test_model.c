@@ -141,6 +141,38 @@ START_TEST(descriptors) {
     ck_assert_uint_eq(h.tail.watches.count, 0);
 } END_TEST
 
+START_TEST(a_stream_and_who_waits_for_it) {
+    const Task *on[3];
+    event("task.create", "\"task\":2,\"label\":\"w\"");
+    event("object.make", "\"id\":7,\"type\":\"Stream\",\"label\":\"Stream #7\",\"state\":\"open\",\"note\":\"to b\",\"fd\":5,"
+                         "\"items\":[\"b'x'\"],\"unread\":9,\"unsent\":30,\"low\":4,\"high\":20");
+    event("reader.add", "\"fd\":5,\"what\":\"transport_read_ready\",\"of\":7");
+    event("task.wait", "\"task\":2,\"on\":7,\"what\":\"readline\",\"kind\":\"io\",\"stack\":[]");
+    const Object *o = model_object(&h.tail, 7);
+    ck_assert_str_eq(o->note, "to b");
+    ck_assert(o->fd == 5 && o->unread == 9 && o->unsent == 30 && o->high == 20);
+    ck_assert_uint_eq(((const Watch *) pmap_get(&h.tail.watches, 5))->of, 7);
+    ck_assert(ask_is_io(o->type) && !ask_is_io("Queue"));
+    ck_assert_uint_eq(ask_tasks_on(&h.tail, 7, on, 3), 1);
+    ck_assert_ptr_eq(on[0], task(2));
+    event("handle.ready", "\"handle\":9,\"what\":\"transport_read_ready\",\"task\":0,\"of\":7");
+    ck_assert_uint_eq(((const Handle *) pmap_get(&h.tail.ready, h.tail.head))->of, 7);
+    event("task.run", "\"task\":2,\"why\":\"wake\"");
+    ck_assert_uint_eq(ask_tasks_on(&h.tail, 7, on, 3), 0);
+} END_TEST
+
+START_TEST(who_goes_on_has_left_the_line) {
+    event("task.create", "\"task\":2,\"label\":\"w\"");
+    event("object.make", "\"id\":7,\"type\":\"Event\",\"label\":\"Event #7\",\"state\":\"set\",\"waiters\":["
+                         "{\"task\":9,\"as\":\"waiter\"},{\"task\":2,\"as\":\"waiter\"},{\"task\":8,\"as\":\"waiter\"}]");
+    event("task.wait", "\"task\":2,\"on\":7,\"what\":\"event.wait()\",\"kind\":\"wait\",\"stack\":[]");
+    ck_assert_uint_eq(model_object(&h.tail, 7)->waiters->n, 3);
+    event("task.run", "\"task\":2,\"why\":\"wake\"");
+    const List *left = model_object(&h.tail, 7)->waiters;
+    ck_assert_uint_eq(left->n, 2);
+    ck_assert(left->at[0].number == 9 && left->at[1].number == 8);
+} END_TEST
+
 START_TEST(phases_of_a_tick) {
     event("tick.begin", "\"tick\":3,\"ready\":0,\"timers\":0");
     ck_assert_uint_eq(h.tail.tick, 3);
@@ -167,6 +199,8 @@ int main(void) {
     tcase_add_test(c, queue_contents_and_lines);
     tcase_add_test(c, children_stay_when_a_change_leaves_them_out);
     tcase_add_test(c, descriptors);
+    tcase_add_test(c, a_stream_and_who_waits_for_it);
+    tcase_add_test(c, who_goes_on_has_left_the_line);
     tcase_add_test(c, phases_of_a_tick);
     return run_suite(s);
 }
