@@ -416,6 +416,7 @@ static void on_interrupt(int number);
 static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C is for, and other signals */
 static int trace_task(void);
 COLD static void trace_event(const char *name, char phase, const char *fields, ...);
+COLD static void trace_exception(const char *name, Value e, const Site *site);
 static int trace_control_fd(void);
 static bool trace_heed_control(void);
 COLD static int trace_subject(const Handle *handle);
@@ -1571,6 +1572,7 @@ _Noreturn void exception_throw_(Value e, const Site *site)
     exception_set_context(x, exception_in_sight());
     traceback_add(x, stack->frame, site);
     mark_site(site);
+    if (TRACING) trace_exception("exception.raise", e, site);
     exception_fly(x);
 }
 
@@ -1589,6 +1591,7 @@ _Noreturn void exception_rethrow_(const Site *site)
     Handler *handling = here.stack->handling;
     if (!handling) exception_throw_(exception_new(RuntimeError, "No active exception to reraise"), site);
     handling->reraises = true;
+    if (TRACING) trace_exception("exception.raise", handling->exception, site);
     exception_fly(retain(handling->exception.object));
 }
 
@@ -1694,6 +1697,7 @@ bool handler_catches_(Handler *handler, const ExceptionClass *class)
     if (handler->phase != PHASE_LANDED || !value_is_exception(handler->exception, class)) return false;
     value_pooled(handler->exception);
     handler_catch(handler, PHASE_HANDLING);
+    if (TRACING) trace_exception("exception.handle", handler->exception, handler->site);
     return true;
 }
 
@@ -1719,6 +1723,7 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
     value_release(handler->exception);
     handler->exception = value_pooled(match);
     handler_catch(handler, PHASE_STAR);
+    if (TRACING) trace_exception("exception.handle", match, handler->site);
     return true;
 }
 
@@ -2959,20 +2964,6 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
  */
 
 #ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/common_interface_defs.h>
-#define UNDER_ASAN 1
-#else
-#define UNDER_ASAN 0
-#define __sanitizer_start_switch_fiber(save, low, size) ((void)0)
-#define __sanitizer_finish_switch_fiber(save, low, size) ((void)0)
-#endif
-
-#ifdef __has_feature
 #if __has_feature(thread_sanitizer)
 #define __SANITIZE_THREAD__ 1
 #endif
@@ -2986,6 +2977,20 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
 #define __tsan_create_fiber(flags) NULL
 #define __tsan_switch_to_fiber(fiber, flags) ((void)0)
 #define __tsan_destroy_fiber(fiber) ((void)0)
+#endif
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#define UNDER_ASAN 1
+#else
+#define UNDER_ASAN 0
+#define __sanitizer_start_switch_fiber(save, low, size) ((void)0)
+#define __sanitizer_finish_switch_fiber(save, low, size) ((void)0)
 #endif
 
 enum { STACKS_PER_SLAB = 64, STAGGERS = 16, GUARDS_BY_MPROTECT = 30000, MADV_GUARD = 102 };
@@ -4602,7 +4607,7 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
     gather->return_exceptions = return_exceptions;
     gather->children = value_retain(list());
     Value done = list();
-    long newest_task = task_numbers;
+    long newest_task = count(&task_numbers, 0);
     /* this may raise: so far the children know nothing of the gather */
     for_in (v, awaitables) {
         Future *child = gather_child(v, outer->loop, newest_task, site);
@@ -7514,8 +7519,8 @@ typedef struct TLS {
 } TLS;
 
 static TLS tls_wanted(Value ssl, TLS tls);
-static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server,
-                                    const TLS *wanted);
+static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol *protocol, Value self, Future *waiter,
+                                    Server *server, const TLS *wanted);
 
 typedef struct Packet {
     struct Packet *next;
@@ -8013,6 +8018,26 @@ void transport_write(Transport *transport, const void *data, size_t size)
     transport_write_now(transport, data, size);
 }
 
+/* All in one piece, so that the system is asked once. */
+void transport_writelines(Transport *transport, Value lines)
+{
+    size_t size = 0, length;
+    if (transport->eof) throw(RuntimeError, "Cannot call writelines() after write_eof()");
+    if (transport->sending_file) throw(RuntimeError, "unable to writelines; sendfile is in progress");
+    for_in (line, lines) {
+        as_bytes(line, &length);
+        size += length;
+    }
+    Text *joined = pooled(text_new(&bytes_class, NULL, size));
+    char *at = joined->data;
+    for_in (line, lines) {
+        const char *data = as_bytes(line, &length);
+        memcpy(at, data, length);
+        at += length;
+    }
+    transport_write(transport, joined->data, size);
+}
+
 static void transport_shut_writing(Transport *transport)
 {
     if (transport->fd >= 0) shutdown(transport->fd, SHUT_WR);
@@ -8124,17 +8149,24 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
 
 /* Datagrams are kept one by one. */
 
-static ssize_t packet_send(Transport *transport, const char *data, size_t size, Value address)
+static socklen_t packet_address(Transport *transport, Value address, struct sockaddr_storage *to)
 {
-    struct sockaddr_storage to;
-    if (is_none(address)) return send(transport->fd, data, size, MSG_NOSIGNAL);
-    socklen_t length = address_fill(&to, address);
-    return sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length);
+    try {
+        return address_fill(to, address);
+    } except (Exception, e) {
+        transport_fails(transport, "write", e);
+    } end_try
+    return 0;
 }
 
+/* False if it must wait, or its address has broken the transport. */
 static bool packet_sent(Transport *transport, const char *data, size_t size, Value address)
 {
-    ssize_t n = packet_send(transport, data, size, address);
+    struct sockaddr_storage to;
+    socklen_t length = is_none(address) ? 0 : packet_address(transport, address, &to);
+    if (transport->lost) return false;
+    ssize_t n = length ? sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length)
+                       : send(transport->fd, data, size, MSG_NOSIGNAL);
     if (not_now(n)) return false;
     TRACE_BYTES(transport, "sent", data, size);
     if (n < 0 && transport->protocol->error_received)
@@ -8155,6 +8187,7 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
         return;
     }
     if (!transport->packets && packet_sent(transport, data, size, address)) return;
+    if (transport->lost) return;
     Packet *packet = allocate_or_raise(NULL, sizeof *packet + size);
     *packet = (Packet){.address = value_retain(address), .size = size};
     memcpy(packet->data, data, size);
@@ -8169,11 +8202,13 @@ static void transport_write_packets(Transport *transport)
 {
     for (Packet *packet;
          (packet = transport->packets) && packet_sent(transport, packet->data, packet->size, packet->address);) {
+        if (transport->lost) return; /* its protocol has ended it, told of an error */
         transport->packets = packet->next;
         transport->size -= packet->size;
         value_release(packet->address);
         free(packet);
     }
+    if (transport->lost) return;
     transport_maybe_resume_protocol(transport);
     if (!transport->packets) transport_flushed(transport);
 }
@@ -8394,7 +8429,7 @@ static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, cons
 {
     Value self = protocol_make(protocol, arg, ours);
     Future *made = pooled(future_inner(loop, "the connection", NULL));
-    Transport *transport = tls && tls->context ? tls_transport_new(loop, fd, protocol, self, made, server, tls)
+    Transport *transport = tls && tls->context ? tls_transport_new(loop, fd, ours, protocol, self, made, server, tls)
                                                : transport_new(loop, kind, fd, protocol, self, made, server);
     Value interruption = future_wait(made);
     if (!is_none(interruption)) {
@@ -9971,9 +10006,16 @@ static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, co
     return tls;
 }
 
-static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server, const TLS *wanted)
+static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol *protocol, Value self, Future *waiter,
+                                    Server *server, const TLS *wanted)
 {
-    SSLProtocol *tls = tls_new(loop, protocol, self, wanted, waiter, APP_INIT);
+    SSLProtocol *volatile tls = NULL;
+    try {
+        tls = tls_new(loop, protocol, self, wanted, waiter, APP_INIT);
+    } except (BaseException) {
+        if (ours >= 0) close(ours);
+        rethrow;
+    } end_try
     transport_new(loop, SOCKET_TRANSPORT, fd, &tls_protocol, V(&tls->app), NULL, server);
     return &tls->app;
 }
@@ -10019,7 +10061,8 @@ static void tls_required(void)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 static SSLContext *tls_default_context(void) { tls_required(); return NULL; }
-static Transport *tls_transport_new(Loop *loop, int fd, const Protocol *protocol, Value self, Future *waiter, Server *server, const TLS *wanted)
+static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol *protocol, Value self, Future *waiter,
+                                    Server *server, const TLS *wanted)
 {
     tls_required();
     return NULL;
@@ -11862,7 +11905,7 @@ static void trace_task_runs(Task *task, Future *future)
     Coroutine *coro = task->coro;
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);
-    Value e = task->must_cancel ? V("CancelledError()") : None;
+    Value e = task->must_cancel ? cancelled_error(task->future.message) : None;
     /* future_cancelled_error() would take it away from who awaits */
     if (is_none(e) && future && future->state == CANCELLED)
         e = is_none(future->result) ? cancelled_error(future->message) : future->result;
@@ -11889,6 +11932,14 @@ static void trace_line(const Site *site, Object *awaitable)
         snprintf(what, sizeof what, "async %s %s", awaitable->class->enter ? "with" : "for", awaitable->class->name);
     Task *task = here.loop ? here.loop->current : NULL;
     trace_event("line.step", 'i', "task:o where:S what:s", task, site, what);
+}
+
+/* What the program itself raises and handles; the library's own exceptions are not what its reader is after. */
+static void trace_exception(const char *name, Value e, const Site *site)
+{
+    if (is_own_file(site->file)) return;
+    trace_event(name, 'i', "task:o where:S exception:v context:V cause:V", here.loop ? here.loop->current : NULL, site, e,
+                as_exc(e)->context, as_exc(e)->cause);
 }
 
 static void trace_output(const char *text, size_t size)

@@ -816,6 +816,8 @@ typedef struct {
 
 /* at once or later; RuntimeError after write_eof() */
 void     transport_write(Transport *transport, const void *data, size_t size);
+/* transport.writelines(lines), a list of bytes; nothing is written if one is not bytes: TypeError */
+void     transport_writelines(Transport *transport, Value lines);
 void     transport_write_eof(Transport *transport);
 bool     transport_can_write_eof(Transport *transport);
 /* after what is buffered is written */
