@@ -7057,9 +7057,8 @@ static void loop_remove_signal_handlers(Loop *loop)
  */
 
 /* An error number with a text of our own, as asyncio raises it: the class follows from the number. */
-static Value os_error_saying(const char *text, ...)
+static Value os_error_saying(int number, const char *text, ...)
 {
-    int number = errno;
     va_list args;
     va_start(args, text);
     Value message = vformat(text, args);
@@ -7260,8 +7259,7 @@ static void connect_to(Loop *loop, int fd, Value address)
         fd_wait(loop, fd, FOR_WRITING, "sock_connect()");
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
     }
-    errno = problem;
-    if (problem) throw(os_error_saying("Connect call failed %s", as_str(repr(address))));
+    if (problem) throw(os_error_saying(problem, "Connect call failed %s", as_str(repr(address))));
 }
 
 ASYNC(loop_sock_accept, loop_sock_accept, (Loop *)loop, (int)fd)
@@ -8253,8 +8251,7 @@ static Value bind_error(Value address)
     char words[128];
     snprintf(words, sizeof words, "[errno %d] %s", number, strerror(number));
     for (char *c = words; *c; c++) *c = (char)tolower((unsigned char)*c);
-    errno = number;
-    return os_error_saying("error while attempting to bind on address %s: %s", as_str(repr(address)), words);
+    return os_error_saying(number, "error while attempting to bind on address %s: %s", as_str(repr(address)), words);
 }
 
 static void set_reuse_port(int fd)
@@ -8959,7 +8956,7 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
         unlink_stale(path);
         server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
         if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0)
-            throw(errno == EADDRINUSE ? os_error_saying("Address '%s' is already in use", path) : os_error(NULL));
+            throw(errno == EADDRINUSE ? os_error_saying(EADDRINUSE, "Address '%s' is already in use", path) : os_error(NULL));
     } else {
         check_unix_socket(options.sock);
         server_add_socket(server, options.sock);

@@ -78,8 +78,24 @@ async_def(times_out) { try { await(asyncio_wait_for(asyncio_sleep(30), 0.4)); } 
 async_def(raises) { await(asyncio_sleep(0)); throw(Hiccup, "uncaught"); return None; }
 async_def(many_steps) { for (int i = 0; i < 3000; i++) await(asyncio_sleep(0)); print("done"); return None; }
 
+async_def(crashes) { await(asyncio_sleep(0)); print("last words"); raise(SIGKILL); return None; }
+async_def(takes, (Lock *) first, (Lock *) second) { async_with (first) { await(asyncio_sleep(0.1)); async_with (second) { } end_with } end_with return None; }
+async_def(deadlocks) { Lock *a = asyncio_Lock(), *b = asyncio_Lock(); await(asyncio_gather(takes(a, b), takes(b, a))); return None; }
+
+/* Raised and handled; raised while another is handled; raised again; an exception of the library's. */
+async_def(tries) {
+    try { throw(Hiccup, "one"); } except (Hiccup) { print("handled"); } end_try
+    try { try { throw(Hiccup, "two"); } except (Hiccup) { throw(ValueError, "three"); } end_try } except (ValueError) { } end_try
+    try { try { throw(KeyError, "four"); } except (KeyError) { rethrow; } end_try } except (KeyError) { } end_try
+    try { queue_get_nowait(asyncio_Queue()); } except (QueueEmpty) { } end_try
+    return None;
+}
+
 static int play(const char *name)
 {
+    if (!strcmp(name, "crashes")) asyncio_run(crashes());
+    if (!strcmp(name, "deadlocks")) asyncio_run(deadlocks());
+    if (!strcmp(name, "tries")) asyncio_run(tries());
     if (!strcmp(name, "everything")) asyncio_run(everything());
     if (!strcmp(name, "a_second")) asyncio_run(a_second());
     if (!strcmp(name, "times_out")) asyncio_run(times_out());
@@ -122,9 +138,9 @@ static void check_recording(const char *options)
 
 TEST(recordings_follow_the_specification)
 {
-    const char *names[] = {"everything", "a_second", "times_out", "raises", "many_steps", "twice"};
+    const char *names[] = {"everything", "a_second", "times_out", "raises", "many_steps", "twice", "deadlocks", "tries"};
     for (int clock = 0; clock < 2; clock++)
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 8; i++) {
             if (clock == 0 && (i == 1 || i == 5)) continue;     /* these sleep for seconds */
             free(played(NULL, as_str(format("ASYNCIO_TRACE=%s ASYNCIO_CLOCK=%s", recording(), clock ? "virtual" : "real")), names[i]));
             check_recording("");
@@ -157,6 +173,41 @@ TEST(a_recording_that_was_cut_short)
             recording(), (int)getpid(), size, recording()))), 0);
         check_recording("--cut");
     }
+    unlink(recording());
+}
+
+/* Killed, so that nothing can be written afterwards: what happened just before is in the recording all the same. */
+TEST(the_last_moment_of_a_killed_program)
+{
+    free(played(NULL, as_str(format("ASYNCIO_TRACE=%s", recording())), "crashes"));
+    char *last = shell(NULL, as_str(format("tail -n 1 %s", recording())));
+    ck_has(last, "\"output\"");
+    ck_has(last, "last words\\n\"}},\n");
+    free(last);
+    unlink(recording());
+}
+
+TEST(a_deadlock_says_who_waits)
+{
+    free(played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "deadlocks"));
+    char *line = shell(NULL, as_str(format("grep '\"loop.deadlock\"' %s", recording())));
+    ck_has(line, "which task 'Task-3' holds\\n");
+    ck_has(line, "which task 'Task-2' holds");
+    free(line);
+    unlink(recording());
+}
+
+TEST(exceptions_raised_and_handled)
+{
+    free(played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "tries"));
+    char *story = shell(NULL, as_str(format("sed -n 's/.*\"exception\\.\\([a-z]*\\)\".*\"exception\":\"\\([^\"]*\\)\",\"context\":\\([^,]*\\),.*/\\1 \\2 \\3/p' %s",
+        recording())));
+    ck_assert_str_eq(story,
+        "raise Hiccup('one') null\nhandle Hiccup('one') null\n"
+        "raise Hiccup('two') null\nhandle Hiccup('two') null\nraise ValueError('three') \"Hiccup('two')\"\nhandle ValueError('three') \"Hiccup('two')\"\n"
+        "raise KeyError('four') null\nhandle KeyError('four') null\nraise KeyError('four') null\nhandle KeyError('four') null\n"
+        "handle QueueEmpty() null\n");
+    free(story);
     unlink(recording());
 }
 

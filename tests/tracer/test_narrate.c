@@ -69,6 +69,22 @@ START_TEST(a_deadlock_without_a_circle) {
     expect(EV_LOOP_DEADLOCK, 1, "'alone' waits for event.wait(): no task is left that could wake them.");
 } END_TEST
 
+START_TEST(exceptions_raised_and_handled) {
+    static const char *const lines[] = {
+        BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"t\",\"coro\":\"f\",\"parent\":0"),
+        EVENT(3, "exception.raise", 2, 1, ",\"task\":1,\"file\":\"/x/a.c\",\"line\":5,\"func\":\"f\",\"exception\":\"KeyError('k')\""),
+        EVENT(4, "exception.handle", 3, 1, ",\"task\":1,\"file\":\"/x/a.c\",\"line\":2,\"exception\":\"KeyError('k')\""),
+        EVENT(5, "exception.raise", 4, 1, ",\"task\":1,\"file\":\"/x/a.c\",\"line\":7,\"func\":\"f\",\"exception\":\"ValueError('v')\",\"context\":\"KeyError('k')\""),
+        EVENT(6, "exception.raise", 5, 0, ",\"task\":0,\"file\":\"/x/a.c\",\"line\":8,\"exception\":\"E()\",\"context\":\"D()\",\"cause\":\"C()\"")};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        history_line(&h, lines[i], strlen(lines[i]));
+    expect(EV_EXCEPTION_RAISE, 1, "Task 't' raises KeyError('k') at a.c:5.");
+    expect(EV_EXCEPTION_HANDLE, 1, "Task 't' handles KeyError('k') in an except of the try at a.c:2.");
+    expect(EV_EXCEPTION_RAISE, 2, "Task 't' raises ValueError('v') at a.c:7, while it handles KeyError('k').");
+    expect(EV_EXCEPTION_RAISE, 3, "The program raises E() at a.c:8, because of C().");
+    ck_assert_int_eq(h.log.places.at[h.tail.place].line, 8);
+} END_TEST
+
 static bool is_long_select(const Event *e, void *with) {
     Open open = event_open(e);
     bool good = e->kind == EV_SELECT_ENTER && arg_number(open.args, "timeout", 0) > *(double *) with;
@@ -192,6 +208,7 @@ int main(void) {
     tcase_add_test(c, before_the_first_step);
     tcase_add_test(c, a_sleep);
     tcase_add_test(c, a_deadlock);
+    tcase_add_test(c, exceptions_raised_and_handled);
     tcase_add_test(c, a_deadlock_without_a_circle);
     tcase_add_test(c, the_loop_sleeps);
     tcase_add_test(c, a_timeout_that_hits);
