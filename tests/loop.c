@@ -1,6 +1,7 @@
 /* The loop: order of callbacks, timers, descriptors, stopping and closing, reports, deadlock, Ctrl-C, the virtual clock, threads. */
 #include "child.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -344,6 +345,201 @@ TEST(two_hundred_sockets_at_once)
     loop_run_forever(loop);                             /* ready ones run in the order of descriptors */
     ck_assert_int_eq(ran, 200);
     loop_close(loop);
+}
+
+/* A crowd: many idle descriptors, numbered beyond FD_SETSIZE where the machine has so many, beside a busy one, which is
+ * always ready. After some thousand rounds the idle ones are cold. */
+enum { CROWD = 200, BUSY = 0, ROUNDS_UNTIL_COLD = 20000, SOON = 10000 };
+static int crowd[CROWD][2], busy_calls, notes_wanted;
+static void (*when_cold)(void);
+
+static int numbered_high(int fd)
+{
+    int high = fcntl(fd, F_DUPFD, 1100);
+    if (high < 0) return fd;
+    close(fd);
+    return high;
+}
+
+static void poke(int i) { ck_assert_int_eq(write(crowd[i][1], "x", 1), 1); }
+static void busy(Value arg) { (void)arg; if (++busy_calls == ROUNDS_UNTIL_COLD) when_cold(); }
+static void heard(Value i)
+{
+    char byte;
+    ck_assert_int_eq(read(crowd[as_int(i)][0], &byte, 1), 1);
+    note("heard", i);
+    if (!--notes_wanted) loop_stop(asyncio_get_running_loop());
+}
+
+static Loop *crowd_new(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max > 5000 ? 5000 : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    Loop *loop = asyncio_new_event_loop();
+    for (int i = 0; i < CROWD; i++) {
+        ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, crowd[i]), 0);
+        crowd[i][0] = numbered_high(crowd[i][0]);
+        loop_add_reader(loop, crowd[i][0], heard, .arg = V(i));
+    }
+    return loop;
+}
+
+/* Runs until so many were heard; `act` is called when the idle ones are cold. */
+static void crowd_run(Loop *loop, void (*act)(void), int wanted)
+{
+    poke(BUSY);
+    loop_add_reader(loop, crowd[BUSY][0], busy);
+    busy_calls = 0;
+    when_cold = act;
+    notes_wanted = wanted;
+    loop_run_forever(loop);
+}
+
+static void poke_two(void) { poke(40); poke(150); }
+
+TEST(cold_descriptors_are_heard_soon_beside_a_busy_one)
+{
+    Loop *loop = crowd_new();
+    crowd_run(loop, poke_two, 2);
+    ck_notes("heard 40|heard 150");
+    ck_assert_int_lt(busy_calls, ROUNDS_UNTIL_COLD + SOON);
+    poke(150); /* it is hot now, and the first to be asked */
+    notes_wanted = 1;
+    loop_run_forever(loop);
+    ck_notes("heard 150");
+    loop_close(loop);
+}
+
+static void remove_the_other(Value i)
+{
+    heard(i);
+    ck_assert(loop_remove_reader(asyncio_get_running_loop(), crowd[190 - as_int(i)][0]));
+    loop_call_later(asyncio_get_running_loop(), 0.002, stopping, .arg = V(asyncio_get_running_loop()));
+}
+
+TEST(a_cold_descriptor_that_is_removed_while_it_is_ready)
+{
+    Loop *loop = crowd_new();
+    loop_add_reader(loop, crowd[40][0], remove_the_other, .arg = V(40));
+    loop_add_reader(loop, crowd[150][0], remove_the_other, .arg = V(150));
+    crowd_run(loop, poke_two, 100);
+    ck_notes("heard 40");
+    loop_close(loop);
+}
+
+/* One is closed and its number is somebody else's at once, another one is closed. Then all are asked many times more. */
+static void poke_one(void) { poke(40); }
+static void reuse_number(void)
+{
+    int fd = crowd[150][0];
+    ck_assert(loop_remove_reader(asyncio_get_running_loop(), fd));
+    close(fd);
+    ck_assert_int_eq(dup2(crowd[40][0], fd), fd);
+    loop_add_reader(asyncio_get_running_loop(), fd, heard, .arg = V(150));
+    loop_remove_reader(asyncio_get_running_loop(), crowd[40][0]);
+    loop_remove_reader(asyncio_get_running_loop(), crowd[60][0]);
+    close(crowd[60][0]);
+    busy_calls = 0;
+    when_cold = poke_one;
+}
+
+TEST(a_cold_descriptors_number_used_again)
+{
+    Loop *loop = crowd_new();
+    crowd_run(loop, reuse_number, 1);
+    ck_notes("heard 150");
+    loop_close(loop);
+}
+
+static void close_one(void) { close(crowd[150][0]); }
+TEST(a_cold_descriptor_that_is_closed_while_watched_ends_the_run)
+{
+    Loop *loop = crowd_new();
+    ck_raises(OSError, crowd_run(loop, close_one, 1));
+    ck_assert_int_lt(busy_calls, ROUNDS_UNTIL_COLD + SOON);
+    loop_close(loop);
+}
+
+/* The busy one has gone: a loop that waits for the hot ones only would not hear this one. */
+static void speak_in_silence(void)
+{
+    loop_remove_reader(asyncio_get_running_loop(), crowd[BUSY][0]);
+    poke(150);
+}
+
+TEST(a_cold_descriptor_is_heard_when_nothing_else_happens)
+{
+    Loop *loop = crowd_new();
+    crowd_run(loop, speak_in_silence, 1);
+    ck_notes("heard 150");
+    loop_close(loop);
+}
+
+static void timer_noting(Value when)
+{
+    ck_assert(loop_time(asyncio_get_running_loop()) >= as_float(when) - 1e-8);
+    note("timer");
+}
+
+/* First the hot ones are waited for, then all: neither wait may be longer than to the next timer, nor miss a thread's call. */
+static void fall_silent(void)
+{
+    Loop *loop = asyncio_get_running_loop();
+    double now = loop_time(loop);
+    loop_remove_reader(loop, crowd[BUSY][0]);
+    for (int i = 1; i <= 3; i++) loop_call_at(loop, now + i * i * i * 0.001, timer_noting, .arg = V(now + i * i * i * 0.001));
+    loop_call_at(loop, now + 0.03, stopping, .arg = V(loop));
+}
+
+static void *one_late_call(void *loop);
+
+TEST(timers_and_threads_are_not_late_in_a_crowd)
+{
+    Loop *loop = crowd_new();
+    pthread_t thread;
+    crowd_run(loop, fall_silent, 1);
+    ck_notes("timer|timer|timer");
+    ck_assert_int_eq(pthread_create(&thread, NULL, one_late_call, loop), 0);
+    loop_run_forever(loop);
+    pthread_join(thread, NULL);
+    loop_close(loop);
+}
+
+/* What a program writes to itself it sees in the next round, after what was ready before, as in CPython. A loop that always
+ * has callbacks to run asks less often after a while, but asks. */
+static int rounds, written_in, read_in;
+static void spinning(Value arg)
+{
+    (void)arg;
+    if (++rounds == written_in) ck_assert_int_eq(write(ends[1], "z", 1), 1);
+    loop_call_soon(asyncio_get_running_loop(), spinning);
+}
+static void reads_and_stops(Value arg) { reads(arg); read_in = rounds; }
+
+static void spin_and_write(int when)
+{
+    Loop *loop = asyncio_new_event_loop();
+    ck_assert_int_eq(pipe(ends), 0);
+    written_in = when;
+    loop_add_reader(loop, ends[0], reads_and_stops, .arg = V("read"));
+    loop_call_soon(loop, spinning);
+    loop_run_forever(loop);
+    ck_notes("read z");
+    loop_close(loop);
+}
+
+TEST(a_descriptor_is_asked_about_in_each_round)
+{
+    spin_and_write(15);
+    ck_assert_int_eq(read_in, 16);
+}
+
+TEST(busy_callbacks_do_not_starve_a_descriptor)
+{
+    spin_and_write(5000);
+    ck_assert_int_lt(read_in, 5000 + SOON);
 }
 
 /* ---- reports ---- */
