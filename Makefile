@@ -2,6 +2,8 @@
 #
 # A file that lies in the right place is found by itself: a test is tests/NAME.c, a lesson is lessons/NN-name/lesson.c,
 # an example is examples/NAME.c. Everything that is made lies under build/.
+#
+# `make TLS=1` and `make TLS=1 TARGET`: the same with TLS, for which OpenSSL is needed.
 
 CC       ?= cc
 AR       ?= ar
@@ -13,6 +15,15 @@ VERSION  := $(shell sed -n 's/^\#define ASYNCIO_VERSION "\(.*\)"/\1/p' asyncio.h
 LESSONS  := $(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*/*.c))
 EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,build/tests/%,$(wildcard tests/*.c tests/cpython/*.c))
+TLS_TESTS := $(filter %/tls %ssl %sslproto %_tls,$(TESTS))
+TESTS    := $(filter-out $(TLS_TESTS),$(TESTS))
+
+# Which asyncio.o the programs are linked with. The tests of TLS always need the second one, and are left out where there is no OpenSSL.
+TLS        ?=
+OBJECT     := build/$(if $(TLS),tls/)asyncio.o
+OPENSSL    = `$(PKG_CONFIG) --cflags --libs openssl`
+LIBS       = $(if $(TLS),$(OPENSSL)) -lm -lpthread
+HAS_OPENSSL = $(shell $(PKG_CONFIG) --exists openssl 2>/dev/null && echo yes)
 
 include tracer/tracer.mk
 
@@ -39,11 +50,11 @@ exercise:  ## make exercise N=05: builds and runs your exercise.c, and says whet
 	@tools/check-exercise "$(N)"
 
 all:  ## the library, the tracer, the lessons, the examples (plain `make`)
-	@tools/install-packages --check build
+	@tools/install-packages $(if $(TLS),build tls,--check build)
 	@$(MAKE) --no-print-directory build-all
 
 test:  ## installs what is missing, builds, passes all tests
-	@tools/install-packages build test
+	@tools/install-packages build test $(if $(TLS),tls)
 	@$(MAKE) --no-print-directory suite
 
 install: build/libasyncio.a build/asyncio.pc build/tracer  ## header, library, pkg-config file, tracer, manuals (PREFIX=/usr/local, DESTDIR=)
@@ -100,44 +111,61 @@ of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS))
 
 build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES)
 build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) \
-             build/tests/differential $(TRACER_TEST_BIN)
+             build/tests/differential $(TRACER_TEST_BIN) $(if $(HAS_OPENSSL),$(TLS_TESTS))
 
 suite:
 	@$(MAKE) $(QUIET) -k build-tests || true
 	@UNDER="$(UNDER)" tests/run
 
-PROGRAM = $(CC) $(CPPFLAGS) $(CFLAGS) -I. -MMD -MP -MF $@.d -o $@ $< build/asyncio.o $(LDFLAGS)
+PROGRAM = $(CC) $(CPPFLAGS) $(CFLAGS) -I. -MMD -MP -MF $@.d -o $@ $< $(OBJECT) $(LDFLAGS)
+
+# Programs are linked anew when it is another object than the last time.
+build/linked-with: always
+	@mkdir -p $(@D)
+	@echo $(OBJECT) | cmp -s - $@ || echo $(OBJECT) >$@
 
 # _FORTIFY_SOURCE, which some systems switch on by themselves, takes a longjmp from one stack to another for an attack.
 build/asyncio.o: asyncio.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -U_FORTIFY_SOURCE -MMD -MP -c -o $@ $<
 
-build/libasyncio.a: build/asyncio.o
+build/tls/asyncio.o: asyncio.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -U_FORTIFY_SOURCE -DASYNCIO_TLS `$(PKG_CONFIG) --cflags openssl` -MMD -MP -c -o $@ $<
+
+build/libasyncio.a: $(OBJECT) build/linked-with
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcs $@ $<
 
 build/asyncio.pc: packaging/asyncio.pc.in always
 	@mkdir -p $(@D)
-	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $< > $@
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@REQUIRES@|$(if $(TLS),openssl)|' $< > $@
 
-$(LESSONS): build/lessons/%: lessons/%.c build/asyncio.o
+$(LESSONS): build/lessons/%: lessons/%.c $(OBJECT) build/linked-with
 	@mkdir -p $(@D)
-	$(PROGRAM) -lm -lpthread
+	$(PROGRAM) $(LIBS)
 
-$(EXAMPLES): build/examples/%: examples/%.c build/asyncio.o
+$(EXAMPLES): build/examples/%: examples/%.c $(OBJECT) build/linked-with
 	@mkdir -p $(@D)
-	$(PROGRAM) -lm -lpthread
+	$(PROGRAM) $(LIBS)
 
-$(TESTS): build/tests/%: tests/%.c build/asyncio.o
+$(TESTS): build/tests/%: tests/%.c $(OBJECT) build/linked-with
 	@mkdir -p $(@D)
-	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check` -lm -lpthread
+	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check` $(LIBS)
 
-build/tests/differential: tests/differential/interpreter.c tests/differential/generate.c build/asyncio.o
+build/tests/tls_absent: OBJECT := build/asyncio.o
+build/tests/tls_absent: build/asyncio.o
+
+$(TLS_TESTS): OBJECT := build/tls/asyncio.o
+$(TLS_TESTS): build/tests/%: tests/%.c build/tls/asyncio.o
 	@mkdir -p $(@D)
-	$(PROGRAM) tests/differential/generate.c -lm -lpthread
+	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check openssl` -lm -lpthread
 
--include build/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d)
+build/tests/differential: tests/differential/interpreter.c tests/differential/generate.c $(OBJECT) build/linked-with
+	@mkdir -p $(@D)
+	$(PROGRAM) tests/differential/generate.c $(LIBS)
+
+-include build/asyncio.d build/tls/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d) $(TLS_TESTS:=.d)
 
 # ---- what is installed: source=place=mode ----
 

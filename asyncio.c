@@ -6161,14 +6161,29 @@ static void manager_destroy(void *object)
     release(manager->gen);
 }
 
+static Value generator_enter(AsyncGenerator *gen)
+{
+    try {
+        return generator_resume(gen, None, None);
+    } except (StopAsyncIteration) {
+        throw_from(None, RuntimeError, "generator didn't yield");
+    } end_try
+    return None;
+}
+
 static Value manager_enter(void *object)
 {
     ContextManager *manager = object;
-    bool end;
-    if (!manager->gen) return await(manager->aenter(manager->self));
-    Value v = generator_step(manager->gen, None, None, &end);
-    if (end) throw(RuntimeError, "generator didn't yield");
-    return v;
+    return manager->gen ? generator_enter(manager->gen) : await(manager->aenter(manager->self));
+}
+
+/* The exception that was thrown in has come out again, perhaps in the RuntimeError that it turns into if it would end
+ * an iteration. */
+static bool comes_out(Value raised, Value e)
+{
+    bool wrapped = value_is_exception(raised, RuntimeError) &&
+                   (value_is_exception(e, StopIteration) || value_is_exception(e, StopAsyncIteration));
+    return raised.object == e.object || (wrapped && as_exc(raised)->cause.object == e.object);
 }
 
 static bool generator_leave(AsyncGenerator *gen, Value e)
@@ -6177,12 +6192,15 @@ static bool generator_leave(AsyncGenerator *gen, Value e)
     try {
         generator_step(gen, None, e, &end);
     } except (BaseException, raised) {
-        if (raised.object != e.object) rethrow;
+        if (is_none(e) || !comes_out(raised, e)) rethrow;
         return false;
     } end_try
-    if (!end) throw(RuntimeError,
-                            is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
-    return !is_none(e);
+    if (end) return !is_none(e);
+    try {
+        throw(RuntimeError, is_none(e) ? "generator didn't stop" : "generator didn't stop after athrow()");
+    } finally {
+        await(generator_aclose(gen));
+    } end_try
 }
 
 static bool manager_leave(void *object, Value e)
@@ -7016,8 +7034,11 @@ void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions o
     handle->callback = fn;
     handle->arg = value_retain(options.arg);
     if (sigaction(number, &action, NULL) < 0) {
+        int problem = errno;
         release(handle);
-        throw(RuntimeError, "sig %d cannot be caught", number);
+        if (problem == EINVAL) throw(RuntimeError, "sig %d cannot be caught", number);
+        errno = problem;
+        throw_errno(NULL);
     }
     if (loop->signal_handlers[number]) {
         handle_cancel(loop->signal_handlers[number]);
@@ -7527,25 +7548,24 @@ typedef struct Packet {
     char data[];
 } Packet;
 
-struct Transport {
+struct Transport { /* what each read or write looks at comes first, and so in one or two lines of the cache */
     Object object;
-    Loop *loop;
-    TransportKind kind;
-    const Layer *layer; /* of a LAYERED one */
-    int fd;
     const Protocol *protocol;
-    Value self;   /* what the protocol's callbacks get */
+    Value self; /* what the protocol's callbacks get */
+    TransportKind kind;
+    int fd;
+    int lost; /* > 0: connection_lost() is on its way; counts the writes since */
+    bool connected, closing, eof, paused, protocol_paused, reading, sending_file;
     char *buffer; /* what is not yet written: from `first` on, `size` bytes */
-    size_t first, size, capacity, high, low;
+    size_t size, first, capacity, high, low;
+    Loop *loop;
+    const Layer *layer; /* of a LAYERED one */
     Packet *packets, *last_packet;     /* of a datagram transport */
     Value peername, sockname, address; /* address: the peer of a connected datagram transport */
     Value reason;                      /* why the connection is lost: an exception, or None */
     Server *server;
     Transport *previous, *next; /* among the server's */
-    /* > 0: connection_lost() is on its way; counts the writes since */
-    int lost;
     Future *waiter; /* of loop.sendfile(), for room in the socket; not held */
-    bool connected, closing, eof, paused, protocol_paused, reading, sending_file;
 };
 
 enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
@@ -9782,7 +9802,7 @@ static void tls_read_copied(SSLProtocol *tls)
         char *memory = ((Text *)data.object)->data;
         long n = 1;
         while (size < room && (n = sslobject_read(tls->object, memory + size, room - size)) > 0) size += (size_t)n;
-        if (size) tls->app.protocol->data_received(tls->app.self, memory, size);
+        if (size && tls->app.protocol->data_received) tls->app.protocol->data_received(tls->app.self, memory, size);
         if (n == 0) tls_peer_has_closed(tls);
     }
 }
@@ -10097,26 +10117,24 @@ Value sslobject_getpeercert_(SSLObject *o, PeerCertOptions options) { tls_requir
 
 #endif
 
-/* A connection that begins in the clear and goes on with TLS. `ahead` is what the peer has sent and nobody has read: it
- * belongs to TLS. Read afterwards it would pass for something that came encrypted. */
-static Transport *transport_start_tls(Loop *loop, Transport *below, const Protocol *protocol, Value self, SSLContext *context,
-                                      StartTLSOptions options, Value ahead)
+/* A connection that begins in the clear and goes on with TLS. */
+static TLS start_tls_wanted(Transport *below, SSLContext *context, StartTLSOptions options)
 {
     tls_required();
     if (!context) throw(TypeError, "sslcontext is expected to be an instance of ssl.SSLContext, got None");
     if (!below || (below->kind != SOCKET_TRANSPORT && below->kind != LAYERED))
         throw(TypeError, "transport %s is not supported by start_tls()", below ? as_str(repr(below)) : "None");
-    TLS wanted = tls_wanted(V(context), (TLS){.hostname = options.server_hostname,
-                                              .handshake_timeout = options.ssl_handshake_timeout,
-                                              .shutdown_timeout = options.ssl_shutdown_timeout,
-                                              .server_side = options.server_side});
-    return tls_start(loop, below, protocol, self, &wanted, ahead);
+    return tls_wanted(V(context), (TLS){.hostname = options.server_hostname,
+                                        .handshake_timeout = options.ssl_handshake_timeout,
+                                        .shutdown_timeout = options.ssl_shutdown_timeout,
+                                        .server_side = options.server_side});
 }
 
 ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (ProtocolTable)protocol, (Value)self,
       (SSLContext *)context, (StartTLSOptions)options)
 {
-    return V(transport_start_tls(loop, transport, protocol, self, context, options, bytes("", 0)));
+    TLS wanted = start_tls_wanted(transport, context, options);
+    return V(tls_start(loop, transport, protocol, self, &wanted, bytes("", 0)));
 }
 
 /* ---- [streams] Streams ---------------------------------------------------------------------------------------------
@@ -10128,27 +10146,27 @@ ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (Pr
 
 struct StreamReader {
     Object object;
-    Loop *loop;
+    bool eof, paused;
     char *buffer; /* `size` bytes from `first` on */
     size_t first, size, capacity, limit;
+    Transport *transport; /* not held: the writer holds it */
     Future *waiter;       /* who reads now: data_comes, or NULL */
     Future data_comes;
-    StreamWriter *writer; /* the other half of the stream; not held */
-    Transport *transport; /* not held: the writer holds it */
     Value exception;
-    bool eof, paused;
+    StreamWriter *writer; /* the other half of the stream; not held */
+    Loop *loop;
 };
 
 struct StreamWriter {
     Object object;
-    Loop *loop;
-    Transport *transport;
     StreamReader *reader;
+    Transport *transport;
+    bool paused, lost;
+    Loop *loop;
     Line draining;
     Future *closed; /* completed when the connection is lost */
     const Process *process; /* whose pipe it is, or NULL; not held */
     Coroutine *(*connected)(StreamReader *, StreamWriter *);
-    bool paused, lost;
 };
 
 enum { DEFAULT_LIMIT = 65536 };
@@ -10605,15 +10623,17 @@ ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *)writer)
 
 ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *)writer) { return await(writer->closed); }
 
-/* The same protocol goes on, on another transport. What the reader holds was not encrypted: it is no data of ours. */
+/* The same protocol goes on, on another transport. What the peer has sent and nobody has read belongs to TLS: read later
+ * it would pass for something that came encrypted. */
 ASYNC(streamwriter_start_tls, streamwriter_start_tls_, (StreamWriter *)writer, (SSLContext *)context, (StartTLSOptions)options)
 {
     StreamReader *reader = writer->reader;
     await(streamwriter_drain(writer));
     options.server_side = writer->connected != NULL;
     const Protocol *protocol = transport_get_protocol(writer_transport(writer), NULL);
-    Value ahead = bytes(reader && reader->size ? reader_data(reader) : "", reader ? reader->size : 0);
-    Transport *transport = transport_start_tls(writer->loop, writer->transport, protocol, V(writer), context, options, ahead);
+    TLS wanted = start_tls_wanted(writer->transport, context, options);
+    Value ahead = reader ? reader_take(reader, reader->size) : bytes("", 0);
+    Transport *transport = tls_start(writer->loop, writer->transport, protocol, V(writer), &wanted, ahead);
     release(writer->transport);
     writer->transport = retain(transport);
     if (reader) reader->transport = transport;
@@ -12400,11 +12420,23 @@ static void thread_end(void *unused)
     stacks_leave();
 }
 
+/* A forked child has no running loop, as in Python: its parent's goes on in the parent, and signals are not for it. */
+static void forked(void)
+{
+    if (interruptible) signal(SIGINT, SIG_DFL);
+    for (int number = 1; signal_loop && number < SIGNALS; number++)
+        if (signal_loop->signal_handlers[number]) signal(number, SIG_DFL);
+    interruptible = signal_loop = NULL;
+    here.loop = here.set_loop = NULL;
+    library_threads = 0;
+}
+
 __attribute__((constructor)) static void process_begin(void)
 {
     blocks_direct = UNDER_ASAN || UNDER_TSAN || RUNNING_ON_VALGRIND;
     pthread_key_create(&thread_key, thread_end);
     thread_begin();
+    pthread_atfork(NULL, NULL, forked);
     stack_size_begin();
     trace_start();
 }
