@@ -39,7 +39,7 @@
  *     [sync]          Lock, Event, Condition ...           [introspection]  who waits for whom
  *     [queues]        Queue, LifoQueue, PriorityQueue      [trace]          telling a viewer what happens
  *
- * Where this asyncio differs from CPython's: the loop polls descriptors only when there are any; sets (of wait(),
+ * Where this asyncio differs from CPython's: the loop polls descriptors less often; sets (of wait(),
  * of a group's tasks) keep their order; an object in a cycle is not collected before its loop closes; a loop that
  * can never wake raises DeadlockError, where Python hangs.
  *
@@ -663,7 +663,7 @@ void hold_connection_options_(const void *options, bool retaining)
 void hold_server_options_(const void *options, bool retaining) { hold_value_(&((const ServerOptions *)options)->ssl, retaining); }
 void hold_accepted_options_(const void *options, bool retaining) { hold_value_(&((const AcceptedOptions *)options)->ssl, retaining); }
 
-size_t asyncio_live_objects(void) { return (size_t)live_objects; }
+size_t asyncio_live_objects(void) { return (size_t)count(&live_objects, 0); }
 void asyncio_fail_allocation(long n) { fail_allocation_at = n; }
 
 static void memory_report(const char *what, size_t size);
@@ -1990,8 +1990,8 @@ static void memory_report(const char *what, size_t size)
  * heap its timers. A cancelled handle stays where it is and is skipped: taking it out would cost more than passing
  * it by.
  *
- * What CPython does and this loop does not: a poll of the descriptors in each round even when none is registered. A
- * program cannot see the difference, and a system call per round would be nine tenths of a switch.
+ * What CPython does and this loop does not: a poll of the descriptors in each round, even when none is registered or
+ * none was ready the last 16 times. A system call per round would be nine tenths of a switch.
  */
 
 static void handle_destroy(void *object);
@@ -2327,7 +2327,8 @@ static void watches_grow(Loop *loop, int fd)
     if (!watches) out_of_memory(capacity * sizeof *watches);
     memset(watches + loop->watch_capacity, 0, (capacity - loop->watch_capacity) * sizeof *watches);
     loop->watches = watches;
-    unsigned long **sets[] = {&loop->interest[0], &loop->interest[1], &loop->happened[0], &loop->happened[1], &loop->hot, &loop->active};
+    unsigned long **sets[] = {&loop->interest[FOR_READING], &loop->interest[FOR_WRITING], &loop->happened[FOR_READING],
+                              &loop->happened[FOR_WRITING], &loop->hot, &loop->active};
     for (int i = 0; i < 6; i++) set_grow(sets[i], loop->watch_capacity / WORD_BITS, capacity / WORD_BITS);
     loop->watch_capacity = capacity;
 }
@@ -2473,21 +2474,22 @@ static void loop_deadlock(Loop *loop);
 /* Can anything outside this thread still wake the loop? A second thread of the program's own may. */
 static bool loop_expects_outside(Loop *loop) { return loop->watch_count || loop->outside || program_has_threads(); }
 
-/* Polling. select() costs by the number of descriptors it is asked about, some 0.1 us each: nothing if many of them
- * are ready, a lot if 50 of 5,000 are. So those that were ready lately are *hot*, and of the others, the cold ones,
- * is asked only in full polls. These are rationed: a full poll comes when it is time, that is when eight times as
- * long has passed as the last one took, or when there is nothing else to do; so a cold descriptor waits less than a
- * microsecond for each one that is registered. Every 16 full polls the hot ones are chosen anew. With few
- * descriptors all are asked each time.
+/* Polling. select() costs some 0.1 us for each descriptor that it is asked about. That is little if many of them are
+ * ready, and a lot if 50 of 5,000 are. So those that were ready lately are *hot* and asked each time, and of the
+ * others, the cold ones, is asked only in full polls. A full poll comes when eight times as long has passed as the
+ * last one took: until then the loop sleeps, if it has nothing else to do, with the hot ones alone, and only after a
+ * full poll that finds nothing with all. So a cold descriptor waits no longer than a microsecond for each one that is
+ * registered, however busy the hot ones are. Every 16 full polls the hot ones are chosen anew. Up to 64 descriptors
+ * are all asked each time.
  *
- * In rounds that have callbacks to run anyway, polls for nothing are rationed in the same way. The first 16 in a row
- * are not: what a program that writes into its own pipe can see is CPython's order.
+ * In rounds that have callbacks to run anyway, polls for nothing are rationed in the same way, but not the first 16
+ * in a row: so a program that writes into its own pipe sees the order that CPython has.
  *
- * How long a poll takes is computed, not measured: a clock would count also the time that other programs had. */
+ * How long a poll takes is computed, not measured: a clock would count the time that other programs had, too. */
 
 enum { FEW = 64, QUIET_POLLS = 16, FULL_POLLS = 16 };
 
-/* How long until a poll like the last one comes again. */
+/* How long until a poll like the last one may come again. */
 static double poll_rest(Loop *loop) { return 8 * (0.5e-6 + 0.1e-6 * loop->asked); }
 
 static struct timeval timeval_of(double seconds)
@@ -2541,7 +2543,7 @@ static int sets_ask_all(Loop *loop, double end)
     return count;
 }
 
-/* Asks the hot ones, and sleeps until it is time for all, or till `end`. */
+/* Asks the hot ones, and sleeps with them until it is time for all; then asks all. */
 static int sets_ask_in_turn(Loop *loop, double patience)
 {
     double now = loop_time(loop), end = now + patience;
@@ -6201,6 +6203,7 @@ static bool generator_leave(AsyncGenerator *gen, Value e)
     } finally {
         await(generator_aclose(gen));
     } end_try
+    return false;
 }
 
 static bool manager_leave(void *object, Value e)
@@ -8134,7 +8137,7 @@ static void transport_send(Transport *transport, Value block)
 {
     if (transport->closing) throw(ConnectionError, "Connection closed by peer");
     transport_write_now(transport, as_bytes(block, NULL), (size_t)len(block));
-    if (transport->size) transport_wait(transport);
+    if (transport->layer ? transport->protocol_paused : transport->size > 0) transport_wait(transport);
 }
 
 static void transport_waiter_lost(Transport *transport)
@@ -8148,16 +8151,19 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
 {
     volatile int64_t sent = 0;
     if (transport->closing) throw(RuntimeError, "Transport is closing");
-    if (transport->kind != SOCKET_TRANSPORT)
+    if (transport->kind != SOCKET_TRANSPORT && transport->kind != LAYERED)
         throw(RuntimeError, "sendfile is not supported for transport %s", as_str(repr(transport)));
+    if (transport->layer && !options.fallback)
+        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s", as_str(repr(transport)));
     if (transport->sending_file) throw(RuntimeError, "sendfile is in progress already");
     sendfile_check(&options);
     const bool was_reading = transport_is_reading(transport);
     transport_pause_reading(transport);
     transport->sending_file = true;
     try {
-        if (transport->size) transport_wait(transport);
-        sent = sendfile_to(&(Sink){.loop = loop, .fd = transport->fd, .transport = transport}, file, &options);
+        if (transport->size && !transport->layer) transport_wait(transport);
+        Sink sink = {.loop = loop, .fd = transport->fd, .transport = transport};
+        sent = transport->layer ? sendfile_by_reading(&sink, file, &options) : sendfile_to(&sink, file, &options);
     } finally {
         transport->sending_file = false;
         if (was_reading) transport_resume_reading(transport);
@@ -9635,6 +9641,7 @@ static void tls_control_app_writing(Transport *app)
         transport_call_protocol(app, app->protocol->pause_writing, "protocol.pause_writing() failed");
     } else if (size <= app->low && app->protocol_paused) {
         app->protocol_paused = false;
+        if (app->waiter) future_finish_unless_done(app->waiter, None);
         transport_call_protocol(app, app->protocol->resume_writing, "protocol.resume_writing() failed");
     }
 }
@@ -9926,6 +9933,8 @@ static void tls_connection_lost(Value self, Value e)
     tls->app.size = 0;
     tls->app.closing = true;
     tls->app.lost++;
+    tls->app.reason = value_retain(e);
+    transport_waiter_lost(&tls->app);
     tls->state = UNWRAPPED;
     tls->below = NULL;
     if (tls->told == APP_MADE || tls->told == APP_EOF) {
