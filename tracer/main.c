@@ -309,6 +309,11 @@ static int no_display(const Options *o) {
     return 2;
 }
 
+/* A recording that was cut short is of a program that hung or crashed: its last moment is what one wants to see. */
+static size_t where_to_begin(const Session *s) {
+    return s->history.log.closed ? 0 : session_count(s);
+}
+
 static int run_window(View *v, const Options *o) {
     App app = {.canvas = v->c, .session = v->s, .view = *v};
     SDL_SetHint(SDL_HINT_FRAMEBUFFER_ACCELERATION, "0");
@@ -318,7 +323,7 @@ static int run_window(View *v, const Options *o) {
     if (SDL_Init(SDL_INIT_VIDEO)) {
         return no_display(o);
     }
-    session_go(v->s, v->s->program ? 0 : o->has_step ? o->step : 0);
+    session_go(v->s, v->s->program ? 0 : o->has_step ? o->step : where_to_begin(v->s));
     int status = app_run(&app, o->w, o->h);
     *v = app.view;
     canvas_free(v->c);

@@ -84,26 +84,28 @@ static void walk_children(Walk *w, const Object *o, int depth) {
     }
 }
 
+static char *object_words(const Object *o, const char *role, size_t place, bool held) {
+    const char *label = *o->label ? o->label : o->type, *tail = held ? ", held by" : "";
+    if (ask_is_io(o->type))
+        return xformat("%s: %s%s%s", o->label, o->state, *o->note ? ", " : "", o->note);
+    bool alone = o->waiters && o->waiters->n == 1;
+    if (!*role || (alone && held))
+        return xformat("%s%s", label, tail);
+    return !alone ? xformat("%s, %s %zu%s", label, role, place + 1, tail) : xformat("%s, %s%s", label, role, tail);
+}
+
 static void walk_object(Walk *w, const Object *o, const char *role, size_t place, int depth) {
     const Task *holder = model_task(&w->v->s->now, o->holder);
-    bool family = o->children && o->children->n;
-    if (ask_is_io(o->type)) {
-        char *words = xformat("%s: %s%s%s", o->label, o->state, *o->note ? ", " : "", o->note);
-        w->open[depth] = false;
-        words_row(w, depth, true, TEXT, words);
-        free(words);
-        return;
-    }
-    char *words = xformat(*role && o->waiters->n > 1 ? "%s, %s %zu" : *role ? "%s, %s" : "%s", *o->label ? o->label :
-                          o->type, role, place + 1);
+    bool held = holder && !state_over(holder->state);
+    char *words = object_words(o, role, place, held);
     w->open[depth] = false;
     words_row(w, depth, true, TEXT, words);
     free(words);
-    if (depth + 1 >= DEEPEST)
+    if (depth + 1 >= DEEPEST || ask_is_io(o->type))
         return;
-    if (holder && !state_over(holder->state))
+    if (held)
         walk_task(w, holder, depth + 1, true);
-    else if (family)
+    else if (o->children && o->children->n)
         walk_children(w, o, depth + 1);
 }
 

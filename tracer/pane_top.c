@@ -158,7 +158,7 @@ static const char *const keys[][2] = {
     {"Space", "play and pause"}, {"→  ←", "one step forward, back"}, {"Shift + →  ←", "one tick of the loop"},
     {"Ctrl + →  ←", "this task's next or previous turn"}, {"F10", "step over an await"},
     {"F9", "breakpoint on the chosen line"}, {"Home  End", "to the first, the last step"}, {"[  ]", "slower, faster"},
-    {"/   n  N", "search; next, previous"}, {"e  E", "next, previous trouble"}, {"Tab, ↑  ↓", "choose a pane, move in it"}, {"Enter  1 … 7", "one pane alone; Esc: all"},
+    {"/   n  N", "search; next, previous"}, {"e  E", "next, previous failure, deadlock"}, {"Tab, ↑  ↓", "choose a pane, move in it"}, {"Enter  1 … 7", "one pane alone; Esc: all"},
     {"t   +  −", "lanes: time or steps; width"}, {"F11  F12", "full screen; picture (PNG)"}, {"Ctrl + +  −  0", "larger, smaller, usual"},
     {"q", "quit"}};
 
@@ -177,12 +177,8 @@ static void help_states(Canvas *c, int x, int y, int room, int row) {
     }
 }
 
-void draw_help(View *v) {
+static void help_page(View *v, int w, int h) {
     Canvas *c = v->c;
-    fill_alpha(c, (SDL_Rect) {0, 0, c->w, c->h}, RGB(0x000000), 170);
-    int w = pt(c, 960), h = pt(c, 580);
-    w = w < c->w - 20 ? w : c->w - 20;
-    h = h < c->h - 20 ? h : c->h - 20;
     SDL_Rect r = {(c->w - w) / 2, (c->h - h) / 2, w, h};
     round_frame(c, r, pt(c, 8), PANEL, ACCENT, pt(c, 2));
     clip_push(c, r);
@@ -202,4 +198,16 @@ void draw_help(View *v) {
               "Click a source line to choose it, its number to set a breakpoint. Double-click a pane's title to see it "
               "alone. The wheel scrolls; with Ctrl it changes the width of the lanes' steps.");
     clip_pop(c);
+}
+
+/* Its letters become smaller where the page would not fit. */
+void draw_help(View *v) {
+    enum { WIDTH = 960, HEIGHT = 580, MARGIN = 10 };
+    Canvas *c = v->c;
+    double usual = c->scale, wide = (double) (c->w - 2 * MARGIN) / WIDTH, high = (double) (c->h - 2 * MARGIN) / HEIGHT;
+    fill_alpha(c, (SDL_Rect) {0, 0, c->w, c->h}, RGB(0x000000), 170);
+    c->scale = usual > wide ? wide : usual;
+    c->scale = c->scale > high ? high : c->scale;
+    help_page(v, pt(c, WIDTH), pt(c, HEIGHT));
+    c->scale = usual;
 }
