@@ -1,0 +1,85 @@
+/* Lesson 24: other programs, as children. Who feeds them, who listens, who waits for their end? */
+#include "asyncio.h"
+#include <string.h>
+
+async_def(sorted_by_sort, (const char *) text)
+{
+    Value child = await(asyncio_create_subprocess_exec("sort", .stdin = PIPE, .stdout = PIPE));
+    Process *sort = as_process(child);
+    Value both = await(process_communicate(sort, .input = bytes(text, strlen(text))));
+    print("  stdout, stderr:", both);
+    print("  returncode:", process_returncode(sort));
+    return None;
+}
+
+async_def(lines_as_they_come)
+{
+    const char *script = "echo one; echo two; exit 3";
+    Process *child = as_process(await(asyncio_create_subprocess_shell(script, .stdout = PIPE)));
+    async_for (line, process_stdout(child)) print("  line:", line);
+    print("  it ended with", await(process_wait(child)));
+    return None;
+}
+
+async_def(conversation)
+{
+    Process *cat = as_process(await(asyncio_create_subprocess_exec("cat", .stdin = PIPE, .stdout = PIPE)));
+    static const char *const words[] = {"hello\n", "again\n"};
+    for (int i = 0; i < 2; i++) {
+        streamwriter_write(process_stdin(cat), words[i]);
+        await(streamwriter_drain(process_stdin(cat)));
+        print("  cat says", await(streamreader_readline(process_stdout(cat))));
+    }
+    streamwriter_close(process_stdin(cat));
+    print("  its stdin is closed: cat ends with", await(process_wait(cat)));
+    return None;
+}
+
+async_def(too_slow)
+{
+    Process *sleeper = as_process(await(asyncio_create_subprocess_exec("sleep", "3600")));
+    try {
+        await(asyncio_wait_for(process_wait(sleeper), 0.2));
+    } except (TimeoutError) {
+        print("  time is up; the child does not know:", process_returncode(sleeper));
+        process_kill(sleeper);
+        print("  killed; now it has to be waited for:", await(process_wait(sleeper)));
+    } end_try
+    return None;
+}
+
+async_def(calculate, (const char *) expression)
+{
+    Value script = format("read go; echo $((%s))", expression);
+    Value child = await(asyncio_create_subprocess_exec("sh", "-c", as_str(script), .stdin = PIPE, .stdout = PIPE));
+    Value output = list_get(await(process_communicate(as_process(child), .input = bytes("go\n", 3))), 0);
+    return tuple(expression, output);
+}
+
+async_def(main_)
+{
+    print("give it input, take its output, wait for its end: communicate()");
+    await(sorted_by_sort("pear\napple\nfig\n"));
+
+    print("line by line");
+    await(lines_as_they_come());
+
+    print("a conversation");
+    await(conversation());
+
+    print("one that takes too long");
+    await(too_slow());
+
+    print("three at once");
+    print(" ", await(asyncio_gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3"))));
+
+    print("one that does not exist");
+    try {
+        await(asyncio_create_subprocess_exec("no-such-program"));
+    } except (FileNotFoundError, e) {
+        print(" ", value_type(e));
+    } end_try
+    return None;
+}
+
+int main(void) { asyncio_run(main_()); }

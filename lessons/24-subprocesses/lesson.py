@@ -1,0 +1,71 @@
+"""Lesson 24: other programs, as children. Who feeds them, who listens, who waits for their end?"""
+import asyncio
+from asyncio.subprocess import PIPE
+
+
+async def sorted_by_sort(text):
+    sort = await asyncio.create_subprocess_exec("sort", stdin=PIPE, stdout=PIPE)
+    both = await sort.communicate(text.encode())
+    print("  stdout, stderr:", both)
+    print("  returncode:", sort.returncode)
+
+
+async def lines_as_they_come():
+    script = "echo one; echo two; exit 3"
+    child = await asyncio.create_subprocess_shell(script, stdout=PIPE)
+    async for line in child.stdout:
+        print("  line:", line)
+    print("  it ended with", await child.wait())
+
+
+async def conversation():
+    cat = await asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE)
+    for word in ["hello\n", "again\n"]:
+        cat.stdin.write(word.encode())
+        await cat.stdin.drain()
+        print("  cat says", await cat.stdout.readline())
+    cat.stdin.close()
+    print("  its stdin is closed: cat ends with", await cat.wait())
+
+
+async def too_slow():
+    sleeper = await asyncio.create_subprocess_exec("sleep", "3600")
+    try:
+        await asyncio.wait_for(sleeper.wait(), 0.2)
+    except TimeoutError:
+        print("  time is up; the child does not know:", sleeper.returncode)
+        sleeper.kill()
+        print("  killed; now it has to be waited for:", await sleeper.wait())
+
+
+async def calculate(expression):
+    script = f"read go; echo $(({expression}))"
+    child = await asyncio.create_subprocess_exec("sh", "-c", script, stdin=PIPE, stdout=PIPE)
+    output = (await child.communicate(b"go\n"))[0]
+    return expression, output
+
+
+async def main():
+    print("give it input, take its output, wait for its end: communicate()")
+    await sorted_by_sort("pear\napple\nfig\n")
+
+    print("line by line")
+    await lines_as_they_come()
+
+    print("a conversation")
+    await conversation()
+
+    print("one that takes too long")
+    await too_slow()
+
+    print("three at once")
+    print(" ", await asyncio.gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3")))
+
+    print("one that does not exist")
+    try:
+        await asyncio.create_subprocess_exec("no-such-program")
+    except FileNotFoundError as e:
+        print(" ", type(e).__name__)
+
+
+asyncio.run(main())
