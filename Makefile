@@ -29,7 +29,7 @@ include tracer/tracer.mk
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all demo test lesson exercise bench differential sanitize valgrind matrix install uninstall packages clean help \
+.PHONY: all demo test lesson exercise bench differential sanitize valgrind tsan soak matrix install uninstall packages clean help \
         build-all build-tests suite always
 
 # ---- for everybody ----
@@ -98,9 +98,24 @@ valgrind:  ## the tests and the lessons under valgrind
 	@$(MAKE) --no-print-directory -C build/valgrind suite CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra" \
 	    UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --num-callers=20"
 
+tsan:  ## the tests of threads, signals and sockets with ThreadSanitizer
+	@tools/install-packages build test
+	@tools/mirror build/tsan
+	@$(MAKE) $(QUIET) -C build/tsan $(RACY:tests/%.c=build/tests/%) \
+	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -Wno-clobbered -fsanitize=thread"
+	@cd build/tsan && UNDER="setarch -R" tests/run $(RACY)
+
+soak:  ## a million requests, and all else that a server does over and over, at full length
+	@tools/install-packages build test
+	@$(MAKE) $(QUIET) build/tests/soak
+	@SOAK=full CK_TIMEOUT_MULTIPLIER=10 build/tests/soak
+
 matrix:  ## the whole suite with gcc and clang at -O0, -O2, -O3 and -O2 -flto; a warning is an error
 	@tools/install-packages build test clang
 	@tools/matrix
+
+# What ThreadSanitizer runs: all that has to do with threads.
+RACY := $(patsubst %,tests/%.c,races threads signals run subprocess sockets transports streams connections soak)
 
 # ---- how things are built ----
 

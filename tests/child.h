@@ -92,11 +92,11 @@ __attribute__((unused)) static char *shell(int *status, const char *command)
 __attribute__((unused)) static bool have_python(void) { return system("command -v python3 >/dev/null 2>&1") == 0; }
 
 #ifdef __has_feature
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define UNDER_SANITIZER 1
 #endif
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define UNDER_SANITIZER 1
 #endif
 #ifndef UNDER_SANITIZER
