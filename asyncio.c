@@ -278,6 +278,7 @@ struct Task {
     Stack *eager_caller;   /* who started it eagerly and goes on when it first suspends */
     Future *waiting_on;    /* held by who waits, not by the task */
     Task *previous, *next; /* in its loop's list */
+    Task *before, *after;  /* in its group's */
     char *name;            /* NULL: "Task-<number>" */
     char number_name[16];
     long number;
@@ -1495,7 +1496,7 @@ static Value exception_in_sight(void)
 }
 
 /* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a
- * group that leads to x does not become its context: no cycles. */
+ * a group that leads to x does not become its context, which is None then: no cycles. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
@@ -1504,7 +1505,7 @@ static void exception_set_context(Exc *x, Value handled)
             value_replace(&each->context, None);
             break;
         }
-    if (!exception_leads_to(handled, x)) value_replace(&x->context, handled);
+    value_replace(&x->context, exception_leads_to(handled, x) ? None : handled);
 }
 
 /* RuntimeError(text), raised from e while e is handled. */
@@ -5665,7 +5666,9 @@ struct TaskGroup {
     Object object;
     Loop *loop;
     Task *parent;
-    Value tasks, errors, base_error;
+    Task *first, *last; /* its tasks that are not done, held */
+    int count;
+    Value errors, base_error;
     Future *all_done;
     bool entered, exiting, aborting, parent_cancel_requested;
 };
@@ -5686,15 +5689,32 @@ static const Class taskgroup_class = {.name = "TaskGroup",
 TaskGroup *asyncio_TaskGroup(void)
 {
     TaskGroup *group = pooled(object_new(&taskgroup_class, sizeof *group));
-    group->tasks = value_retain(list());
     group->errors = value_retain(list());
     return group;
+}
+
+static void taskgroup_add(TaskGroup *group, Task *task)
+{
+    task->before = group->last;
+    *(group->last ? &group->last->after : &group->first) = retain(task);
+    group->last = task;
+    group->count++;
+}
+
+/* The caller gets the hold on it. */
+static Task *taskgroup_remove(TaskGroup *group, Task *task)
+{
+    *(task->before ? &task->before->after : &group->first) = task->after;
+    *(task->after ? &task->after->before : &group->last) = task->before;
+    task->before = task->after = NULL;
+    group->count--;
+    return task;
 }
 
 static void taskgroup_destroy(void *object)
 {
     TaskGroup *group = object;
-    value_release(group->tasks);
+    while (group->first) release(taskgroup_remove(group, group->first));
     value_release(group->errors);
     value_release(group->base_error);
     release(group->all_done);
@@ -5704,7 +5724,7 @@ static void taskgroup_repr(void *object, FILE *out)
 {
     TaskGroup *group = object;
     fputs("<TaskGroup", out);
-    if (len(group->tasks)) fprintf(out, " tasks=%d", len(group->tasks));
+    if (group->count) fprintf(out, " tasks=%d", group->count);
     if (len(group->errors)) fprintf(out, " errors=%d", len(group->errors));
     fputs(group->aborting ? " cancelling>" : group->entered ? " entered>" : ">", out);
 }
@@ -5728,7 +5748,7 @@ static void taskgroup_abort(TaskGroup *group)
 {
     group->aborting = true;
     TRACE_CHANGED(group, "aborting: its tasks are cancelled");
-    for_in (task, group->tasks) task_cancel(as_task(task));
+    for (Task *task = group->first; task; task = task->after) task_cancel(task);
 }
 
 static void taskgroup_failed(TaskGroup *group, Task *task, Value e)
@@ -5747,28 +5767,25 @@ static void taskgroup_failed(TaskGroup *group, Task *task, Value e)
     }
 }
 
+static void taskgroup_settle(TaskGroup *group, Task *task)
+{
+    if (group->all_done && !group->count) future_finish_unless_done(group->all_done, True);
+    TRACE_CHANGED(group, "one of its tasks is done");
+    if (future_failed(&task->future)) taskgroup_failed(group, task, task_exception(task));
+}
+
 static void taskgroup_one_done(Future *future, Value arg)
 {
     TaskGroup *group = (TaskGroup *)arg.object;
-    Task *task = (Task *)future;
-    retain(task);
-    pooled(task);
-    List *tasks = as_list(group->tasks);
-    for (int i = 0; i < tasks->count; i++)
-        if (tasks->items[i].object == &future->object) {
-            list_pop(group->tasks, i);
-            break;
-        }
+    Task *task = pooled(taskgroup_remove(group, (Task *)future));
     asyncio_future_discard_from_awaited_by(future, &group->parent->future);
-    if (group->all_done && !tasks->count) future_finish_unless_done(group->all_done, True);
-    TRACE_CHANGED(group, "one of its tasks is done");
-    if (future_failed(future)) taskgroup_failed(group, task, future_exception(future));
+    taskgroup_settle(group, task);
 }
 
 Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions options, const Site *site)
 {
     const char *problem = !group->entered                        ? "has not been entered"
-                          : group->exiting && !len(group->tasks) ? "is finished"
+                          : group->exiting && !group->count     ? "is finished"
                           : group->aborting                      ? "is shutting down"
                                                                  : NULL;
     if (problem) {
@@ -5778,10 +5795,10 @@ Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions opti
     options.loop = group->loop;
     Task *task = asyncio_create_task_(coro, options, site);
     if (task_done(task)) {
-        taskgroup_one_done(&task->future, V(group));
+        taskgroup_settle(group, task);
         return task;
     }
-    list_append(group->tasks, task);
+    taskgroup_add(group, task);
     asyncio_future_add_to_awaited_by(&task->future, &group->parent->future);
     future_on_done(&task->future, taskgroup_one_done, group, "taskgroup_one_done");
     TRACE_CHANGED(group, "a new task");
@@ -5791,7 +5808,7 @@ Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions opti
 /* Waits for all tasks. The parent may be cancelled meanwhile, once or often: the first time aborts the group. */
 static Value taskgroup_wait(TaskGroup *group, Value cancelled)
 {
-    while (len(group->tasks)) {
+    while (group->count) {
         release(group->all_done);
         group->all_done = future_inner(group->loop, "TaskGroup to finish", group);
         Value interruption = future_wait(group->all_done);
@@ -6305,6 +6322,7 @@ typedef struct Token {
     Object object;
     ContextVar *var;
     Value old;
+    Task *task; /* the running one */
     Variables **place;
     bool used;
 } Token;
@@ -6318,7 +6336,10 @@ static void contextvar_destroy(void *object)
 
 static void contextvar_repr(void *object, FILE *out)
 {
-    fprintf(out, "<ContextVar name='%s'>", ((ContextVar *)object)->name);
+    ContextVar *var = object;
+    fprintf(out, "<ContextVar name='%s'", var->name);
+    if (var->default_value.tag != VALUE_UNSET_) fprintf(out, " default=%s", as_str(repr(var->default_value)));
+    fprintf(out, " at %p>", object);
 }
 
 static void variables_destroy(void *object)
@@ -6336,6 +6357,7 @@ static void token_destroy(void *object)
 {
     Token *token = object;
     release(token->var);
+    release(token->task);
     if (token->old.tag != VALUE_UNSET_) value_release(token->old);
 }
 
@@ -6343,7 +6365,15 @@ static const Class contextvar_class = {
     .name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
 static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
 static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
-static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy};
+static void token_repr(void *object, FILE *out)
+{
+    Token *token = object;
+    fprintf(out, "<Token%s var=", token->used ? " used" : "");
+    contextvar_repr(token->var, out);
+    fprintf(out, " at %p>", object);
+}
+
+static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy, .write = token_repr};
 
 ContextVar *context_var_(const char *name, Value default_value)
 {
@@ -6399,12 +6429,21 @@ Value contextvar_get(ContextVar *var)
     return v;
 }
 
+/* Where the context that the token was made in has its variables. The token holds the task, so that no other can have
+ * them in the same place; the task may have been asked for its context since. */
+static Variables **token_place(Token *token)
+{
+    Task *task = token->task;
+    return task && task->context && token->place == &task->variables ? &task->context->variables : token->place;
+}
+
 Value contextvar_set_(ContextVar *var, Value v)
 {
     Token *token = pooled(object_new(&token_class, sizeof *token));
     token->var = retain(var);
     token->old = variables_get(*here.variables, var);
     if (token->old.tag != VALUE_UNSET_) value_retain(token->old);
+    token->task = here.loop ? retain(here.loop->current) : NULL;
     token->place = here.variables;
     variables_replace(var, v);
     return V(&token->object);
@@ -6415,9 +6454,10 @@ void contextvar_reset(ContextVar *var, Value v)
     if (v.tag != VALUE_OBJECT || v.object->class != &token_class)
         throw(TypeError, "expected an instance of Token, got %s", value_type(v));
     Token *token = (Token *)v.object;
-    if (token->used) throw(RuntimeError, "Token has already been used once");
-    if (token->var != var) throw(ValueError, "Token was created by a different ContextVar");
-    if (token->place != here.variables) throw(ValueError, "Token was created in a different Context");
+    if (token->used) throw(RuntimeError, "%s has already been used once", as_str(repr(v)));
+    if (token->var != var) throw(ValueError, "%s was created by a different ContextVar", as_str(repr(v)));
+    if (token_place(token) != here.variables)
+        throw(ValueError, "%s was created in a different Context", as_str(repr(v)));
     token->used = true;
     variables_replace(var, token->old);
 }
@@ -12169,9 +12209,11 @@ static void taskgroup_describe(void *object, FILE *out)
     TaskGroup *group = object;
     fprintf(out, ",\"state\":\"%s\"",
             group->aborting  ? "aborting"
-            : group->exiting ? len(group->tasks) ? "waiting" : "finished"
+            : group->exiting ? group->count ? "waiting" : "finished"
                              : "open");
-    describe_children(group->tasks, out);
+    Value tasks = list();
+    for (Task *task = group->first; task; task = task->after) list_append(tasks, task);
+    describe_children(tasks, out);
 }
 
 /* Events of the world outside. Who waits for one of these is told by the tasks. A transport under a stream is shown as

@@ -410,14 +410,15 @@ typedef struct { char start_; Context *context; Value arg; const char *name; } D
 
 /* asyncio.gather(a, b, ...): runs coroutines, Tasks and Futures concurrently. Returns a Future: the list of results
  * in the order of the arguments. The first exception is raised at once and the others go on; with
- * .return_exceptions = true exceptions are results. Cancelling it cancels all. asyncio_gather_list(list, ...) takes
- * a list, of any length. TypeError for anything else. */
+ * .return_exceptions = true exceptions are results. Cancelling it cancels all. Takes up to 24; asyncio_gather_list(list,
+ * ...) takes a list, of any length. TypeError for anything else. */
 #define asyncio_gather(...) \
     asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
 #define asyncio_gather_list(aws, ...) \
     asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
+typedef double too_many_arguments_use_asyncio_gather_list;
 typedef struct {
-    char start_; void *awaitables[24]; double too_many_here_use_asyncio_gather_list; bool return_exceptions;
+    char start_; void *awaitables[24]; too_many_arguments_use_asyncio_gather_list too_many; bool return_exceptions;
 } GatherOptions;
 typedef struct { char start_; bool return_exceptions; } GatherListOptions;
 
@@ -1066,9 +1067,17 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 /* other calls may give a task that has a name elsewhere */
 #define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))
 
-/* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: a macro that names itself is expanded again at each
- * EXPAND. */
-#define EACH_(m, ...)         __VA_OPT__(EXPAND_(EACH_STEP_(m, __VA_ARGS__)))
+/* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: the first eight one by one, so that a compiler has
+ * little to tell when one of them is wrong; then by a macro that names itself and is expanded again at each EXPAND. */
+#define EACH_(m, ...)         __VA_OPT__(EACH1_(m, __VA_ARGS__))
+#define EACH1_(m, x, ...)     m(x) __VA_OPT__(EACH2_(m, __VA_ARGS__))
+#define EACH2_(m, x, ...)     m(x) __VA_OPT__(EACH3_(m, __VA_ARGS__))
+#define EACH3_(m, x, ...)     m(x) __VA_OPT__(EACH4_(m, __VA_ARGS__))
+#define EACH4_(m, x, ...)     m(x) __VA_OPT__(EACH5_(m, __VA_ARGS__))
+#define EACH5_(m, x, ...)     m(x) __VA_OPT__(EACH6_(m, __VA_ARGS__))
+#define EACH6_(m, x, ...)     m(x) __VA_OPT__(EACH7_(m, __VA_ARGS__))
+#define EACH7_(m, x, ...)     m(x) __VA_OPT__(EACH8_(m, __VA_ARGS__))
+#define EACH8_(m, x, ...)     m(x) __VA_OPT__(EXPAND_(EACH_STEP_(m, __VA_ARGS__)))
 #define EACH_STEP_(m, x, ...) m(x) __VA_OPT__(EACH_AGAIN_ PARENTHESES_ (m, __VA_ARGS__))
 #define EACH_AGAIN_()         EACH_STEP_
 #define PARENTHESES_          ()
@@ -1079,8 +1088,9 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 #define EXPAND0_(...)         __VA_ARGS__
 
 /* VALUES_(a, b) is 2, (Value[]){V(a), V(b)}. */
-#define VALUES_(...)        (int)(sizeof((Value[]){None EACH_(VALUE_ITEM_, __VA_ARGS__)}) / sizeof(Value) - 1), \
+#define VALUES_(...)        (int)sizeof((char[]){0 EACH_(VALUE_COUNT_, __VA_ARGS__)}) - 1, \
                             (Value[]){None EACH_(VALUE_ITEM_, __VA_ARGS__)} + 1
+#define VALUE_COUNT_(x)     , 0
 #define VALUE_ITEM_(x)      , V(x)
 
 /* A parameter is written (type) name. UNPACK_ in front of it makes a declaration of it, DROP_ leaves the name. */
