@@ -14,6 +14,8 @@ static Value answer_to(const char *path)
     return V("200");
 }
 
+static Task *hung_up(StreamReader *reader) { return asyncio_create_task(streamreader_read(reader)); }
+
 async_def(serve, (StreamReader *) reader, (StreamWriter *) writer)
 {
     char path[100] = "";
@@ -21,7 +23,7 @@ async_def(serve, (StreamReader *) reader, (StreamWriter *) writer)
     Value line = await(streamreader_readline(reader));
     sscanf(as_bytes(line, NULL), "%99s", path);
     await(asyncio_sleep(0.05));                         /* it has to look the page up */
-    if (!strcmp(path, "/slow")) await(streamreader_read(reader));
+    if (!strcmp(path, "/slow")) await(asyncio_wait(list(hung_up(reader)), .timeout = 3));
     streamwriter_write(writer, answer_to(path));
     busy--;
     streamwriter_close(writer);
