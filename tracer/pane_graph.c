@@ -15,8 +15,21 @@ typedef struct Walk {
     size_t rows;
     uint64_t path[DEEPEST];                       /* to find circles */
     bool open[DEEPEST];                           /* does a branch go on below, at this depth? */
-    Pmap told;                                    /* the tasks below which all has been said already */
+    uint8_t *marks;                               /* by task, as far as there are lanes: AWAITED, TOLD */
+    size_t most;
 } Walk;
+
+/* TOLD: what it waits for stands further up already. SHOWN: it has a row, or is counted in one. */
+enum { AWAITED = 1, TOLD = 2, SHOWN = 4 };
+
+static void mark(Walk *w, uint64_t task, int what) {
+    if (task < w->most)
+        w->marks[task] |= what;
+}
+
+static bool marked(const Walk *w, uint64_t task, int what) {
+    return task < w->most && w->marks[task] & what;
+}
 
 static bool begin_row(Walk *w) {
     w->rows++;
@@ -65,18 +78,16 @@ static void walk_task(Walk *w, const Task *t, int depth, bool last);
 
 static void walk_children(Walk *w, const Object *o, int depth) {
     const Model *m = &w->v->s->now;
-    size_t left = 0, shown = 0;
-    for (size_t i = 0; i < o->children->n; i++) {
-        const Task *t = model_task(m, o->children->at[i].number);
-        left += t && !state_over(t->state);
-    }
-    for (size_t i = 0; i < o->children->n && shown < CHILDREN; i++) {
+    size_t left = children_left(w->v, o), shown = 0, i = 0;
+    for (; i < o->children->n && shown < CHILDREN; i++) {
         const Task *t = model_task(m, o->children->at[i].number);
         if (!t || state_over(t->state))
             continue;
         shown++;
         walk_task(w, t, depth, shown == left);
     }
+    for (; i < o->children->n; i++)
+        mark(w, o->children->at[i].number, SHOWN);
     if (left > shown) {
         char words[60];
         snprintf(words, sizeof words, "… %zu more unfinished", left - shown);
@@ -137,7 +148,8 @@ static void walk_task(Walk *w, const Task *t, int depth, bool last) {
         free(words);
         return;
     }
-    bool told = pmap_get(&w->told, t->id) != NULL;
+    mark(w, t->id, SHOWN);
+    bool told = marked(w, t->id, TOLD);
     note_of(m, t, &note);
     if (told && t->state == ST_WAITING)
         buf_str(&note, ": see above");
@@ -147,7 +159,7 @@ static void walk_task(Walk *w, const Task *t, int depth, bool last) {
     w->open[depth] = !last;
     if (depth + 1 >= DEEPEST || (t->state != ST_WAITING && t->state != ST_IO) || told)
         return;
-    pmap_make(&w->told, t->id);
+    mark(w, t->id, TOLD);
     const Object *line = ask_waits_in(m, t->id, &role, &place);
     const Task *on = model_task(m, t->on);
     const Object *future = model_object(m, t->on);
@@ -167,53 +179,50 @@ static bool is_awaited(const Model *m, const Object *o) {
     return false;
 }
 
-static void mark_children(const Object *o, Pmap *awaited) {
+static void mark_children(Walk *w, const Object *o) {
     for (size_t i = 0; o && o->children && i < o->children->n; i++)
-        pmap_make(awaited, o->children->at[i].number);
+        mark(w, o->children->at[i].number, AWAITED);
 }
 
 /* Who is awaited stands below whoever waits; all others stand at the left. The children of a group are awaited only
  * once its owner waits for them. */
-static void mark_awaited(const Model *m, Pmap *awaited) {
-    const Task *t;
+static void mark_awaited(Walk *w) {
+    const Model *m = &w->v->s->now;
     const Object *o;
-    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++) {
+    for (size_t i = 0; i < w->v->alive.n; i++) {
+        const Task *t = w->v->alive.at[i];
         if (t->state != ST_WAITING)
             continue;
         if (model_task(m, t->on))
-            pmap_make(awaited, t->on);
+            mark(w, t->on, AWAITED);
         else
-            mark_children(model_object(m, t->on), awaited);
+            mark_children(w, model_object(m, t->on));
     }
     for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++)
         if (o->children && is_awaited(m, o))
-            mark_children(o, awaited);
+            mark_children(w, o);
+}
+
+/* Those that are not marked so; at most as many rows as somebody might scroll through. */
+static void walk_all(Walk *w, int unless) {
+    enum { MOST_ROWS = 4000 };
+    for (size_t i = 0; i < w->v->alive.n && w->rows < MOST_ROWS; i++)
+        if (!marked(w, w->v->alive.at[i]->id, unless))
+            walk_task(w, w->v->alive.at[i], 0, true);
 }
 
 void draw_graph(View *v, SDL_Rect r) {
-    static const CellKind mark = {sizeof(Cell), NULL, NULL};
     const Model *m = &v->s->now;
-    Pmap awaited = {.kind = &mark};
     SDL_Rect in = pane_box(v, P_GRAPH, r, "Who waits for whom", "");
     Walk w = {.v = v, .in = in, .y = in.y, .height = pt(v->c, 25), .skip = v->scroll[P_GRAPH],
-              .told.kind = &mark};
-    const Task *t;
-    bool any = false;
-    mark_awaited(m, &awaited);
+              .most = v->s->history.lanes.index.n};
+    w.marks = xalloc(w.most + 1);
+    mark_awaited(&w);
     clip_push(v->c, in);
-    for (uint64_t k = 0; (t = pmap_from(&m->tasks, &k)); k++) {
-        if (state_over(t->state) || pmap_get(&awaited, t->id))
-            continue;
-        any = true;
-        if (w.rows < 4000)
-            walk_task(&w, t, 0, true);
-    }
-    /* A circle has no beginning: if nothing was shown, start anywhere. */
-    for (uint64_t k = 0; !any && (t = pmap_from(&m->tasks, &k)); k++)
-        if (!state_over(t->state))
-            any = true, walk_task(&w, t, 0, true);
+    walk_all(&w, AWAITED);
+    walk_all(&w, SHOWN);                          /* what is left has no beginning: circles */
     clip_pop(v->c);
-    if (!any)
+    if (!v->alive.n)
         text_wrap(v->c, NORMAL, in, 2, FAINT, m->tasks.count ? "All tasks have finished." : "There is no task yet.");
     int seen = in.h / w.height;
     pane_scroll(v, P_GRAPH, (int) w.rows, seen);
@@ -223,6 +232,5 @@ void draw_graph(View *v, SDL_Rect r) {
         fill(v->c, (SDL_Rect) {in.x, y, in.w, in.y + in.h - y}, PANEL);
         more_row(v, in.x, y + pt(v->c, 4), in.w, below + 1, "rows");
     }
-    pmap_free(&awaited);
-    pmap_free(&w.told);
+    free(w.marks);
 }

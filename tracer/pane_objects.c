@@ -82,8 +82,8 @@ static int waiter_rows(const Object *o, int most) {
     return (a > b ? a : b) + (count_role(o, "joiner") ? 1 : 0);
 }
 
-static void describe(const View *v, const Object *o, Buf *b) {
-    size_t left = 0, n = o->children ? o->children->n : 0;
+static void describe(View *v, const Object *o, Buf *b) {
+    size_t n = o->children ? o->children->n : 0;
     buf_str(b, o->state);
     if (*o->note)
         buf_fmt(b, ", %s", o->note);
@@ -95,12 +95,8 @@ static void describe(const View *v, const Object *o, Buf *b) {
         buf_fmt(b, ", %.0f unfinished", o->unfinished);
     if (o->deadline >= 0)
         buf_fmt(b, " until +%.3f", o->deadline);
-    for (size_t i = 0; i < n; i++) {
-        const Task *t = model_task(&v->s->now, o->children->at[i].number);
-        left += !t || !state_over(t->state);
-    }
     if (n)
-        buf_fmt(b, ", %zu of %zu unfinished", left, n);
+        buf_fmt(b, ", %zu of %zu unfinished", children_left(v, o), n);
 }
 
 /* Its name and, beside it or below, what there is to say about it. Returns the height; draws only if asked to. */

@@ -15,10 +15,10 @@ typedef struct Standing {
 } Standing;
 
 static void gather(const View *v, const char *file, int top, int rows, Standing *at) {
-    const Task *t;
-    for (uint64_t k = 0; (t = pmap_from(&v->s->now.tasks, &k)); k++) {
+    for (size_t i = 0; i < v->alive.n; i++) {
+        const Task *t = v->alive.at[i];
         int row = t->line - top;
-        if (state_over(t->state) || !t->started || row < 0 || row >= rows || strcmp(t->file, file))
+        if (!t->started || row < 0 || row >= rows || strcmp(t->file, file))
             continue;
         if (at[row].n < SHOWN)
             at[row].task[at[row].n] = t;

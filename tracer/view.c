@@ -15,6 +15,7 @@ void view_free(View *v) {
     said_free(&v->said);
     sources_free(&v->sources);
     vec_free(v->lane_rows);
+    vec_free(v->alive);
     buf_free(&v->words);
 }
 
@@ -62,6 +63,28 @@ void pane_scroll(View *v, Pane which, int rows, int seen) {
         v->scroll[which] = most;
     if (v->scroll[which] < 0)
         v->scroll[which] = 0;
+}
+
+size_t children_left(View *v, const Object *o) {
+    const Model *m = &v->s->now;
+    if (v->left_of == o->id && v->left_step == m->k)
+        return v->left;
+    v->left_of = o->id;
+    v->left_step = m->k;
+    v->left = 0;
+    for (size_t i = 0; o->children && i < o->children->n; i++) {
+        const Task *t = model_task(m, o->children->at[i].number);
+        v->left += !t || !state_over(t->state);
+    }
+    return v->left;
+}
+
+static void note_alive(View *v) {
+    const Task *t;
+    v->alive.n = 0;
+    for (uint64_t k = 0; (t = pmap_from(&v->s->now.tasks, &k)); k++)
+        if (!state_over(t->state))
+            vec_push(v->alive, t);
 }
 
 State event_state(const View *v, uint64_t *task) {
@@ -143,6 +166,7 @@ void view_draw(View *v) {
     memset(v->tab, 0, sizeof v->tab);
     v->tracks = v->overview = (SDL_Rect) {0};
     narrate(&v->said, &v->s->now, &v->s->history.log);
+    note_alive(v);
     fill(c, (SDL_Rect) {0, 0, c->w, c->h}, BACK);
     int gap = pt(c, 8), top = pt(c, 44), say = pt(c, c->h < pt(c, 700) ? 92 : 112), scrub = pt(c, 26);
     draw_top(v, (SDL_Rect) {0, 0, c->w, top});

@@ -21,6 +21,9 @@ typedef struct View {
     Session *s;
     Sources sources;
     Said said;                                    /* for the cursor's step */
+    VEC(const Task *) alive;                      /* the unfinished tasks, while a step is drawn */
+    size_t left, left_step;                       /* of an object's children: the last count, since many may be asked for */
+    uint64_t left_of;                             /* several times in a row */
     double zoom;                                  /* Ctrl + and - */
     Pane big;                                     /* shown alone, or P_NONE */
     Pane focus;                                   /* takes Up, Down, PageUp, PageDown */
@@ -55,6 +58,7 @@ int chip(Canvas *c, int x, int y, int h, int room, State state, const char *labe
 int chip_width(Canvas *c, int h, int room, const char *label);
 void more_row(View *v, int x, int y, int room, size_t n, const char *what);               /* "… 17 more tasks" */
 void pane_scroll(View *v, Pane which, int rows, int seen);        /* keeps scroll[] within what there is */
+size_t children_left(View *v, const Object *o);   /* how many of them are unfinished */
 State event_state(const View *v, uint64_t *task);                 /* of the task that the current step is about */
 
 void draw_top(View *v, SDL_Rect r);
