@@ -3,14 +3,17 @@
     plot.py RESULTS.json > PICTURE.svg
 
 A row per operation, time to the right on a logarithmic scale: the bar is how far asyncio.c is from the first CPython, the number at its end
-how many times; the tick is the limit.
+how many times; the tick is the limit. The echo servers come last, each row the processor time of a request.
 """
 import json
 import math
 import sys
 from xml.sax.saxutils import escape
 
-COLOURS = {"asyncio.c": "#0072B2", "CPython": "#D55E00", "CPython 3.13": "#E69F00", "State Threads": "#009E73", "GNU Pth": "#CC79A7"}
+import echo
+
+COLOURS = {"asyncio.c": "#0072B2", "CPython": "#D55E00", "CPython 3.13": "#E69F00", "State Threads": "#009E73", "GNU Pth": "#CC79A7",
+           "libuv": "#7A5195", "uvloop": "#56B4E9"}
 INK, PALE, GRID, BAR = "#24292F", "#57606A", "#E6E9ED", "#E3EDF5"
 LEFT, RIGHT, TOP, ROW, WIDTH = 290, 80, 118, 27, 960
 
@@ -42,7 +45,7 @@ def nanoseconds(ns):
 
 
 def legend(names, y):
-    x, parts = LEFT, []
+    x, parts = 28, []
     for name in names:
         parts += [dot(x + 6, y - 4, name), text(x + 17, y, name, 12, fill=PALE)]
         x += 17 + 7.2 * len(name) + 20
@@ -50,8 +53,9 @@ def legend(names, y):
     return parts
 
 
-def draw(results, names):
-    rows = results["operations"]
+def draw(results, names, more=()):
+    """more: further rows like those of the operations, whose dots may have other names."""
+    rows = results["operations"] + list(more)
     values = [ns for row in rows for ns in list(row["ns"].values()) + [row["limit"]] if ns]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     height = TOP + ROW * len(rows) + 58
@@ -64,7 +68,8 @@ def draw(results, names):
              '<rect x="0.5" y="0.5" width="%d" height="%d" rx="10" fill="#FFFFFF" stroke="%s"/>' % (WIDTH - 1, height - 1, GRID),
              text(28, 38, "Time per operation", 20, weight="600"),
              text(28, 60, "Logarithmic: each line is ten times the one before. The number is how many times faster asyncio.c is than %s." % names[1], 13, fill=PALE)]
-    parts += legend(names, 88)
+    every_name = names + [name for name in dict.fromkeys(name for row in more for name in row["ns"]) if name not in names]
+    parts += legend(every_name, 88)
     bottom = TOP + ROW * len(rows)
     for exponent in range(low, high + 1):
         x = across(10 ** exponent)
@@ -80,7 +85,7 @@ def draw(results, names):
                       text(WIDTH - 24, y + 4.5, "%.0f ×" % (other / ours) if other / ours >= 10 else "%.1f ×" % (other / ours), 13, "end", weight="600")]
         if row["limit"]:
             parts.append(tick(across(row["limit"]), y))
-        parts += [dot(across(row["ns"][name]), y, name) for name in reversed(names) if name in row["ns"]]
+        parts += [dot(across(row["ns"][name]), y, name) for name in reversed(every_name) if name in row["ns"]]
     parts.append(text(28, height - 16, "Processor time, medians of alternating rounds in one run of bench/run. %s" % results["machine"], 11, fill=PALE))
     return "\n".join(parts + ["</svg>"]) + "\n"
 
@@ -88,5 +93,5 @@ def draw(results, names):
 if __name__ == "__main__":
     with open(sys.argv[1]) as file:
         loaded = json.load(file)
-    widest = max(loaded["operations"], key=lambda row: len(row["ns"]))["ns"]
-    sys.stdout.write(draw(loaded, list(widest)))
+    every = list(max(loaded["operations"], key=lambda row: len(row["ns"]))["ns"])
+    sys.stdout.write(draw(loaded, every, echo.for_plot(loaded["echo"], every[1])))

@@ -3,7 +3,7 @@
  *     load PORT PID ACTIVE IDLE SECONDS
  *
  * Opens ACTIVE + IDLE connections to 127.0.0.1:PORT. Each of them is used once, so that the server knows it. Then each active one sends
- * 64 bytes, waits for all of them to come back, and sends again, for so long. Printed: requests per second, the latency of the median and of
+ * 64 bytes, waits for all of them to come back, and sends again, for so long after a warm-up. Printed: requests per second, the latency of the median and of
  * the slowest hundredth in microseconds, and the microseconds of processor time that process PID, the server, used for a request.
  */
 #include <arpa/inet.h>
@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIZE = 64, BATCH = 100, EVENTS = 256, STEPS = 32, BUCKETS = 64 * STEPS };
+enum { WARM_UP = 300 * 1000 * 1000 /* ns */, SIZE = 64, BATCH = 100, EVENTS = 256, STEPS = 32, BUCKETS = 64 * STEPS };
 
 typedef struct Connection {
     int fd, missing;
@@ -151,7 +151,7 @@ int main(int argc, char **argv)
         each->sent = clock_ns(CLOCK_MONOTONIC);
         ask(each);
     }
-    ask_for(poll, wanted / 5); /* a warm-up */
+    ask_for(poll, WARM_UP);
     uint64_t used = clock_ns(processor), took = ask_for(poll, wanted);
     used = clock_ns(processor) - used;
     if (!answers) fail("no answers");
