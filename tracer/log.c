@@ -149,8 +149,12 @@ static void add(Log *log, EventKind kind, const cJSON *json, const char *line, s
 
 static bool accept(Log *log, const cJSON *json, const char *line, size_t length) {
     if (!cJSON_IsObject(json)) {
-        log_problem(log, xformat("Line %zu is not valid JSON and was left out: %.40s%s", log->lines, line,
-                                 length > 40 ? "…" : ""));
+        enum { SHOWN = 40 };
+        Buf start = {0};
+        buf_visible(&start, line, length < SHOWN ? length : SHOWN);
+        log_problem(log, xformat("Line %zu is not valid JSON and was left out: %s%s", log->lines, buf_text(&start),
+                                 length > SHOWN ? "…" : ""));
+        buf_free(&start);
         return false;
     }
     if (strcmp(arg_text(json, "cat"), "asyncio"))

@@ -207,6 +207,8 @@ static void run_program(Session *s, const Options *o, Teller *teller) {
     program_stop(p);
     if (teller)
         tell(teller, &s->history);
+    if (s->history.log.problem)
+        complain(s->history.log.problem);
 }
 
 static int run_text(Session *s, const Options *o) {
@@ -219,6 +221,8 @@ static int run_text(Session *s, const Options *o) {
     teller_free(&teller);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return 0;
+    if (errno != EPIPE)
+        fprintf(stderr, "tracer: standard output cannot be written: %s.\n", strerror(errno));
     return errno == EPIPE ? 0 : 1;
 }
 

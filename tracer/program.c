@@ -221,11 +221,20 @@ static void settle_before(Program *p, const char *line, bool last) {
     settle_all(p, !waits || announces);
 }
 
+/* A copy that cannot be written is given up; the program goes on. */
+static void check_record(Program *p) {
+    if (!p->record || !ferror(p->record))
+        return;
+    log_problem(&p->history->log, xformat("The recording (--record) is not complete: writing it failed: %s.", strerror(errno)));
+    fclose(p->record);
+    p->record = NULL;
+}
+
 static void take_line(Program *p, const char *line, size_t n, bool last) {
     p->spoke = true;
     p->heard = now_seconds();
     if (p->record)
-        fprintf(p->record, "%.*s,\n", (int) n, line);
+        fprintf(p->record, "%.*s,\n", (int) n, line), check_record(p);
     if (strstr(line, "\"control\"")) {
         p->asleep = strstr(line, "paused") != NULL;
         return;
@@ -318,8 +327,8 @@ static void finish(Program *p) {
     int status = WIFSIGNALED(p->status) ? 128 + WTERMSIG(p->status) : WEXITSTATUS(p->status);
     history_own(p->history, EV_PROGRAM_END, status, text, strlen(text));
     free(text);
-    if (p->record)
-        fputs("{}]\n", p->record);
+    if (p->record && (fputs("{}]\n", p->record) < 0 || fflush(p->record) < 0))
+        check_record(p);
     p->asked = 0;
     p->asleep = false;
     p->ended = true;
