@@ -1023,8 +1023,15 @@ NET_TEST(TestFork__test_fork_signal_handling)
 {
     Loop *loop = asyncio_get_running_loop();
     loop_add_signal_handler(loop, SIGTERM, calls_nobody);
+    Wire started;
+    wire_pair(&started, SOCK_DGRAM);
     int status, pid = fork();
-    if (!pid) for (;;) pause();
+    if (!pid) for (comes(&started, "started"); ; ) pause();
+    loop_add_reader(loop, started.near, note_it, .arg = V("started"));
+    pass_until(notes_[0]);
+    loop_remove_reader(loop, started.near);
+    close(started.near);
+    close(started.far);
     kill(pid, SIGTERM);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
