@@ -416,7 +416,11 @@ typedef struct { char start_; Context *context; Value arg; const char *name; } D
     asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
 #define asyncio_gather_list(aws, ...) \
     asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
+#ifdef __clang__                                       /* a type that each of the compilers names in its error */
 typedef double too_many_arguments_use_asyncio_gather_list;
+#else
+typedef enum too_many_arguments_use_asyncio_gather_list { TOO_MANY_ } too_many_arguments_use_asyncio_gather_list;
+#endif
 typedef struct {
     char start_; void *awaitables[24]; too_many_arguments_use_asyncio_gather_list too_many; bool return_exceptions;
 } GatherOptions;

@@ -70,7 +70,7 @@ def parse(text):
     return stack[0]
 
 
-BODY_AT = {"with": 2, "timeout": 3, "timeoutat": 3, "group": 2, "for": 3}
+BODY_AT = {"with": 2, "timeout": 3, "timeoutat": 3, "group": 2, "manage": 2, "for": 3}
 BODIES_AT = {"try": (2, 3), "trystar": (2, 3), "finally": (1, 2)}
 
 

@@ -21,7 +21,7 @@ typedef struct Maker {
 
 enum {
     TASKS, LOCKS, EVENTS, CONDITIONS, SEMAPHORES, BARRIERS, QUEUES, COMBINATIONS, TIMEOUTS, GROUPS, COMPLETED, FUTURES,
-    CALLBACKS, ERRORS, GENERATORS, EAGER, VARIABLES, FAMILIES
+    CALLBACKS, ERRORS, GENERATORS, EAGER, VARIABLES, CONTEXTS, MANAGERS, RUNS, FAMILIES
 };
 
 /* ---- Chance and text -------------------------------------------------------------------------------------------- */
@@ -68,7 +68,11 @@ static void put_timeout(Maker *m)
     else put_delay(m);
 }
 
-static void put_number(Maker *m) { out(m, chance(m, 25) ? " %d.0" : " %d", below(m, 4)); }
+static void put_number(Maker *m)
+{
+    if (chance(m, 4)) out(m, " %d:%d", below(m, 3), below(m, 3));
+    else out(m, chance(m, 25) ? " %d.0" : " %d", below(m, 4));
+}
 
 static void put_task(Maker *m)
 {
@@ -241,6 +245,27 @@ static void step_generator(Maker *m)
     else step_task(m);
 }
 
+static void step_context(Maker *m, int depth)
+{
+    int context = below(m, 2);
+    switch (below(m, 8)) {
+    case 0: out(m, "(context V%d)", context); return;
+    case 1: out(m, "(mark Y%d %d)", below(m, 2), below(m, 9)); return;
+    case 2: out(m, "(reset Y%d)", below(m, 2)); return;
+    case 3: out(m, "(addcbin V%d", context); put_future(m); out(m, " %d)", below(m, 2)); return;
+    case 4: case 5:
+        if (depth < 1) break;
+        out(m, "(soonin V%d H%d ", context, below(m, 3)); put_step(m, depth - 1); out(m, ")"); return;
+    default:
+        if (!has_function(m)) break;
+        out(m, "(spawnin V%d T%d", context, below(m, 4));
+        put_function(m);
+        out(m, ")");
+        return;
+    }
+    out(m, "(var %d)", below(m, 9));
+}
+
 static void step_family(Maker *m, int family, int depth)
 {
     switch (family) {
@@ -259,10 +284,16 @@ static void step_family(Maker *m, int family, int depth)
         out(m, "(gspawn K%d T%d", below(m, 2), below(m, 4)); put_function(m); out(m, ")"); return;
     case FUTURES: step_future(m); return;
     case CALLBACKS: step_callback(m, depth); return;
-    case ERRORS: out(m, "(raise"); put_error(m); out(m, " r%d)", below(m, 9)); return;
+    case ERRORS:
+        out(m, "(raise");
+        if (chance(m, 5)) out(m, " StopIteration");
+        else put_error(m);
+        out(m, " r%d)", below(m, 9));
+        return;
     case GENERATORS: step_generator(m); return;
     case EAGER: out(m, "(factory %d)", below(m, 2)); return;
     case VARIABLES: out(m, "(var %d)", below(m, 9)); return;
+    case CONTEXTS: step_context(m, depth); return;
     default: if (chance(m, 50)) step_spawn(m); else step_task(m);
     }
 }
@@ -379,6 +410,15 @@ static void operation_generator(Maker *m, int depth)
     }
 }
 
+/* Not in a generator, which would manage itself without end. */
+static void operation_manager(Maker *m, int depth)
+{
+    if (m->function >= m->functions) { put_awaitable(m, 0); return; }
+    out(m, "(manage g%d ", below(m, 2));
+    put_body(m, depth);
+    out(m, ")");
+}
+
 static void operation_queue(Maker *m)
 {
     int queue = below(m, 4);
@@ -406,6 +446,7 @@ static void operation_family(Maker *m, int family, int depth)
     case FUTURES: out(m, "(await F%d)", below(m, 3)); return;
     case ERRORS: operation_try(m, depth); return;
     case GENERATORS: operation_generator(m, depth); return;
+    case MANAGERS: operation_manager(m, depth); return;
     case TASKS: out(m, "(await T%d)", below(m, 4)); return;
     default: put_awaitable(m, 0);
     }
@@ -463,6 +504,7 @@ static void put_other_function(Maker *m, int index)
 
 static void put_generator(Maker *m, int index)
 {
+    m->function = m->functions;
     m->references = 0;
     out(m, " (g%d (", index);
     for (int left = 1 + below(m, 5); left; left--) {
@@ -474,6 +516,13 @@ static void put_generator(Maker *m, int index)
     out(m, "))");
 }
 
+/* The runs of the runner, else one of f0. */
+static void put_runs(Maker *m)
+{
+    if (!about(m, RUNS)) return;
+    for (int left = 1 + below(m, 3); left; left--) out(m, " (run f%d %d)", below(m, m->functions), below(m, chance(m, 70) ? 8 : 40));
+}
+
 char *scenario_generate(uint64_t seed)
 {
     Maker m = {.random = seed * 0x2545f4914f6cdd1du + 1};
@@ -483,10 +532,11 @@ char *scenario_generate(uint64_t seed)
     out(&m, "(scenario %llu", (unsigned long long)seed);
     put_first_function(&m);
     for (int i = 1; i < m.functions; i++) put_other_function(&m, i);
-    if (about(&m, GENERATORS)) {
+    if (about(&m, GENERATORS) || about(&m, MANAGERS)) {
         put_generator(&m, 0);
         put_generator(&m, 1);
     }
+    put_runs(&m);
     out(&m, ")");
     return m.text;
 }

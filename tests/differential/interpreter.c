@@ -111,10 +111,11 @@ static const char *title(const Node *node)
     return text;
 }
 
-/* What is put into queues and futures: 3, or 3.0, which is equal and yet can be told apart. */
+/* What is put into queues and futures: 3; 3.0, which is equal and yet can be told apart; or 3:1, a tuple. */
 static Value number(const Node *list, int index)
 {
-    const char *text = word(list, index);
+    const char *text = word(list, index), *colon = strchr(text, ':');
+    if (colon) return tuple(atoi(text), atoi(colon + 1));
     return strchr(text, '.') ? V(atof(text)) : V(atoi(text));
 }
 
@@ -177,14 +178,14 @@ static struct World {
     int calls, count;
     ContextVar *variable;
     Value tasks;                            /* every task that ran a function, in that order */
-    Value slots;                            /* T0..., F0..., H0..., G0..., X0..., K0... */
+    Value slots;                            /* T0..., F0..., H0..., G0..., X0..., K0..., V0..., Y0... */
     int ranks[64];                          /* of what is in a slot: rank() */
     Value primitives;
     char *log;
     size_t length, capacity;
 } world;
 
-static const char slot_kinds[] = "TFHGXK";
+static const char slot_kinds[] = "TFHGXKVY";
 static const char *const primitive_names[] = {"L0", "L1", "E0", "E1", "C0", "C1", "S0", "S1", "S2", "B0", "B1", "Q0", "Q1", "Q2", "Q3"};
 enum { SLOTS_OF_A_KIND = 8, PRIMITIVES = sizeof primitive_names / sizeof *primitive_names };
 
@@ -571,6 +572,17 @@ async_def(block_finally, (const Node *) node, (const char *) who)
     return None;
 }
 
+async_def(block_manage, (const Node *) node, (const char *) who)
+{
+    const char *function = word(node, 1), *label = text_of("%s.%d", function, world.calls++);
+    async_with (value, asyncio_contextmanager(run_generator(function_named(function), label))) {
+        note(who, "%s inside %s", title(node), as_str(str(value)));
+        await(block(at(node, 2), who));
+    } end_with
+    note(who, "%s left", title(node));
+    return None;
+}
+
 async_def(block_for, (const Node *) node, (const char *) who)
 {
     int left = whole(node, 2);
@@ -616,7 +628,7 @@ async_def(block_acompleted, (const Node *) node, (const char *) who)
 
 static const struct Block { const char *name; Coroutine *(*run)(const Node *node, const char *who); } blocks[] = {
     {"with", block_with}, {"timeout", block_timeout}, {"timeoutat", block_timeout}, {"group", block_group}, {"try", block_try},
-    {"trystar", block_trystar}, {"finally", block_finally}, {"for", block_for}, {"completed", block_completed},
+    {"trystar", block_trystar}, {"finally", block_finally}, {"manage", block_manage}, {"for", block_for}, {"completed", block_completed},
     {"acompleted", block_acompleted}, {NULL, NULL}};
 
 static const struct Block *block_named(const char *name)
@@ -633,7 +645,7 @@ static void step(const Node *node, const char *who);
 static void run_callback(Value arg)
 {
     const Node *made_by = as_pointer(arg), *node = last(made_by);
-    const char *name = word(made_by, 1);
+    const char *name = word(made_by, is(made_by, 0, "soonin") ? 2 : 1);
     note(name, "run %s", as_str(str(contextvar_get(world.variable))));
     try {
         step(node, name);
@@ -701,6 +713,30 @@ static Value step_var(const Node *node, const char *who)
     return old;
 }
 
+static Value step_soonin(const Node *node, const char *who)
+{
+    (void)who;
+    Context *context = slot_object(node, 1);
+    fill(node, 2, V(loop_call_soon(world.loop, run_callback, .arg = V((void *)node), .context = context)));
+    return None;
+}
+
+static Value step_addcbin(const Node *node, const char *who)
+{
+    (void)who;
+    Context *context = slot_object(node, 1);
+    future_add_done_callback((Future *)slot_object(node, 2), run_done_callback, .arg = V(whole(node, 3)), .context = context);
+    return None;
+}
+
+static Value step_spawnin(const Node *node, const char *who)
+{
+    (void)who;
+    Context *context = slot_object(node, 1);
+    fill_ranked(node, 2, V(asyncio_Task(call(word(node, 3)), .context = context)), rank(word(node, 3)));
+    return None;
+}
+
 #define STEP(name, expression) static Value step_##name(const Node *node, const char *who) { (void)who; return V(expression); }
 #define STEP_NONE(name, ...)   static Value step_##name(const Node *node, const char *who) { (void)node; (void)who; __VA_ARGS__; return None; }
 STEP_NONE(spawn, fill_ranked(node, 1, V(asyncio_create_task(call(word(node, 2)))), rank(word(node, 2))))
@@ -727,6 +763,9 @@ STEP_NONE(soon, fill(node, 1, V(loop_call_soon(world.loop, run_callback, .arg = 
 STEP_NONE(later, fill(node, 1, V(loop_call_later(world.loop, delay(node, 2), run_callback, .arg = V((void *)node)))))
 STEP_NONE(hcancel, handle_cancel(slot_object(node, 1)))
 STEP_NONE(raise, throw(error(node, 1), "%s", word(node, 2)))
+STEP_NONE(context, fill(node, 1, V(asyncio_copy_context())))
+STEP_NONE(mark, fill(node, 1, contextvar_set(world.variable, whole(node, 2))))
+STEP_NONE(reset, contextvar_reset(world.variable, slot(node, 1)))
 STEP(inc, ((void)node, ++world.count))
 STEP(expired, timeout_expired(slot_object(node, 1)))
 
@@ -737,7 +776,9 @@ static const struct Step { const char *name; Value (*run)(const Node *node, cons
     {"notifyall", step_notifyall}, {"putn", step_putn}, {"getn", step_getn}, {"done", step_done}, {"shutdown", step_shutdown},
     {"fset", step_fset}, {"fraise", step_fraise}, {"addcb", step_addcb}, {"rmcb", step_rmcb}, {"soon", step_soon},
     {"later", step_later}, {"hcancel", step_hcancel}, {"raise", step_raise}, {"inc", step_inc},
-    {"var", step_var}, {"reschedule", step_reschedule}, {"expired", step_expired}, {"generator", step_generator}, {NULL, NULL}};
+    {"var", step_var}, {"reschedule", step_reschedule}, {"expired", step_expired}, {"generator", step_generator},
+    {"context", step_context}, {"spawnin", step_spawnin}, {"soonin", step_soonin},
+    {"addcbin", step_addcbin}, {"mark", step_mark}, {"reset", step_reset}, {NULL, NULL}};
 
 static void step(const Node *node, const char *who)
 {
@@ -845,7 +886,7 @@ static void close_generator(const char *name)
 }
 
 /* Ends whatever is left, and says how everything ended. */
-static void finish(void)
+async_def(finish)
 {
     loop_set_task_factory(world.loop, NULL);
     cancel_everybody();
@@ -864,11 +905,13 @@ static void finish(void)
     }
     for (int i = 0; i < PRIMITIVES; i++) note("finish", "%s %s", primitive_names[i], look(primitive_names[i]));
     await(asyncio_sleep(0));
+    return None;
 }
 
-async_def(main_)
+/* Makes what the tasks share. */
+static void begin(Runner *runner)
 {
-    world.loop = asyncio_get_running_loop();
+    world.loop = runner_get_loop(runner);
     world.began = loop_time(world.loop);
     loop_set_exception_handler(world.loop, report);
     make_primitives();
@@ -877,10 +920,37 @@ async_def(main_)
     world.slots = list();
     for (size_t i = 0; i < strlen(slot_kinds) * SLOTS_OF_A_KIND; i++) list_append(world.slots, None);
     for (int i = 0; i < 4; i++) list_set(world.slots, slot_index("F0") + i, loop_create_future(world.loop));
-    Task *root = asyncio_create_task(call("f0"));
-    await(asyncio_wait(list(root), .timeout = HORIZON * UNIT));
-    finish();
-    return None;
+}
+
+/* One run of the runner: a function, in the context that all runs share, for so long at most. */
+async_def(part, (const char *) function, (double) horizon)
+{
+    Context *context = task_get_context(asyncio_current_task());
+    Task *root = asyncio_Task(call(function), .context = context);
+    await(asyncio_wait(list(root), .timeout = horizon));
+    note("part", "%s %s", function, state((Future *)root));
+    return task_done(root) ? task_result(root) : None;
+}
+
+static void run_part(Runner *runner, Coroutine *coro)
+{
+    try {
+        runner_run(runner, coro);
+    } except (BaseException, e) {
+        log_add(text_of("run %s\n", without_brackets(text_of("%s", chain(e)))));
+    } end_try
+}
+
+static void run_all(Runner *runner)
+{
+    bool given = false;
+    for (const Node *node = at(world.scenario, 2); node; node = node->next) {
+        if (!is(node, 0, "run")) continue;
+        run_part(runner, part(word(node, 1), delay(node, 2)));
+        given = true;
+    }
+    if (!given) run_part(runner, part("f0", HORIZON * UNIT));
+    run_part(runner, finish());
 }
 
 static void run_scenario(const Node *scenario)
@@ -889,11 +959,10 @@ static void run_scenario(const Node *scenario)
     log_add("");
     size_t before = asyncio_live_objects();
     scope {
-        try {
-            asyncio_run(main_(), .virtual_clock = true);
-        } except (BaseException, e) {
-            log_add(text_of("run %s\n", chain(e)));
-        } end_try
+        Runner *runner = asyncio_Runner(.virtual_clock = true);
+        begin(runner);
+        run_all(runner);
+        runner_close(runner);
     }
     size_t after = asyncio_live_objects();
     if (after != before) log_add(text_of("%ld objects left over\n", (long)(after - before)));

@@ -6,6 +6,7 @@ that of insertion, which is one of those CPython may choose.
 """
 import asyncio
 import asyncio.taskgroups
+import contextlib
 import contextvars
 import gc
 import selectors
@@ -43,7 +44,9 @@ def title(node):
 
 
 def number(word):
-    """What is put into queues and futures: 3, or 3.0, which is equal and yet can be told apart."""
+    """What is put into queues and futures: 3; 3.0, which is equal and yet can be told apart; or 3:1, a tuple."""
+    if ":" in word:
+        return tuple(map(int, word.split(":")))
     return float(word) if "." in word else int(word)
 
 
@@ -58,12 +61,13 @@ def exception_text(e):
     return repr(e)
 
 
-def leads_to(e, sought, seen=()):
+def leads_to(e, sought, seen=None):
     """Such a context would be a circle: CPython's collector frees those, in C they are not made."""
+    seen = [] if seen is None else seen
     while e is not None and e not in seen:
         if e is sought:
             return True
-        seen = (*seen, e)
+        seen.append(e)
         if isinstance(e, BaseExceptionGroup) and any(leads_to(member, sought, seen) for member in e.exceptions):
             return True
         e = e.__context__
@@ -154,6 +158,7 @@ class World:
 
     def __init__(self, scenario):
         self.functions = {node[0]: node[1:] for node in scenario if isinstance(node, list)}
+        self.runs = [node for node in scenario if node[0] == "run"]
         self.log = []
         self.calls = 0
         self.count = 0
@@ -163,19 +168,25 @@ class World:
         time = round((self.loop.time() - self.began) / UNIT)
         self.log.append(f"{time} {who} {without_brackets(' '.join(map(str, words)))}\n")
 
-    async def main(self):
-        self.loop = asyncio.get_running_loop()
+    def begin(self, runner):
+        """Makes what the tasks share."""
+        self.loop = runner.get_loop()
         self.began = self.loop.time()
         self.loop.set_exception_handler(self.report)
         self.make_primitives()
         self.tasks = []                             # every task that ran a function, in that order
-        self.slots = {}                             # T0..., F0..., H0..., G0..., X0..., K0...
+        self.slots = {}                             # T0..., F0..., H0..., G0..., X0..., K0..., V0..., Y0...
         self.ranks = {}
         for i in range(4):
             self.slots[f"F{i}"] = self.loop.create_future()
-        root = asyncio.create_task(self.call("f0"))
-        await asyncio.wait([root], timeout=HORIZON * UNIT)
-        await self.finish()
+
+    async def part(self, function, horizon):
+        """One run of the runner: a function, in the context that all runs share, for so long at most."""
+        context = asyncio.current_task().get_context()
+        root = asyncio.Task(self.call(function), loop=self.loop, context=context)
+        await asyncio.wait([root], timeout=horizon)
+        self.note("part", function, self.state(root))
+        return root.result() if root.done() else None
 
     def make_primitives(self):
         lock = asyncio.Lock()
@@ -448,6 +459,14 @@ class World:
             self.note(who, "finally")
             await self.block(node[2], who)
 
+    async def block_manage(self, node, who):
+        label = f"{node[1]}.{self.calls}"
+        self.calls += 1
+        async with contextlib.asynccontextmanager(self.generator)(node[1], label) as value:
+            self.note(who, title(node), "inside", value)
+            await self.block(node[2:], who)
+        self.note(who, title(node), "left")
+
     async def block_for(self, node, who):
         left = int(node[2])
         async for value in self.slot(node[1]):
@@ -478,7 +497,7 @@ class World:
 
     BLOCKS = {
         "with": block_with, "timeout": block_timeout, "timeoutat": block_timeout, "group": block_group, "try": block_try,
-        "trystar": block_trystar, "finally": block_finally, "for": block_for, "completed": block_completed,
+        "trystar": block_trystar, "finally": block_finally, "manage": block_manage, "for": block_for, "completed": block_completed,
         "acompleted": block_acompleted,
     }
 
@@ -507,6 +526,16 @@ class World:
         except BaseException as e:
             self.note(name, title(node), f"! {chain(e)}")
             raise
+
+    def spawn_in(self, who, context, name, function):
+        """Not eager: CPython 3.13 breaks where the context is the running one."""
+        context = self.slot(context)
+        self.keep(name, asyncio.Task(self.call(function), loop=self.loop, context=context), self.rank(function))
+
+    def add_callback_in(self, who, context, name, i):
+        context = self.slot(context)
+        self.slot(name).add_done_callback(CALLBACKS[int(i)], context=context)
+        CALLBACKS_OF[0] = self
 
     def set_variable(self, who, v):
         old = self.variable.get()
@@ -562,6 +591,13 @@ class World:
         "reschedule": lambda self, who, name, d: self.slot(name).reschedule(None if d == "-" else self.loop.time() + delay(d)),
         "expired": lambda self, who, name: self.slot(name).expired(),
         "generator": make_generator,
+        "context": lambda self, who, name: self.keep(name, contextvars.copy_context()),
+        "spawnin": spawn_in,
+        "soonin": lambda self, who, context, name, node: self.keep(
+            name, self.loop.call_soon(self.callback, name, node, context=self.slot(context))),
+        "addcbin": add_callback_in,
+        "mark": lambda self, who, name, v: self.keep(name, self.variable.set(int(v))),
+        "reset": lambda self, who, name: self.variable.reset(self.slot(name)),
     }
 
 
@@ -581,11 +617,14 @@ CALLBACKS = [make_callback(i) for i in range(3)]
 def run(scenario):
     """The log of one scenario."""
     world = World(scenario)
-    try:
-        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-            runner.run(world.main())
-    except BaseException as e:
-        world.log.append(f"run {chain(e)}\n")
+    parts = [(function, delay(horizon)) for _, function, horizon in world.runs] or [("f0", HORIZON * UNIT)]
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        world.begin(runner)
+        for coro in (*(world.part(*part) for part in parts), world.finish()):
+            try:
+                runner.run(coro)
+            except BaseException as e:
+                world.log.append(f"run {without_brackets(chain(e))}\n")
     return "".join(world.log)
 
 

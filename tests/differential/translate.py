@@ -15,9 +15,10 @@ KINDS = {
     "Q1": ("asyncio.Queue()", "Queue", "asyncio_Queue()", "queue"),
     "Q2": ("asyncio.LifoQueue(2)", "Queue", "asyncio_LifoQueue(2)", "queue"),
     "Q3": ("asyncio.PriorityQueue(3)", "Queue", "asyncio_PriorityQueue(3)", "queue"),
-    "F": ("asyncio.get_running_loop().create_future()", "Future", "loop_create_future(asyncio_get_running_loop())", "future"),
+    "F": ("runner.get_loop().create_future()", "Future", "loop_create_future(runner_get_loop(runner))", "future"),
 }
-SLOTS = {"T": "Future", "F": "Future", "H": "Handle", "G": "AsyncGenerator", "X": "Timeout", "K": "TaskGroup"}
+SLOTS = {"T": "Future", "F": "Future", "H": "Handle", "G": "AsyncGenerator", "X": "Timeout", "K": "TaskGroup",
+         "V": "Context", "Y": "Object"}
 LOOKS = {
     "L": ("{0}.locked()", "lock_locked({0})"), "C": ("{0}.locked()", "condition_locked({0})"),
     "S": ("{0}.locked()", "semaphore_locked({0})"), "E": ("{0}.is_set()", "event_is_set({0})"),
@@ -83,13 +84,36 @@ STEPS = {
                    "timeout_reschedule({0}, loop_time(asyncio_get_running_loop()) + {d1})"),
     "expired": ("{0}.expired()", "timeout_expired({0})"),
     "generator": ("{0} = {1}()", "{0} = hold({1}())"),
+    "context": ("{0} = contextvars.copy_context()", "{0} = hold(asyncio_copy_context())"),
+    "mark": ("{0} = variable.set({1})", "{0} = hold(contextvar_set(variable, {1}))"),
+    "reset": ("variable.reset({0})", "contextvar_reset(variable, V({0}))"),
+    "addcbin": ("{1}.add_done_callback(callback{2}, context={0})",
+                "future_add_done_callback({1}, done_callback, .arg = V({2}), .context = {0})"),
+    "soonin": ("{1} = asyncio.get_running_loop().call_soon({s2}, context={0})",
+               "{1} = hold(loop_call_soon(asyncio_get_running_loop(), {s2}, .context = {0}))"),
+    "spawnin": ("{1} = asyncio.create_task({2}(), context={0})", "{1} = hold(asyncio_create_task({2}(), .context = {0}))"),
 }
 
 PYTHON_START = '''import asyncio
+import contextlib
 import contextvars
 
 count = 0
 variable = contextvars.ContextVar("variable", default=0)
+
+
+async def part(function, horizon):
+    context = asyncio.current_task().get_context()
+    root = asyncio.create_task(function(), context=context)
+    await asyncio.wait([root], timeout=horizon)
+    return root.result() if root.done() else None
+
+
+def run(runner, function, horizon):
+    try:
+        runner.run(part(function, horizon))
+    except BaseException as e:
+        print("run", repr(e))
 
 
 async def told(title, awaitable):
@@ -110,6 +134,18 @@ static Value held;
         try { print(title, await(awaitable)); } \\
         except (BaseException, e) { print(title, "!", repr(e)); rethrow; } end_try \\
     } while (0)
+typedef Coroutine *(*Function)(void);
+async_def(part, (Function) function, (double) horizon)
+{
+    Context *context = task_get_context(asyncio_current_task());
+    Task *root = asyncio_create_task(function(), .context = context);
+    await(asyncio_wait(list(root), .timeout = horizon));
+    return task_done(root) ? task_result(root) : None;
+}
+static void run(Runner *runner, Function function, double horizon)
+{
+    try { runner_run(runner, part(function, horizon)); } except (BaseException, e) { print("run", repr(e)); } end_try
+}
 static Value counted(Value wanted) { return V((bool)(count >= as_int(wanted))); }
 static void done_callback(Future *future, Value i) { print("callback", i, future_cancelled(future)); }
 '''
@@ -141,6 +177,9 @@ class Writer:
         for i in range(4):
             word = arguments[i] if i < len(arguments) else None
             if isinstance(word, str):
+                if ":" in word:
+                    arguments = list(arguments)
+                    arguments[i] = f"{'tuple' * self.c}({word.replace(':', ', ')})"
                 digits = word.lstrip("-").isdigit()
                 values |= {f"d{i}": self.delay(word) if digits or word == "-" else "", f"q{i}": f'"{word}"', f"c{i}": f', .msg = V("{word}")'}
                 values[f"m{i}"] = (KINDS.get(word) or KINDS.get(word[:1]) or ("",) * 4)[3]
@@ -214,7 +253,7 @@ class Writer:
             self.line(depth, "rethrow;" if self.c else "raise")
         elif head in ("try", "trystar", "finally"):
             self.guarded(node, depth)
-        elif head in ("with", "timeout", "timeoutat", "group", "for", "completed", "acompleted"):
+        elif head in ("with", "timeout", "timeoutat", "group", "manage", "for", "completed", "acompleted"):
             self.compound(node, depth)
         else:
             self.step(node, depth)
@@ -258,12 +297,12 @@ class Writer:
             if not c:
                 self.line(depth + 1, f'print("{title(node)}")' if head == "acompleted" else f'await told("{title(node)}", each)')
             return
-        body = {"with": 2, "timeout": 3, "timeoutat": 3, "group": 2, "for": 3}[head]
+        body = {"with": 2, "timeout": 3, "timeoutat": 3, "group": 2, "manage": 2, "for": 3}[head]
         if head == "for":
             self.line(depth, f"async_for (value, {node[1]}) {{" if c else f"async for value in {node[1]}:")
             self.line(depth + 1, f'print("{title(node)}", value)' + ";" * c)
         else:
-            manager, name = self.manager(node), None if head == "with" else node[1]
+            manager, name = self.manager(node), None if head in ("with", "manage") else node[1]
             if name:
                 self.line(depth, f"{name} = hold({manager});" if c else f"{name} = {manager}")
                 manager = name
@@ -278,6 +317,8 @@ class Writer:
     def manager(self, node):
         if node[0] == "with":
             return node[1]
+        if node[0] == "manage":
+            return f"asyncio_contextmanager({node[1]}())" if self.c else f"contextlib.asynccontextmanager({node[1]})()"
         if node[0] == "group":
             return "asyncio_TaskGroup()" if self.c else "asyncio.TaskGroup()"
         if node[0] == "timeout":
@@ -295,7 +336,7 @@ class Writer:
         return sorted((word for word in words if len(word) == 2 and word[0] in "LECSBQF" and word[1].isdigit()), key=lambda word: ("FLECSBQ".index(word[0]), word))
 
     def program(self):
-        functions = [node for node in self.tree[2:]]
+        functions = [node for node in self.tree[2:] if node[0] != "run"]
         written = []
         for node in functions:
             self.lines, self.extra = [], []
@@ -319,23 +360,24 @@ class Writer:
             if f" {i})" in str(self.tree) or any(node[:1] in (["addcb"], ["rmcb"]) for node in nested(self.tree)):
                 start += [f"def callback{i}(future): print('callback', {i}, future.cancelled())"]
         names = self.used()
-        main = ["", "", "async def main():", "    global began" + "".join(f", {name}" for name in names),
-                "    began = asyncio.get_running_loop().time()"]
+        main = ["", "", "with asyncio.Runner() as runner:", "    began = runner.get_loop().time()"]
         main += [f"    {name} = {(KINDS.get(name) or KINDS[name[0]])[0]}" for name in names]
-        return start + written + main + ["    await asyncio.wait([asyncio.create_task(f0())], timeout=5)", "", "", "asyncio.run(main())"]
+        return start + written + main + [f"    run(runner, {function}, {horizon})" for function, horizon in self.runs()]
 
     def c_frame(self, written, functions):
         words = set(words_in(self.tree[2:]))
         start = [C_START.rstrip(), "static double began;"]
         start += [f"static {(KINDS.get(name) or KINDS[name[0]])[1]} *{name};" for name in self.used()]
-        start += [f"static {SLOTS[word[0]]} *{word};" for word in sorted(words) if len(word) == 2 and word[0] in "THGXK" and word[1].isdigit()]
+        start += [f"static {SLOTS[word[0]]} *{word};" for word in sorted(words) if len(word) == 2 and word[0] in "THGXKVY" and word[1].isdigit()]
         start += [f"async_{'gen_' * (node[0][0] == 'g')}decl({node[0]});" for node in functions]
-        main = ["", "async_def(main_)", "{", "    held = list();", '    variable = context_var("variable", .default_value = V(0));',
-                "    began = loop_time(asyncio_get_running_loop());"]
+        main = ["", "int main(void)", "{", "    held = list();", '    variable = context_var("variable", .default_value = V(0));',
+                "    Runner *runner = asyncio_Runner(.virtual_clock = true);", "    began = loop_time(runner_get_loop(runner));"]
         main += [f"    {name} = {(KINDS.get(name) or KINDS[name[0]])[2]};" for name in self.used()]
-        main += ["    await(asyncio_wait(list(asyncio_create_task(f0())), .timeout = 5));", "    return None;", "}", "",
-                 "int main(void) { asyncio_run(main_(), .virtual_clock = true); }"]
-        return start + written + main
+        main += [f"    run(runner, {function}, {horizon});" for function, horizon in self.runs()]
+        return start + written + main + ["    runner_close(runner);", "}"]
+
+    def runs(self):
+        return [(node[1], self.delay(node[2])) for node in self.tree[2:] if node[0] == "run"] or [("f0", 5)]
 
 
 def nested(node):
