@@ -6503,6 +6503,8 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
 
 typedef enum { THREAD_PENDING, THREAD_RUNNING, THREAD_CANCELLED, THREAD_FINISHED } ThreadState;
 
+typedef struct Wrapped Wrapped;
+
 struct ThreadFuture {
     Object object;
     pthread_mutex_t lock;
@@ -6518,6 +6520,7 @@ struct ThreadFuture {
     /* the other side of the bridge; only that loop's thread touches `future` */
     Loop *loop;
     Future *future;
+    Wrapped *wrapped; /* what wrap_future() made of it */
     /* of run_coroutine_threadsafe(), until the loop has made a task of it */
     Coroutine *coro;
 };
@@ -6533,6 +6536,7 @@ struct Executor {
 };
 
 static void threadfuture_destroy(void *object);
+static void threadfuture_tell_wrapped(Wrapped *wrapped);
 static void threadfuture_write(void *object, FILE *out);
 static void threadfuture_describe(void *object, FILE *out);
 static void executor_destroy(void *object);
@@ -6613,7 +6617,10 @@ static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value resul
         tf->failed = failed;
         pthread_cond_broadcast(&tf->changed);
     }
+    Wrapped *wrapped = changes && state >= THREAD_CANCELLED ? tf->wrapped : NULL;
+    if (wrapped) tf->wrapped = NULL;
     pthread_mutex_unlock(&tf->lock);
+    threadfuture_tell_wrapped(wrapped);
     return changes;
 }
 
@@ -6807,6 +6814,14 @@ void executor_shutdown_(Executor *executor, bool wait)
 
 /* From a thread to a task: the loop is told, and completes the Future. */
 
+static void threadfuture_copy(const ThreadFuture *tf, Future *future)
+{
+    if (future->state != PENDING) return;
+    if (tf->state == THREAD_CANCELLED) future_cancel(future);
+    else if (tf->failed) future_fail(future, tf->result);
+    else future_finish(future, tf->result);
+}
+
 static void threadfuture_arrived(Value v)
 {
     ThreadFuture *tf = (ThreadFuture *)v.object;
@@ -6815,11 +6830,7 @@ static void threadfuture_arrived(Value v)
     tf->loop->outside--;
     tf->future = NULL;
     threadfuture_show(tf, "its result has come");
-    if (future->state == PENDING) {
-        if (tf->state == THREAD_CANCELLED) future_cancel(future);
-        else if (tf->failed) future_fail(future, tf->result);
-        else future_finish(future, tf->result);
-    }
+    threadfuture_copy(tf, future);
     release(future);
 }
 
@@ -6852,6 +6863,80 @@ static Future *threadfuture_bridge(ThreadFuture *tf, Loop *loop)
     loop->outside++;
     future_on_done(future, wrapped_future_done, tf, "wrapped_future_done");
     return future;
+}
+
+/* wrap_future(): a future of another loop, or a second one, learns of the end too. It is told in its own loop's thread. */
+struct Wrapped {
+    Object object;
+    ThreadFuture *tf;
+    Future *future;
+    Wrapped *next; /* of those that wait for tf, under its lock */
+};
+
+static void wrapped_destroy(void *object)
+{
+    release(((Wrapped *)object)->tf);
+    release(((Wrapped *)object)->future);
+}
+
+static const Class wrapped_class = {.name = "wrapped", .size = sizeof(Wrapped), .destroy = wrapped_destroy};
+
+static void wrapped_arrived(Value v)
+{
+    Wrapped *wrapped = (Wrapped *)v.object;
+    wrapped->future->loop->outside--;
+    threadfuture_copy(wrapped->tf, wrapped->future);
+}
+
+static void wrapped_tell(Wrapped *wrapped)
+{
+    try {
+        loop_call_soon_threadsafe(wrapped->future->loop, wrapped_arrived, V(&wrapped->object));
+    } except (RuntimeError) {
+        /* it has closed */
+    } end_try
+    release(wrapped);
+}
+
+static void threadfuture_tell_wrapped(Wrapped *wrapped)
+{
+    for (Wrapped *next; wrapped; wrapped = next) {
+        next = wrapped->next;
+        wrapped_tell(wrapped);
+    }
+}
+
+static void wrapping_future_done(Future *future, Value arg)
+{
+    if (future->state == CANCELLED) threadfuture_cancel((ThreadFuture *)arg.object);
+}
+
+static Future *threadfuture_wrap(ThreadFuture *tf, Loop *loop)
+{
+    Future *future = pooled(future_inner(loop, "a thread", tf));
+    Wrapped *wrapped = object_new(&wrapped_class, sizeof *wrapped);
+    wrapped->tf = retain(tf);
+    wrapped->future = retain(future);
+    future_on_done(future, wrapping_future_done, tf, "wrapping_future_done");
+    loop->outside++;
+    pthread_mutex_lock(&tf->lock);
+    bool over = tf->state >= THREAD_CANCELLED;
+    if (!over) {
+        wrapped->next = tf->wrapped;
+        tf->wrapped = wrapped;
+    }
+    pthread_mutex_unlock(&tf->lock);
+    if (over) wrapped_tell(wrapped);
+    return future;
+}
+
+Future *asyncio_wrap_future_(void *future, Loop *loop)
+{
+    const Object *object = future;
+    if (object && (object->class == &future_class || object->class == &task_class)) return future;
+    if (!object || object->class != &threadfuture_class)
+        throw(TypeError, "a ThreadFuture, Future or Task is expected, got %s", object ? as_str(repr(value_object_(object))) : "NULL");
+    return threadfuture_wrap(future, loop ? loop : asyncio_get_event_loop());
 }
 
 static Executor *loop_default_executor(Loop *loop)

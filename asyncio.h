@@ -718,6 +718,12 @@ ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
     threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
 #define   threadfuture_exception(tf, ...) \
     threadfuture_exception_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
+/* asyncio.wrap_future(future): a Future of the running loop (or of .loop) that gets the result of a ThreadFuture, of
+ * executor_submit() or run_coroutine_threadsafe(); cancelling it cancels that one. A Future or Task is returned as it
+ * is. TypeError for anything else, RuntimeError without a loop. In the loop's own thread. */
+#define   asyncio_wrap_future(future, ...) \
+    asyncio_wrap_future_(future, OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
+Future   *asyncio_wrap_future_(void *future, Loop *loop);
 bool      threadfuture_cancel(ThreadFuture *tf);
 bool      threadfuture_cancelled(ThreadFuture *tf);
 bool      threadfuture_done(ThreadFuture *tf);

@@ -1,5 +1,6 @@
 /* CPython's test_futures.py. */
 #include "cpython.h"
+#include <pthread.h>
 
 /* ---- BaseFutureTests -------------------------------------------------------------------------------------------- */
 
@@ -421,4 +422,92 @@ LOOP_TEST(BaseFutureDoneCallbackTests__test_schedule_callbacks_list_mutation_1)
     future_set_result(f, 1);
     run_briefly(loop);
     ck_notes("mut 0|str|str");
+}
+
+/* ---- wrap_future() ------------------------------------------------------------------------------------------------- */
+
+static Value says_and_where(Value arg) { return tuple(arg, (int64_t)pthread_self()); }
+
+LOOP_TEST(BaseFutureTests__test_wrap_future)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    Future *future = asyncio_wrap_future(executor_submit(executor, says_and_where, .arg = V("oi")), .loop = loop);
+    Value both = loop_run_until_complete(loop, future);
+    ck_repr(list_get(both, 0), "'oi'");
+    ck_assert(as_int(list_get(both, 1)) != (int64_t)pthread_self());
+    executor_shutdown(executor);
+}
+
+LOOP_TEST(BaseFutureTests__test_wrap_future_future)
+{
+    Future *future = loop_create_future(loop);
+    ck_same(asyncio_wrap_future(future), future);
+    ck_raises(TypeError, asyncio_wrap_future(loop));
+}
+
+SYNC_TEST(BaseFutureTests__test_wrap_future_without_loop)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    ThreadFuture *tf = executor_submit(executor, says_and_where, .arg = V("oi"));
+    ck_raises(RuntimeError, asyncio_wrap_future(tf));
+    threadfuture_result(tf);
+    executor_shutdown(executor);
+}
+
+async_def(wraps, (Value) tf) { return V(asyncio_wrap_future(as_pointer(tf))); }
+
+LOOP_TEST(BaseFutureTests__test_wrap_future_use_running_loop)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    void *tf = executor_submit(executor, says_and_where, .arg = V("oi"));
+    Future *future = as_future(loop_run_until_complete(loop, wraps(V(tf))));
+    ck_same(future_get_loop(future), loop);
+    loop_run_until_complete(loop, future);
+    executor_shutdown(executor);
+}
+
+LOOP_TEST(BaseFutureTests__test_wrap_future_use_global_loop)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    asyncio_set_event_loop(loop);
+    Future *future = asyncio_wrap_future(executor_submit(executor, says_and_where, .arg = V("oi")));
+    asyncio_set_event_loop(NULL);
+    ck_same(future_get_loop(future), loop);
+    loop_run_until_complete(loop, future);
+    executor_shutdown(executor);
+}
+
+/* The one thread is busy until it is let go, so that what is submitted next has not begun. */
+static pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+static Value is_busy(Value arg) { pthread_mutex_lock(&busy); pthread_mutex_unlock(&busy); return arg; }
+
+LOOP_TEST(BaseFutureTests__test_wrap_future_cancel)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    pthread_mutex_lock(&busy);
+    executor_submit(executor, is_busy);
+    ThreadFuture *tf = executor_submit(executor, is_busy);
+    Future *future = asyncio_wrap_future(tf, .loop = loop), *second = asyncio_wrap_future(tf, .loop = loop);
+    future_cancel(future);
+    run_briefly(loop);
+    ck_assert(threadfuture_cancelled(tf));
+    ck_assert(future_cancelled(future));
+    run_briefly(loop);
+    ck_assert(future_cancelled(second));
+    pthread_mutex_unlock(&busy);
+    executor_shutdown(executor);
+}
+
+LOOP_TEST(BaseFutureTests__test_wrap_future_cancel2)
+{
+    Executor *executor = asyncio_ThreadPoolExecutor(1);
+    ThreadFuture *tf = executor_submit(executor, is_busy, .arg = V(42));
+    Future *future = asyncio_wrap_future(tf, .loop = loop);
+    ck_repr(threadfuture_result(tf), "42");
+    future_cancel(future);
+    run_briefly(loop);
+    ck_assert(!threadfuture_cancelled(tf));
+    ck_repr(threadfuture_result(tf), "42");
+    ck_assert(future_cancelled(future));
+    executor_shutdown(executor);
 }
