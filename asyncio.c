@@ -337,6 +337,7 @@ struct Loop {
     int asked;                   /* how many descriptors the last select() was about */
     int quiet_polls, full_polls; /* in a row, without a find; since the hot ones were last chosen */
     double next_poll, next_full; /* when it is time for one, of the hot descriptors, of all */
+    bool silent;                 /* none was ready since the last full poll */
     int wake_pipe[2]; /* the self-pipe: a byte in it ends select() */
     pthread_mutex_t inbox_lock;
     Handle **inbox; /* what other threads have called soon */
@@ -2478,8 +2479,8 @@ static bool loop_expects_outside(Loop *loop) { return loop->watch_count || loop-
 /* Polling. select() costs some 0.1 us for each descriptor that it is asked about. That is little if many of them are
  * ready, and a lot if 50 of 5,000 are. So those that were ready lately are *hot* and asked each time, and of the
  * others, the cold ones, is asked only in full polls. A full poll comes when eight times as long has passed as the
- * last one took: until then the loop sleeps, if it has nothing else to do, with the hot ones alone, and only after a
- * full poll that finds nothing with all. So a cold descriptor waits no longer than a microsecond for each one that is
+ * last one took. Until then a loop that has nothing to do sleeps with the hot ones alone; with all when none was
+ * ready from one full poll to the next. So a cold descriptor waits no longer than a microsecond for each one that is
  * registered, however busy the hot ones are. Every 16 full polls the hot ones are chosen anew. Up to 64 descriptors
  * are all asked each time.
  *
@@ -2513,7 +2514,8 @@ static int sets_ask(Loop *loop, bool all, double patience)
         unsigned long among = all ? ~0UL : loop->hot[word];
         asked[FOR_READING][word] = loop->interest[FOR_READING][word] & among;
         asked[FOR_WRITING][word] = loop->interest[FOR_WRITING][word] & among;
-        loop->asked += __builtin_popcountl(asked[FOR_READING][word] | asked[FOR_WRITING][word]);
+        unsigned long either = asked[FOR_READING][word] | asked[FOR_WRITING][word];
+        if (either) loop->asked += __builtin_popcountl(either);
     }
     bit_set(asked[FOR_READING], pipe, true);
     if (control >= 0) bit_set(asked[FOR_READING], control, true);
@@ -2530,30 +2532,31 @@ static void sets_choose_hot(Loop *loop)
     memset(loop->active, 0, size);
 }
 
-/* Asks about all descriptors. First at once, as select() is much cheaper when it need not prepare to sleep. */
+/* A full poll, and if nothing at all has happened since the one before, a sleep till `end`: to prepare to sleep costs
+ * select() much more than a look. */
 static int sets_ask_all(Loop *loop, double end)
 {
     if (++loop->full_polls > FULL_POLLS) sets_choose_hot(loop);
     int count = sets_ask(loop, true, 0);
     double now = loop_time(loop);
-    if (!count && now < end) {
+    if (!count && loop->silent && now < end) {
         count = sets_ask(loop, true, end - now);
         now = loop_time(loop);
     }
+    loop->silent = !count;
     loop->next_full = now + poll_rest(loop);
     return count;
 }
 
-/* Asks the hot ones, and sleeps with them until it is time for all; then asks all. */
+/* Asks the hot ones, and sleeps with them until it is time for all. */
 static int sets_ask_in_turn(Loop *loop, double patience)
 {
     double now = loop_time(loop), end = now + patience;
-    if (now < loop->next_full) {
-        int count = sets_ask(loop, false, 0);
-        if (!count && patience > 0) count = sets_ask(loop, false, fmin(end, loop->next_full) - now);
-        if (count || end <= loop->next_full) return count;
-    }
-    return sets_ask_all(loop, end);
+    if (now >= loop->next_full) return sets_ask_all(loop, end);
+    int count = sets_ask(loop, false, 0);
+    if (!count && patience > 0) count = sets_ask(loop, false, fmin(end, loop->next_full) - now);
+    if (count) loop->silent = false;
+    return count;
 }
 
 /* Every bit that select() left is a callback to run. */

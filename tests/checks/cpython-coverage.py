@@ -2,7 +2,7 @@
 """Is every method of CPython 3.13's tests of asyncio either a test in C or on the list of what was left out?
 
 tests/cpython/methods-3.13*.txt   CPython's methods, one to a line: file.Class.method
-tests/cpython/test_*.c            the tests: Class__method, in the C file of the same name, or NAME_io.c
+tests/cpython/test_*.c            the tests: Class__method, in the C file of the same name, NAME_io.c or NAME_tls.c
 tests/cpython/LEFT-OUT*.md        what was left out: lines `file.Class.method: code: reason`
 
     tests/checks/cpython-coverage.py                    prints what is missing; the last line is `N passed, N failed`
@@ -37,7 +37,7 @@ def methods_of(source, file):
 
 def carried_over():
     for path in sorted(HERE.glob("test_*.c")):
-        text, file = path.read_text(), path.stem.removesuffix("_io")
+        text, file = path.read_text(), path.stem.removesuffix("_io").removesuffix("_tls")
         for name in re.findall(r"^[A-Z_]*TEST\((\w+)\)", text, re.M):
             cls, separator, method = name.partition("__test")
             if separator:

@@ -41,7 +41,7 @@ static int file_with_data(void)
 }
 
 /* A socket with small buffers, connected to the server. */
-static Sending sending_begin(void)
+__attribute__((unused)) static Sending sending_begin(void)
 {
     int small = SMALL_BUFFER;
     Loop *loop = asyncio_get_running_loop();
@@ -55,7 +55,7 @@ static Sending sending_begin(void)
 }
 
 /* Closes the socket, and waits until the server has all that was sent. */
-static void sending_end(Sending *s)
+__attribute__((unused)) static void sending_end(Sending *s)
 {
     close(s->fd);
     await(s->lost);
