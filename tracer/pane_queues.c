@@ -10,6 +10,20 @@ static bool is_step(const Handle *h) {
     return h->task && (!strcmp(h->what, "step") || !strcmp(h->what, "wakeup"));
 }
 
+/* A callback of the loop's own stands under the name of whom it is about. */
+static void callback_row(View *v, SDL_Rect r, const Handle *h) {
+    Canvas *c = v->c;
+    const Object *of = model_object(&v->s->now, h->of);
+    SDL_Color color = h->cancelled ? FAINT : TEXT;
+    if (!of) {
+        text_fit(c, NORMAL, r.x, r.y + pt(c, 1), r.w, color, h->what);
+        return;
+    }
+    int w = text_fit(c, NORMAL, r.x, r.y + pt(c, 1), r.w, color, of->label) + pt(c, 6);
+    if (r.w - w > pt(c, 30))
+        text_fit(c, SMALL, r.x + w, r.y + pt(c, 3), r.w - w, FAINT, h->what);
+}
+
 static void ready_row(View *v, SDL_Rect r, int place, const Handle *h) {
     Canvas *c = v->c;
     const Model *m = &v->s->now;
@@ -19,7 +33,7 @@ static void ready_row(View *v, SDL_Rect r, int place, const Handle *h) {
     if (is_step(h) && t)
         w = chip(c, r.x + gap, r.y, r.h - pt(c, 4), r.w - gap, h->cancelled ? ST_CANCELLED : ST_READY, t->label);
     else
-        text_fit(c, NORMAL, r.x + gap, r.y + pt(c, 1), r.w - gap, h->cancelled ? FAINT : TEXT, h->what);
+        callback_row(v, (SDL_Rect) {r.x + gap, r.y, r.w - gap, r.h}, h);
     int left = r.w - gap - w - pt(c, 8);
     if (is_step(h) && t && h->cancelled && left > pt(c, 30))
         text_fit(c, SMALL, r.x + r.w - left, r.y + pt(c, 3), left, FAINT, "cancelled");

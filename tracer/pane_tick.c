@@ -45,7 +45,9 @@ static void detail_run(const Model *m, Buf *b) {
     if (m->running)
         buf_str(b, ask_label(m, m->running));
     else if (m->handle)
-        buf_str(b, m->handle_task ? ask_label(m, m->handle_task) : m->handle_what);
+        buf_str(b, m->handle_task                  ? ask_label(m, m->handle_task)
+                   : model_object(m, m->handle_of) ? ask_label(m, m->handle_of)
+                                                   : m->handle_what);
     else if (m->batch)
         buf_fmt(b, "%llu to go", (unsigned long long) m->batch);
     else
