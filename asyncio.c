@@ -7462,6 +7462,8 @@ static bool is_literal(const char *host)
     return !host || inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
+static bool is_port_number(const char *service) { return !service || !service[strspn(service, "0123456789")]; }
+
 static void lookup_free(Lookup *lookup)
 {
     free(lookup->host);
@@ -7484,17 +7486,24 @@ static Value look_up_and_free(Value v)
 
 ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Value)port, (AddressOptions)options)
 {
+    const char *service = is_none(port) ? "" : as_str(value_to_str(port));
     Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
     *lookup = (Lookup){.host = host && *host ? copy_string(host) : NULL,
-                       .service = is_none(port) ? NULL : copy_string(as_str(value_to_str(port))),
+                       .service = *service ? copy_string(service) : NULL,
                        .hints = {.ai_family = options.family,
                                  .ai_socktype = options.type,
                                  .ai_protocol = options.proto,
                                  .ai_flags = options.flags}};
-    Value argument = V((void *)lookup);
-    bool numeric = is_none(port) || port.tag == VALUE_INT;
-    if (is_literal(lookup->host) && numeric) return look_up_and_free(argument);
-    return await(run_in_executor(loop, NULL, look_up_and_free, (ThreadOptions){.arg = argument, .name = "getaddrinfo"}, NULL));
+    ThreadOptions work = {.arg = V((void *)lookup), .name = "getaddrinfo"};
+    if (is_literal(lookup->host) && is_port_number(lookup->service)) return look_up_and_free(work.arg);
+    Future *infos = NULL;
+    try {
+        infos = run_in_executor(loop, NULL, look_up_and_free, work, NULL);
+    } except (Exception) {
+        lookup_free(lookup);
+        rethrow;
+    } end_try
+    return await(infos);
 }
 
 static Value name_info(Value v)
