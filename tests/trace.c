@@ -5,6 +5,7 @@
 #include "child.h"
 #undef main
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -73,6 +74,43 @@ async_def(everything) {
     return None;
 }
 
+/* The world outside: a stream on each side of a socket pair, a child with pipes, a thread, a signal, a protocol. */
+
+static Value add_one(Value n) { return V(as_int(n) + 1); }
+static void on_signal(Value event) { event_set(as_event(event)); }
+static void protocol_made(Value self, Transport *transport) { *(Transport **)as_pointer(self) = transport; }
+static const Protocol protocol = {.connection_made = protocol_made};
+
+async_def(outside) {
+    Loop *loop = asyncio_get_running_loop();
+    Event *event = asyncio_Event();
+    loop_add_signal_handler(loop, SIGUSR1, on_signal, .arg = V(event));
+    raise(SIGUSR1);
+    await(event_wait(event));
+    print(await(asyncio_to_thread(add_one, V(1))));
+
+    Process *cat = as_process(await(asyncio_create_subprocess_exec("cat", .stdin = PIPE, .stdout = PIPE)));
+    print(await(process_communicate(cat, .input = bytes("meow", 4))));
+
+    int ends[2];
+    Transport *transport;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) abort();
+    await(loop_create_connection(loop, &protocol, (void *)&transport, NULL, None, .sock = ends[0]));
+    Value both = await(asyncio_open_unix_connection(NULL, .sock = ends[1]));
+    StreamReader *reader = as_streamreader(list_get(both, 0));
+    StreamWriter *writer = as_streamwriter(list_get(both, 1));
+    static char block[300000];
+    transport_write(transport, "\xff\"\\\n", 4);
+    print(await(streamreader_readline(reader)));
+    transport_write(transport, block, sizeof block);
+    print(len(await(streamreader_readexactly(reader, sizeof block))));
+    transport_write_eof(transport);
+    print(await(streamreader_read(reader)));
+    streamwriter_close(writer);
+    await(streamwriter_wait_closed(writer));
+    return None;
+}
+
 async_def(a_second) { for (int i = 0; i < 3; i++) { print("step", i); await(asyncio_sleep(1)); } return None; }
 async_def(times_out) { try { await(asyncio_wait_for(asyncio_sleep(30), 0.4)); } except (TimeoutError) { print("expired"); } end_try return None; }
 async_def(raises) { await(asyncio_sleep(0)); throw(Hiccup, "uncaught"); return None; }
@@ -97,6 +135,7 @@ static int play(const char *name)
     if (!strcmp(name, "deadlocks")) asyncio_run(deadlocks());
     if (!strcmp(name, "tries")) asyncio_run(tries());
     if (!strcmp(name, "everything")) asyncio_run(everything());
+    if (!strcmp(name, "outside")) asyncio_run(outside());
     if (!strcmp(name, "a_second")) asyncio_run(a_second());
     if (!strcmp(name, "times_out")) asyncio_run(times_out());
     if (!strcmp(name, "raises")) asyncio_run(raises());
@@ -124,7 +163,7 @@ static const char *recording(void)
 /* Plays a program with these variables set; returns what it wrote. */
 static char *played(int *status, const char *environment, const char *name)
 {
-    return shell(status, as_str(format("%s /proc/%d/exe --play %s 2>&1", environment, (int)getpid(), name)));
+    return shell(status, as_str(format("%s %s --play %s 2>&1", environment, this_program, name)));
 }
 
 static void check_recording(const char *options)
@@ -145,6 +184,25 @@ TEST(recordings_follow_the_specification)
             free(played(NULL, as_str(format("ASYNCIO_TRACE=%s ASYNCIO_CLOCK=%s", recording(), clock ? "virtual" : "real")), names[i]));
             check_recording("");
         }
+    unlink(recording());
+}
+
+TEST(a_recording_of_the_world_outside)
+{
+    int plain_status, traced_status;
+    char *plain = played(&plain_status, "", "outside");
+    char *traced = played(&traced_status, as_str(format("ASYNCIO_TRACE=%s", recording())), "outside");
+    ck_assert_str_eq(plain, traced);
+    ck_assert_int_eq(plain_status, 0);
+    ck_assert_int_eq(traced_status, 0);
+    check_recording("");
+    char *text = shell(NULL, as_str(format("cat %s", recording())));
+    const char *told[] = {"\"type\":\"Thread\"", "add_one()", "\"type\":\"Process\"", "has ended with exit status 0", "stdin of Process", "\"type\":\"Stream\"",
+        "\"type\":\"Transport\"", "above the high water mark", "the other end has sent all it will", "signal.came", "SIGUSR1", "is closed"};
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) ck_assert_msg(strstr(text, told[i]) != NULL, "the trace does not tell: %s", told[i]);
+    free(plain);
+    free(traced);
+    free(text);
     unlink(recording());
 }
 
@@ -169,8 +227,8 @@ TEST(a_recording_that_was_cut_short)
     if (!have_python()) return;
     free(played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "everything"));
     for (int size = 1000; size < 12000; size += 2477) {
-        ck_assert_int_eq(truncate(recording(), 0) || system(as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s /proc/%d/exe --play everything >/dev/null; truncate -s %d %s",
-            recording(), (int)getpid(), size, recording()))), 0);
+        ck_assert_int_eq(truncate(recording(), 0) || system(as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s %s --play everything >/dev/null; truncate -s %d %s",
+            recording(), this_program, size, recording()))), 0);
         check_recording("--cut");
     }
     unlink(recording());
@@ -264,7 +322,7 @@ static Controlled *control(const char *name)
         if (strcmp(name, "times_out")) setenv("ASYNCIO_CLOCK", "virtual", 1);
         setenv("ASYNCIO_TRACE_FD", as_str(format("%d", pair[1])), 1);
         alarm(60);
-        execl("/proc/self/exe", "trace", "--play", name, (char *)NULL);
+        execl(this_program, "trace", "--play", name, (char *)NULL);
         _exit(127);
     }
     close(pair[1]);
