@@ -18,6 +18,13 @@ static void teardown(void) { session_free(&s); intern_free(); }
 
 static EventKind kind(void) { return log_step(&s.history.log, s.now.k)->kind; }
 
+/* A search that takes longer than a moment goes on as time passes. */
+static void find(const char *words, int direction) {
+    session_find(&s, words, direction);
+    for (int wait; s.seek;)
+        session_tick(&s, now_seconds(), &wait);
+}
+
 START_TEST(arrows) {
     session_step(&s, +1);
     session_step(&s, +1);
@@ -66,7 +73,7 @@ START_TEST(the_same_task_again) {
 } END_TEST
 
 START_TEST(step_over_an_await) {
-    session_find(&s, "sleep(0.05)", +1);
+    find( "sleep(0.05)", +1);
     ck_assert_int_eq(kind(), EV_LINE_STEP);
     uint64_t task = s.now.running;
     session_seek(&s, UNTIL_OVER, +1);
@@ -75,13 +82,13 @@ START_TEST(step_over_an_await) {
 } END_TEST
 
 START_TEST(search) {
-    session_find(&s, "has slept for 0.05", +1);
+    find( "has slept for 0.05", +1);
     ck_assert_int_eq(kind(), EV_OUTPUT);
     size_t found = s.now.k;
-    session_find(&s, "workers.c:7", -1);
+    find( "workers.c:7", -1);
     ck_assert_uint_lt(s.now.k, found);
     size_t before = s.now.k;
-    session_find(&s, "no such words", +1);
+    find( "no such words", +1);
     ck_assert_uint_eq(s.now.k, before);
     ck_assert_str_eq(s.note.s, "\"no such words\" does not occur after here.");
 } END_TEST
@@ -91,12 +98,12 @@ START_TEST(search_backwards_finds_the_nearest) {
     session_go(&s, session_count(&s));
     size_t before = session_count(&s) + 1;
     for (int i = 0; i < 20; i++) {
-        session_find(&s, "has slept for", -1);
+        find( "has slept for", -1);
         ck_assert_int_eq(kind(), EV_OUTPUT);
         ck_assert_uint_lt(s.now.k, before);
         before = s.now.k;
     }
-    session_find(&s, "has slept for", -1);
+    find( "has slept for", -1);
     ck_assert_uint_eq(s.now.k, before);
     ck_assert_str_eq(s.note.s, "\"has slept for\" does not occur before here.");
 } END_TEST
