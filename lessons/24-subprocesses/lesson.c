@@ -72,13 +72,6 @@ async_def(main_)
 
     print("three at once");
     print(" ", await(asyncio_gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3"))));
-
-    print("one that does not exist");
-    try {
-        await(asyncio_create_subprocess_exec("no-such-program"));
-    } except (FileNotFoundError, e) {
-        print(" ", value_type(e));
-    } end_try
     return None;
 }
 

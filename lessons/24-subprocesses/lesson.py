@@ -61,11 +61,5 @@ async def main():
     print("three at once")
     print(" ", await asyncio.gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3")))
 
-    print("one that does not exist")
-    try:
-        await asyncio.create_subprocess_exec("no-such-program")
-    except FileNotFoundError as e:
-        print(" ", type(e).__name__)
-
 
 asyncio.run(main())
