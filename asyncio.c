@@ -7331,7 +7331,7 @@ static void sock_check(Loop *loop, int fd)
     if (flags < 0) throw_errno(NULL);
     if (loop->debug && !(flags & O_NONBLOCK)) throw(ValueError, "the socket must be non-blocking");
     check_no_transport(loop, fd);
-    set_nonblocking(fd);
+    if (!(flags & O_NONBLOCK)) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struct sockaddr_storage *from,

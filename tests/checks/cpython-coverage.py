@@ -38,7 +38,7 @@ def methods_of(source, file):
 def carried_over():
     for path in sorted(HERE.glob("test_*.c")):
         text, file = path.read_text(), path.stem.removesuffix("_io").removesuffix("_tls")
-        for name in re.findall(r"^[A-Z_]*TEST\((\w+)\)", text, re.M):
+        for name in re.findall(r"^[A-Z_]*TEST\((\w+)[,)]", text, re.M):
             cls, separator, method = name.partition("__test")
             if separator:
                 yield f"{file}.{cls}.test{method}"

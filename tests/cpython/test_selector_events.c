@@ -658,7 +658,7 @@ WRITE_READY_TEST(SelectorSocketTransportTests__test_write_ready_partial, "data",
 WRITE_READY_TEST(SelectorSocketTransportTests__test_write_ready_partial_none, "data", "nothing yet", 2, 0)
 WRITE_READY_TEST(SelectorSocketTransportTests__test_write_ready_tryagain, "data1data2", "nothing yet", 2, -EAGAIN)
 
-#define WRITE_READY_FAILS(name) \
+#define WRITE_FAILS_TEST(name) \
     NET_TEST(name) { \
         Wire wire = wire_new(); \
         holds_back(&wire, "data"); \
@@ -671,8 +671,8 @@ WRITE_READY_TEST(SelectorSocketTransportTests__test_write_ready_tryagain, "data1
         wire_end(&wire); \
         return None; }
 
-WRITE_READY_FAILS(SelectorSocketTransportTests__test_write_sendmsg_OSError)
-WRITE_READY_FAILS(SelectorSocketTransportTests__test_write_ready_exception)
+WRITE_FAILS_TEST(SelectorSocketTransportTests__test_write_sendmsg_OSError)
+WRITE_FAILS_TEST(SelectorSocketTransportTests__test_write_ready_exception)
 
 NET_TEST(SelectorSocketTransportTests__test_write_exception)
 {

@@ -1,0 +1,82 @@
+/* CPython's test_staggered: attempts that begin one after the other, the first that succeeds ends the others. There it is a
+ * function of its own; here it is what .happy_eyeballs_delay does with the addresses of one name. */
+#include "cpython_resolver.h"
+
+static const Protocol nothing = {.data_received = NULL};
+enum { LONG = 3600 };                                    /* a delay that is never waited for */
+
+/* A socket that listens on that port of 127.0.0.1 or 127.0.0.2, without waiting when it accepts; port 0: any. */
+static int listens_at(const char *address, int port, int backlog)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    inet_pton(AF_INET, address, &in.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+    ck_assert_int_eq(listen(fd, backlog), 0);
+    return fd;
+}
+
+/* A port on which 127.0.0.2 listens and 127.0.0.1 does not. */
+static int second_listens(void)
+{
+    int fd = listens_at("127.0.0.2", 0, 5);
+    resolves("example.com", port_of_fd(fd), "127.0.0.1", "127.0.0.2");
+    return fd;
+}
+
+static const char *peer_of_connection(double delay)
+{
+    Value both = await(loop_create_connection(asyncio_get_running_loop(), &nothing, None, "example.com", resolver.port,
+                                              .happy_eyeballs_delay = delay));
+    Transport *transport = (Transport *)list_get(both, 0).object;
+    Value peer = transport_get_extra_info(transport, "peername");
+    transport_abort(transport);
+    await(asyncio_sleep(0));
+    return as_str(list_get(peer, 0));
+}
+
+NET_TEST(StaggeredTests__test_empty)
+{
+    resolves("example.com", 80);
+    ck_raises_text(OSError, "getaddrinfo() returned empty list", peer_of_connection(LONG));
+    return None;
+}
+
+NET_TEST(StaggeredTests__test_one_successful)
+{
+    int second = second_listens(), first = listens_at("127.0.0.1", resolver.port, 5);
+    ck_assert_str_eq(peer_of_connection(LONG), "127.0.0.1");
+    ck_assert_int_eq(accept(second, NULL, NULL), -1);    /* the second was not tried */
+    close(first);
+    close(second);
+    return None;
+}
+
+NET_TEST(StaggeredTests__test_first_error_second_successful)
+{
+    int second = second_listens();
+    ck_assert_str_eq(peer_of_connection(LONG), "127.0.0.2");
+    close(second);
+    return None;
+}
+
+/* The first listens, but its queue is full: it does not answer. */
+NET_TEST(StaggeredTests__test_first_timeout_second_successful)
+{
+    int second = second_listens(), first = listens_at("127.0.0.1", resolver.port, 0), filler = connected_socket(resolver.port);
+    ck_assert_str_eq(peer_of_connection(0.05), "127.0.0.2");
+    close(filler);
+    close(first);
+    close(second);
+    return None;
+}
+
+NET_TEST(StaggeredTests__test_none_successful)
+{
+    int second = second_listens();
+    close(second);
+    Value wanted = format("Multiple exceptions: [Errno 111] Connect call failed ('127.0.0.1', %d), [Errno 111] Connect call failed ('127.0.0.2', %d)",
+                          resolver.port, resolver.port);
+    ck_raises_text(OSError, as_str(wanted), peer_of_connection(0));
+    return None;
+}
