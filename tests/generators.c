@@ -326,3 +326,33 @@ TEST(a_generator_of_a_loop_that_was_closed_roughly)
     }
     ck_assert_uint_eq(asyncio_live_objects(), before);
 }
+
+/* ---- what would end an iteration does not leave a coroutine; asyncio_contextmanager() is as strict as contextlib ---- */
+
+async_def(stops_quietly) { throw(StopIteration, "quietly"); }
+async_gen(stops_in_a_generator) { yield(1); throw(StopIteration, "here"); return None; }
+async_gen(yields_nothing) { if (false) yield(1); return None; }
+async_gen(yields_once_more) { try { yield(1); yield(2); } finally { note("closed"); } end_try return None; }
+async_gen(lets_pass) { yield(1); return None; }
+async_gen(takes) { try { yield(1); } except (KeyError, e) { note("took", repr(e)); } end_try return None; }
+
+ASYNC_TEST(stop_iteration_stays_inside)
+{
+    try { await(stops_quietly()); } except (RuntimeError, e) {
+        note(e, repr(exception_cause(e)), (bool)(exception_context(e).object == exception_cause(e).object));
+    } end_try
+    try { async_for (v, stops_in_a_generator()) note(v); } except (RuntimeError, e) { note(e, repr(exception_cause(e))); } end_try
+    ck_notes("coroutine raised StopIteration StopIteration('quietly') True|1|async generator raised StopIteration StopIteration('here')");
+    return None;
+}
+
+ASYNC_TEST(a_manager_of_a_generator_that_misbehaves)
+{
+    try { async_with (asyncio_contextmanager(yields_nothing())) { note("in"); } end_with } except (RuntimeError, e) { note(e, exception_suppress_context(e)); } end_try
+    try { async_with (asyncio_contextmanager(yields_once_more())) { note("in"); } end_with } except (RuntimeError, e) { note(e); } end_try
+    ck_notes("generator didn't yield True|in|closed|generator didn't stop");
+    try { async_with (asyncio_contextmanager(lets_pass())) { throw(StopIteration, "out"); } end_with } except (StopIteration, e) { note(e); } end_try
+    async_with (asyncio_contextmanager(takes())) { throw(KeyError, "in"); } end_with
+    ck_notes("out|took KeyError('in')");
+    return None;
+}

@@ -334,3 +334,34 @@ ASYNC_TEST(eager_children)
     ck_notes("quick");
     return None;
 }
+
+async_def(until, (int) i, (Event *) event)
+{
+    try { await(event_wait(event)); } except (CancelledError) { note("cancelled", i); rethrow; } end_try
+    note("done", i);
+    return None;
+}
+
+/* Its tasks end in another order than they began; the rest keep theirs. */
+ASYNC_TEST(tasks_leave_from_the_middle)
+{
+    Event *events[6];
+    try {
+        async_with (tg, asyncio_TaskGroup()) {
+            for (int i = 0; i < 6; i++) {
+                events[i] = asyncio_Event();
+                taskgroup_create_task(tg, until(i, events[i]));
+            }
+            for (int i = 3; i != 0; i = i == 3 ? 5 : 0) {
+                event_set(events[i]);
+                await(asyncio_sleep(1));
+            }
+            ck_repr(tg, "<TaskGroup tasks=4 entered>");
+            event_set(events[0]);
+            await(asyncio_sleep(1));
+            throw(ValueError, "body");
+        } end_with
+    } except (ExceptionGroup, e) { note(len(exception_exceptions(e))); } end_try
+    ck_notes("done 3|done 5|done 0|cancelled 1|cancelled 2|cancelled 4|1");
+    return None;
+}

@@ -79,8 +79,12 @@ __attribute__((unused)) static void notes_forget_(void) { notes_[0] = 0; }
 #define note(...)      notes_add_(VALUES_(__VA_ARGS__))
 #define ck_notes(text) do { ck_assert_str_eq(notes_, text); notes_forget_(); } while (0)
 
+/* Where this program is, for tests that run it once more. /proc/self/exe is valgrind, under valgrind. */
+static char *this_program;
+
 int main(int argc, char **argv)
 {
+    this_program = realpath(argv[0], NULL);
     Suite *suite = suite_create(argv[0]);
     TCase *tests = tcase_create("all");
     tcase_set_timeout(tests, 120);
@@ -91,6 +95,7 @@ int main(int argc, char **argv)
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner), ran = srunner_ntests_run(runner);
     srunner_free(runner);
+    free(this_program);
     return failed || !ran ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
