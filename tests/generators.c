@@ -334,7 +334,7 @@ async_gen(stops_in_a_generator) { yield(1); throw(StopIteration, "here"); return
 async_gen(yields_nothing) { if (false) yield(1); return None; }
 async_gen(yields_once_more) { try { yield(1); yield(2); } finally { note("closed"); } end_try return None; }
 async_gen(lets_pass) { yield(1); return None; }
-async_gen(takes) { try { yield(1); } except (KeyError, e) { note("took", repr(e)); } end_try return None; }
+async_gen(takes_a_key_error) { try { yield(1); } except (KeyError, e) { note("took", repr(e)); } end_try return None; }
 
 ASYNC_TEST(stop_iteration_stays_inside)
 {
@@ -352,7 +352,7 @@ ASYNC_TEST(a_manager_of_a_generator_that_misbehaves)
     try { async_with (asyncio_contextmanager(yields_once_more())) { note("in"); } end_with } except (RuntimeError, e) { note(e); } end_try
     ck_notes("generator didn't yield True|in|closed|generator didn't stop");
     try { async_with (asyncio_contextmanager(lets_pass())) { throw(StopIteration, "out"); } end_with } except (StopIteration, e) { note(e); } end_try
-    async_with (asyncio_contextmanager(takes())) { throw(KeyError, "in"); } end_with
+    async_with (asyncio_contextmanager(takes_a_key_error())) { throw(KeyError, "in"); } end_with
     ck_notes("out|took KeyError('in')");
     return None;
 }
