@@ -523,7 +523,8 @@ SAY(task_done) {
 }
 
 SAY(line_step) {
-    buf_fmt(&s->what, "Task '%s' comes to await %s", ask_label(m, e->task), arg_text(a, "what"));
+    const char *what = arg_text(a, "what");
+    buf_fmt(&s->what, "Task '%s' comes to %s%s", ask_label(m, e->task), strncmp(what, "async ", 6) ? "await " : "", what);
     at_place(&s->what, a);
     buf_str(&s->what, ".");
     buf_str(&s->why, "If the answer is there already, it goes on; if not, it will let go of the loop.");

@@ -21,6 +21,15 @@ static size_t line_start(const History *h, size_t i) {
     return i;
 }
 
+/* Rather between words, if there is a blank near the end of the row. */
+static int at_blank(const char *t, int fits) {
+    enum { NEAR = 24 };
+    for (int i = fits; i > 0 && i > fits - NEAR; i--)
+        if (t[i - 1] == ' ')
+            return i;
+    return fits;
+}
+
 /* Walks along a line and breaks it where the pane ends; draws the rows from `first` on, or nothing if y < 0. Returns how
  * many rows the line has. */
 static int walk_line(View *v, SDL_Rect in, int y, size_t from, size_t end) {
@@ -36,6 +45,8 @@ static int walk_line(View *v, SDL_Rect in, int y, size_t from, size_t end) {
             fits = text_fitting(c, CODE, t, n, in.w - x);
             if (fits == 0 && x == 0)
                 fits = n;                         /* not even one letter has room: no use to go on */
+            if (fits < n)
+                fits = at_blank(t, fits);
             if (y >= 0)
                 text(c, CODE, in.x + x, y + row * height, part_color(p), t, fits);
             x += text_width(c, CODE, t, fits);

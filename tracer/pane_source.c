@@ -56,25 +56,41 @@ static SDL_Color word_color(const char *s, size_t n, bool *bold) {
     return isdigit((unsigned char) *s) ? RGB(0xB7E07C) : TEXT;
 }
 
-/* One piece of a line: a word, a string, what stands between them; of a comment, a word at a time. */
-static size_t token(const char *s, bool *comment, SDL_Color *color, bool *bold) {
+typedef struct Lexer {
+    bool comment;
+    char quote;                                   /* of the string it is in, or 0 */
+} Lexer;
+
+/* Up to the blanks after the next word of a string, or up to its end. */
+static size_t string_piece(Lexer *l, const char *s, size_t n) {
+    while (s[n] && s[n] != l->quote && s[n] != ' ')
+        n += s[n] == '\\' && s[n + 1] ? 2 : 1;
+    if (s[n] == l->quote) {
+        l->quote = 0;
+        return n + 1;
+    }
+    return n + strspn(s + n, " ");
+}
+
+/* One piece of a line: a word, what stands between words; of a comment or a string, a word at a time. */
+static size_t token(Lexer *l, const char *s, SDL_Color *color, bool *bold) {
     size_t n = 1;
     *color = TEXT;
     *bold = false;
-    *comment = *comment || (s[0] == '/' && (s[1] == '/' || s[1] == '*'));
-    if (*comment) {
+    l->comment = l->comment || (!l->quote && s[0] == '/' && (s[1] == '/' || s[1] == '*'));
+    if (l->comment) {
         *color = RGB(0x9AA0AA);
         n = strcspn(s, " ");
         return n + strspn(s + n, " ");
     }
-    if (*s == '"' || *s == '\'') {
-        while (s[n] && s[n] != *s)
-            n += s[n] == '\\' && s[n + 1] ? 2 : 1;
+    if (l->quote || *s == '"' || *s == '\'') {
+        bool begins = !l->quote;
         *color = RGB(0xB7E07C);
-        return s[n] ? n + 1 : n;
+        l->quote = begins ? *s : l->quote;
+        return string_piece(l, s, begins ? 1 : 0);
     }
     if (!is_word(*s)) {
-        while (s[n] && !is_word(s[n]) && !strchr("/\"'", s[n]))
+        while (s[n] && !is_word(s[n]) && !strchr("/\"'", s[n]) && (s[n] == ' ' || s[n - 1] != ' '))
             n++;
         return n;
     }
@@ -82,11 +98,6 @@ static size_t token(const char *s, bool *comment, SDL_Color *color, bool *bold) 
         n++;
     *color = word_color(s, n, bold);
     return n;
-}
-
-/* How many rows does the line need? Two at most; what is longer than that ends in an ellipsis. */
-static int code_rows(Canvas *c, int room, const char *s) {
-    return text_width(c, CODE, s, -1) > room ? 2 : 1;
 }
 
 static size_t blanks_at_end(const char *s, size_t n) {
@@ -103,32 +114,30 @@ static int cling_width(Canvas *c, Style style, const char *s, size_t n) {
     return text_width(c, style, s, (int) n) + text_width(c, CODE, s + n, (int) more);
 }
 
-/* Draws tokens, and wraps once, to a hanging indent; what does not fit into two rows ends in an ellipsis. */
-static void code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only) {
-    bool comment = !strncmp(s, " *", 2), wrapped = false;
-    int x = r.x, y = r.y, right = r.x + r.w, height = r.h;
+/* A line of code in rows of r.w, of which all but the first hang under its beginning. What does not fit into MOST_ROWS
+ * ends in an ellipsis. Returns the number of rows; draws only if asked to. */
+static int code(Canvas *c, SDL_Rect r, const char *s, const SDL_Color *only, bool draw) {
+    enum { MOST_ROWS = 3 };
+    Lexer l = {.comment = !strncmp(s, " *", 2)};
+    int x = r.x, row = 0, right = r.x + r.w;
     int hang = text_width(c, CODE, s, (int) strspn(s, " ")) + text_width(c, CODE, "    ", -1);
+    hang = hang > r.w / 2 ? r.w / 2 : hang;
     while (*s) {
         SDL_Color color;
         bool bold;
-        size_t n = token(s, &comment, &color, &bold);
+        size_t n = token(&l, s, &color, &bold), ink = n - blanks_at_end(s, n);         /* blanks at a row's end may stick out */
         Style style = bold ? CODE_BOLD : CODE;
-        size_t ink = n - blanks_at_end(s, n);     /* blanks at the end of a row may stick out */
-        bool cut = x + cling_width(c, style, s, n) > right;
-        if (cut && !wrapped && x > r.x) {
-            wrapped = true;
-            x = r.x + hang;
-            y += height;
-            cut = x + cling_width(c, style, s, n) > right;
-        }
-        if (cut && (wrapped || ink == n)) {
-            text_fmt(c, style, x, y, right - x, only ? *only : color, "%.*s…", (int) ink, s);
-            return;
-        }
-        text(c, style, x, y, only ? *only : color, s, (int) ink);
+        if (x + cling_width(c, style, s, n) > right && x > r.x && row + 1 < MOST_ROWS)
+            x = r.x + hang, row++;
+        bool cut = x + text_width(c, style, s, (int) ink) > right;
+        if (draw)
+            text_fit_n(c, style, x, r.y + row * r.h, right - x, only ? *only : color, s, (int) ink);
+        if (cut)
+            break;
         x += text_width(c, style, s, (int) n);
         s += n;
     }
+    return row + 1;
 }
 
 /* ---- rows ---- */
@@ -184,7 +193,7 @@ static Row measure(View *v, SDL_Rect r, const Source *source, int number, int un
         row.chips_below = true;
         row.chips_w = fit_chips(c, standing, h, room - pt(c, 40), &row.shown);
     }
-    row.code_rows = code_rows(c, room, s);
+    row.code_rows = code(c, (SDL_Rect) {0, 0, room, unit}, s, NULL, false);
     row.height = unit * (row.code_rows + row.chips_below);
     return row;
 }
@@ -207,7 +216,7 @@ static void draw_row(View *v, SDL_Rect r, const Source *source, Row row) {
     int y = row.y + (row.unit - th) / 2;
     text(c, CODE, r.x + gutter - pt(c, 12) - text_width(c, CODE, number, -1), y, row.runs ? black : FAINT, number, -1);
     code(c, (SDL_Rect) {r.x + gutter, y, r.w - gutter, row.unit}, source->lines.at[row.number - 1],
-         row.runs ? &black : NULL);
+         row.runs ? &black : NULL, true);
     if (row.standing->n)
         draw_chips(v, row.standing, r.x + r.w - row.chips_w, row.y + row.height - row.unit + pt(c, 1), h, row.shown);
 }
