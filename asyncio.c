@@ -388,6 +388,7 @@ static bool debug_by_default(void);
 static void stack_park(Loop *loop);
 static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
 static bool frame_shows(const Coroutine *frame);
+static Site frame_site(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
 static inline void task_ready(Task *task, Future *cause);
@@ -3180,11 +3181,10 @@ static void stack_main(void)
     }
 }
 
-/* Tells whose stack is full. The loop and its callbacks run on the stack of a task that has nothing to do: it may
- * be theirs that overflows. */
-static void stack_tell_overflow(Stack *stack)
+/* Where a stack is: "task 'Task-1', in coroutine main_ at hello.c:12". */
+static void write_place(Stack *stack, char *text, size_t size)
 {
-    char text[1024], number[32] = "";
+    char number[32] = "";
     Stack *at = stack;
     Coroutine *shown = NULL, *outermost = NULL;
     for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&at, frame)) {
@@ -3193,25 +3193,51 @@ static void stack_tell_overflow(Stack *stack)
     }
     Task *task = outermost ? outermost->task : NULL;
     if (task) snprintf(number, sizeof number, "Task-%ld", task->number);
-    int n =
-        snprintf(text, sizeof text,
-                 "asyncio: stack overflow in %stask '%s', in coroutine %s at %s:%d: its stack of %zu KiB is full.\n"
-                 "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
-                 here.stack == stack ? "" : "the loop or a callback, on the stack of ",
-                 task && task->name ? task->name : number, shown ? shown->code->name : "?",
-                 shown ? shown->site->file : "?", shown ? shown->site->line : 0, stack_size / 1024);
-    ssize_t ignored = write(STDERR_FILENO, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+    Site site = shown ? frame_site(shown) : (Site){"?", 0, "?"};
+    snprintf(text, size, "task '%s', in coroutine %s at %s:%d", task && task->name ? task->name : number,
+             shown ? shown->code->name : "?", site.file, site.line);
+}
+
+static void tell(const char *text)
+{
+    ssize_t ignored = write(STDERR_FILENO, text, strlen(text));
     (void)ignored;
 }
 
-/* A fault in the running stack's guard page: says so, with the means at hand in a signal handler, and dies of it. */
+/* The loop and its callbacks run on the stack of a task that has nothing to do: it may be theirs that overflows. */
+static void stack_tell_overflow(Stack *stack)
+{
+    char place[512], text[1024];
+    write_place(stack, place, sizeof place);
+    snprintf(text, sizeof text,
+             "asyncio: stack overflow in %s%s: its stack of %zu KiB is full.\n"
+             "Recurse less deep, put large arrays on the heap, or set ASYNCIO_STACK_SIZE to more bytes.\n",
+             here.stack == stack ? "" : "the loop or a callback, on the stack of ", place, stack_size / 1024);
+    tell(text);
+}
+
+static void null_tell(void)
+{
+    char place[512] = "a callback", text[1024];
+    if (here.stack->frame) write_place(here.stack, place, sizeof place);
+    snprintf(text, sizeof text,
+             "asyncio: NULL was used as an object in %s, or soon after.\n"
+             "Look there for a variable that was never set, or lost its value.\n",
+             place);
+    tell(text);
+}
+
+/* A fault in the running stack's guard page, or near address 0: says so, with the means at hand in a signal handler,
+ * and dies of it. */
 static void stack_overflowed(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
+    enum { NEAR_NULL = 4096 };
     Stack *stack = here.ground;
     char *address = info->si_addr;
     if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096)
         stack_tell_overflow(stack);
+    else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < NEAR_NULL) null_tell();
     signal(number, SIG_DFL);
     raise(number);
 }

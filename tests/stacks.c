@@ -75,6 +75,44 @@ TEST(another_fault_is_not_called_an_overflow)
     child_free(c);
 }
 
+async_def(grows_before_it_awaits, (int) n)
+{
+    char pad[200];
+    memset(pad, n, sizeof pad);
+    return V(as_int(await(grows_before_it_awaits(n + 1))) + pad[3]);
+}
+static void child_overflow_before_an_await(void) { asyncio_run(grows_before_it_awaits(0)); }
+
+TEST(overflow_before_an_await)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_overflow_before_an_await);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in task 'Task-1', in coroutine grows_before_it_awaits at ");
+    child_free(c);
+}
+
+/* ---- NULL ---- */
+
+async_def(uses_null) { await(asyncio_sleep(0)); await(queue_put((Queue *)NULL, 1)); return None; }
+static void child_null_in_task(void) { asyncio_run(uses_null()); }
+static void uses_null_too(Value arg) { (void)arg; event_set(NULL); }
+async_def(calls_soon) { loop_call_soon(asyncio_get_running_loop(), uses_null_too); await(asyncio_sleep(1)); return None; }
+static void child_null_in_callback(void) { asyncio_run(calls_soon()); }
+
+TEST(null_is_told)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_null_in_task);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: NULL was used as an object in task 'Task-1', in coroutine uses_null at ");
+    child_free(c);
+    c = child(child_null_in_callback);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: NULL was used as an object in a callback, or soon after.\n");
+    child_free(c);
+}
+
 /* ---- depth ---- */
 
 async_def(goes_down, (int) depth) {
