@@ -23,8 +23,9 @@
  *     visitor 3 is a bug: TypeError('expected int, got str')
  *     0 doors left open
  *
- * Use finally in visit(), and two except clauses in main_(), the special one first: an except clause for a class
- * also catches its children.
+ * Use finally in visit(). In main_() write two except clauses: the first for TimeoutError, which visitors may expect, the second for every other
+ * Exception, which is a bug. The special one comes first: an except clause for a class also catches its children. repr(e) is what is
+ * printed behind the colon.
  */
 #include "asyncio.h"
 
