@@ -221,9 +221,30 @@ static void draw_row(View *v, SDL_Rect r, const Source *source, Row row) {
         draw_chips(v, row.standing, r.x + r.w - row.chips_w, row.y + row.height - row.unit + pt(c, 1), h, row.shown);
 }
 
-/* The first line to show, so that the running one stands in the upper middle. */
-static int top_line(View *v, int running, int lines, int rows) {
-    int usual = running - rows * 2 / 5, top = usual + v->scroll[P_SOURCE], last = lines - rows + 1;
+/* Do the lines from `top` to the running one fit into the pane, with the chips of those who stand there? */
+static bool reaches(View *v, SDL_Rect in, const Source *source, int top, int running, int unit, Standing *at) {
+    int height = 0, rows = in.h / unit, lines = (int) source->lines.n;
+    memset(at, 0, (rows + 1) * sizeof *at);
+    gather(v, source->file, top, rows, at);
+    for (int line = top; line <= running && line <= lines && line - top < rows && height <= in.h; line++)
+        height += measure(v, in, source, line, unit, &at[line - top]).height;
+    return running - top < rows && height <= in.h;
+}
+
+/* The first line to show, so that the running one stands in the upper middle, or lower if the file begins or ends there. */
+static int usual_top(View *v, SDL_Rect in, const Source *source, int running, int unit, Standing *at) {
+    int rows = in.h / unit, top = running - rows * 2 / 5, last = (int) source->lines.n - rows + 1;
+    top = top > last ? last : top;
+    top = top < 1 ? 1 : top;
+    while (top < running && !reaches(v, in, source, top, running, unit, at))
+        top++;
+    return top;
+}
+
+static int top_line(View *v, SDL_Rect in, const Source *source, int running, int unit, Standing *at) {
+    int usual = usual_top(v, in, source, running, unit, at), top = usual + v->scroll[P_SOURCE];
+    int last = (int) source->lines.n - in.h / unit / 2;           /* wrapped lines need more rows than there are lines */
+    last = last < usual ? usual : last;
     top = top > last ? last : top;
     top = top < 1 ? 1 : top;
     v->scroll[P_SOURCE] = v->scroll[P_SOURCE] ? top - usual : 0;
@@ -248,10 +269,11 @@ static void draw_missing(View *v, SDL_Rect r, const Source *source) {
 static void draw_lines(View *v, SDL_Rect in, const Source *source, int running) {
     Canvas *c = v->c;
     int unit = text_height(c, CODE) + pt(c, 3), rows = in.h / unit, y = in.y;
-    int top = v->top_line = top_line(v, running, (int) source->lines.n, rows);
+    Standing *at = xalloc((rows + 1) * sizeof *at);
+    int top = v->top_line = top_line(v, in, source, running, unit, at);
     v->line_height = unit;
     v->seen[P_SOURCE] = 0;
-    Standing *at = xalloc((rows + 1) * sizeof *at);
+    memset(at, 0, (rows + 1) * sizeof *at);
     gather(v, source->file, top, rows, at);
     clip_push(c, (SDL_Rect) {in.x - pt(c, 10), in.y, in.w + pt(c, 20), in.h});
     for (int i = 0; i < rows && top + i <= (int) source->lines.n; i++) {
