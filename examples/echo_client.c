@@ -1,10 +1,14 @@
-/* Sends lines to an echo server and prints the answers: ./echo_client PORT LINE... */
+/* Sends lines to an echo server and prints the answers: ./echo_client [--tls AUTHORITY.pem] PORT LINE...
+ *
+ * With --tls, in a build with TLS, the server must show a certificate for 127.0.0.1 of that authority. */
 #include "asyncio.h"
 #include <stdlib.h>
+#include <string.h>
 
-async_def(main_, (int) port, (int) count, (char **) lines)
+async_def(main_, (const char *) authority, (int) port, (int) count, (char **) lines)
 {
-    Value both = await(asyncio_open_connection("127.0.0.1", port));
+    Value ssl = authority ? V(ssl_create_default_context(.cafile = authority)) : None;
+    Value both = await(asyncio_open_connection("127.0.0.1", port, .ssl = ssl));
     StreamReader *reader = as_streamreader(list_get(both, 0));
     StreamWriter *writer = as_streamwriter(list_get(both, 1));
     for (int i = 0; i < count; i++) {
@@ -18,6 +22,7 @@ async_def(main_, (int) port, (int) count, (char **) lines)
 
 int main(int argc, char **argv)
 {
-    if (argc < 3) { fprintf(stderr, "usage: %s PORT LINE...\n", argv[0]); return 2; }
-    asyncio_run(main_(atoi(argv[1]), argc - 2, argv + 2));
+    int first = argc > 2 && !strcmp(argv[1], "--tls") ? 3 : 1;
+    if (argc < first + 2) { fprintf(stderr, "usage: %s [--tls AUTHORITY.pem] PORT LINE...\n", argv[0]); return 2; }
+    asyncio_run(main_(first == 3 ? argv[2] : NULL, atoi(argv[first]), argc - first - 1, argv + first + 1));
 }

@@ -1,6 +1,6 @@
-/* An echo server: what comes in goes out, line by line. ./echo_server [PORT], Ctrl-C ends it.
+/* An echo server: what comes in goes out, line by line. ./echo_server [PORT [CERTIFICATE.pem]], Ctrl-C ends it.
  *
- * Try it with echo_client, or: nc localhost 8888. Under the tracer, each connection is a task of its own. */
+ * With a certificate, its key in the same file, it speaks TLS, in a build with TLS. Try it with echo_client, or: nc localhost 8888. Under the tracer, each connection is a task of its own. */
 #include "asyncio.h"
 #include <stdlib.h>
 
@@ -21,14 +21,14 @@ async_def(serve, (StreamReader *) reader, (StreamWriter *) writer)
     return None;
 }
 
-async_def(main_, (int) port)
+async_def(main_, (int) port, (const char *) certificate)
 {
-    Server *server = as_server(await(asyncio_start_server(serve, "127.0.0.1", port)));
+    SSLContext *context = certificate ? ssl_create_default_context(.purpose = CLIENT_AUTH) : NULL;
+    if (context) sslcontext_load_cert_chain(context, certificate);
+    Server *server = as_server(await(asyncio_start_server(serve, "127.0.0.1", port, .ssl = context ? V(context) : None)));
     print("listening on", list_get(list_get(server_sockets(server), 0), 1));
-    async_with (server) {
-        await(server_serve_forever(server));
-    } end_with
+    await(event_wait(asyncio_Event()));                  /* until Ctrl-C; serve_forever() would then wait for the last client to go */
     return None;
 }
 
-int main(int argc, char **argv) { asyncio_run(main_(argc > 1 ? atoi(argv[1]) : 8888)); }
+int main(int argc, char **argv) { asyncio_run(main_(argc > 1 ? atoi(argv[1]) : 8888, argc > 2 ? argv[2] : NULL)); }

@@ -331,7 +331,6 @@ NET_TEST(a_client_that_never_speaks_does_not_stay)
     int silent = connected_socket(server_port(server));
     ck_assert_int_eq(drained(silent), 0);
     close(silent);
-    connects(server, client_context(), "localhost");
     end_server(server);
     return None;
 }

@@ -13,6 +13,14 @@ command=$(block sh | grep -m1 '^cc .*hello.c asyncio.c')
 check "the compile line: $command" bash -c "cd '$work' && $command"
 equal "the program's output" "$(block text)" "$(ASYNCIO_CLOCK=virtual "$work/hello" 2>&1)"
 
+if pkg-config --exists openssl; then
+  command=$(block sh | grep -m1 '^cc .*-DASYNCIO_TLS')
+  check "the compile line with TLS: $command" bash -c "cd '$work' && $command"
+  equal "the program's output with TLS built in" "$(block text)" "$(ASYNCIO_CLOCK=virtual "$work/hello" 2>&1)"
+else
+  echo "SKIPPED: the compile line with TLS, OpenSSL (Debian's libssl-dev) is not installed"
+fi
+
 # The table's right column, each cell in a block of its own. Definitions stay outside, `...` is any statement.
 {
   echo '#include "asyncio.h"'

@@ -12,16 +12,16 @@ if ! command -v openssl >/dev/null || ! pkg-config --exists openssl; then skip "
 ours=build/tests/peers/tls
 tests/certificates "$work" || exit 1
 ca=$work/ca.pem
-lines=(hello "a second line" "$(printf '%5000s' | tr ' ' x)" bye)
+lines=(hello "a second line" "$(printf '%5000s' '' | tr ' ' x)" bye)
 answers=$(printf '%s\n' "${lines[@]}")
 verify_failed="[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed:"
 
 # start COMMAND...: a server that says which port it has; $port afterwards
 start() {
-  local log=$work/server.${#servers[@]} tries
+  local log=$work/server.${#servers[@]}
   "$@" >"$log" 2>&1 &
   servers+=($!)
-  for tries in {1..1000}; do
+  for _ in {1..1000}; do
     port=$(sed -n 's/^port \([0-9]*\)$/\1/p; s/^ACCEPT .*:\([0-9]*\)$/\1/p' "$log" | head -1)
     [ -n "$port" ] && return
     sleep 0.01
