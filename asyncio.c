@@ -391,9 +391,10 @@ static bool frame_shows(const Coroutine *frame);
 static Site frame_site(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
-static inline void task_ready(Task *task, Future *cause);
 static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
 static Stack *task_run(Stack *me);
+static void task_failed(Task *task, Value e);
+static Stack *task_over(Stack *me);
 static Value task_interruption(Task *task);
 static void task_start_eagerly(Task *task);
 static Stack *task_return_to_caller(Task *task);
@@ -403,7 +404,9 @@ static void loop_end_watching(Loop *loop);
 static void stream_received(Value self, const char *data, size_t size);
 static void loop_drop_transports(Loop *loop);
 static void loop_end_children(Loop *loop);
-static Stack *generator_run(AsyncGenerator *gen);
+static Stack *generator_run(Stack *me);
+static void generator_failed(AsyncGenerator *gen, Value e);
+static Stack *generator_over(Stack *me);
 static Coroutine *generator_body(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
 static void loop_empty_inbox(Loop *loop);
@@ -423,12 +426,14 @@ COLD static void trace_exception(const char *name, Value e, const Site *site);
 static int trace_control_fd(void);
 static bool trace_heed_control(void);
 COLD static int trace_subject(const Handle *handle);
+COLD static void trace_handle_ready(Handle *handle, void *cause);
 COLD static void trace_transport(Transport *transport, const char *why);
 COLD static void trace_bytes(void *object, const char *why, const char *data, size_t size);
 static void trace_select(Loop *loop, double patience);
 static void trace_selected(Loop *loop, bool any, bool woken);
+COLD static void trace_future_over(Future *future, int waiting);
 COLD static void trace_task_waits(Task *task);
-COLD static void trace_task_made(Task *task, const Site *site);
+COLD static void trace_task_made(Task *task, const Site *site, bool eager);
 static void trace_thread_name(Task *task);
 COLD static void trace_task_ready(Task *task, Future *cause);
 COLD static void trace_task_runs(Task *task, Future *future);
@@ -467,7 +472,7 @@ struct Block {
 enum { BLOCKS_KEPT = 500 };
 
 static long live_objects, fail_allocation_at;
-static bool blocks_direct; /* valgrind and the sanitizers see each block only if malloc gives it */
+static size_t block_sizes = BLOCK_SIZES; /* 0: each block comes straight from malloc, where the sanitizers see it */
 
 static _Noreturn void out_of_memory(size_t size);
 
@@ -483,7 +488,7 @@ static void *block_new(size_t units)
 static inline void *block_take(size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
-    Block *block = units < BLOCK_SIZES && !fail_allocation_at ? here.blocks[units] : NULL;
+    Block *block = units < BLOCK_SIZES ? here.blocks[units] : NULL;
     if (!block) return block_new(units);
     here.blocks[units] = block->next;
     return block;
@@ -495,9 +500,9 @@ __attribute__((noinline)) static void *allocate(size_t size) { return memset(blo
 static inline void deallocate(void *memory, size_t size)
 {
     size_t units = (size + BLOCK_UNIT - 1) / BLOCK_UNIT;
-    Block *block = memory, *first = units < BLOCK_SIZES ? here.blocks[units] : NULL;
+    Block *block = memory, *first = units < block_sizes ? here.blocks[units] : NULL;
     long length = first ? first->length : 0;
-    if (units >= BLOCK_SIZES || blocks_direct || (length >= BLOCKS_KEPT && !__libc_single_threaded)) {
+    if (units >= block_sizes || (length >= BLOCKS_KEPT && !__libc_single_threaded)) {
         free(memory);
         return;
     }
@@ -548,9 +553,11 @@ static void object_drop(Object *object)
     object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
+    size_t size = object->class->size;
+    if (!size) size = object_size(object);
+    else if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
     count(&live_objects, -1);
-    deallocate(object, object_size(object));
+    deallocate(object, size);
 }
 
 __attribute__((always_inline)) static inline void release(const void *pointer)
@@ -645,13 +652,15 @@ Value value_keep_(Value v)
     return v;
 }
 
-void hold_value_(const void *value, bool retaining)
+/* Kept by themselves: where gcc 12 sees through them into a constructor, it takes the new count of the second of two
+ * Values in a row for a store that nobody reads, and leaves it out. */
+__attribute__((noinline)) void hold_value_(const void *value, bool retaining)
 {
     if (retaining) value_retain(*(const Value *)value);
     else value_release(*(const Value *)value);
 }
 
-void hold_object_(const void *object, bool retaining)
+__attribute__((noinline)) void hold_object_(const void *object, bool retaining)
 {
     if (retaining) retain(*(Object *const *)object);
     else release(*(Object *const *)object);
@@ -667,7 +676,13 @@ void hold_server_options_(const void *options, bool retaining) { hold_value_(&((
 void hold_accepted_options_(const void *options, bool retaining) { hold_value_(&((const AcceptedOptions *)options)->ssl, retaining); }
 
 size_t asyncio_live_objects(void) { return (size_t)count(&live_objects, 0); }
-void asyncio_fail_allocation(long n) { fail_allocation_at = n; }
+
+void asyncio_fail_allocation(long n)
+{
+    block_sizes = 0;
+    blocks_free();
+    fail_allocation_at = n;
+}
 
 static void memory_report(const char *what, size_t size);
 
@@ -1426,9 +1441,16 @@ Value exception_split(Value e, const ExceptionClass *class, Value *rest)
 static bool is_own_file(const char *file) { return file == own_file; }
 
 /* Where the running coroutine is, for tracebacks and the trace: always a place in the program's own code. */
-static void mark_site(const Site *site)
+static inline void mark_site(const Site *site)
 {
     if (here.stack->frame && !is_own_file(site->file)) here.stack->frame->site = site;
+}
+
+static inline void mark_await(const Site *site, Object *awaitable)
+{
+    if (!here.stack->frame || is_own_file(site->file)) return;
+    here.stack->frame->site = site;
+    if (TRACING) trace_line(site, awaitable);
 }
 
 /* The function as the reader wrote it: a coroutine's body has a longer name. */
@@ -2134,11 +2156,11 @@ static void ready_grow(Loop *loop)
     loop->ready_capacity = capacity;
 }
 
-/* The queue holds the entry from here on. */
+/* The queue takes over the caller's hold on the entry. */
 static inline void ready_append(Loop *loop, void *entry)
 {
     if (loop->ready_count == loop->ready_capacity) ready_grow(loop);
-    loop->ready[(loop->ready_first + loop->ready_count++) & (loop->ready_capacity - 1)] = retain(entry);
+    loop->ready[(loop->ready_first + loop->ready_count++) & (loop->ready_capacity - 1)] = entry;
 }
 
 /* The caller holds the entry from here on. */
@@ -2150,9 +2172,10 @@ static inline Object *ready_take(Loop *loop)
     return entry;
 }
 
+/* As above. */
 static inline void handle_ready(Loop *loop, Handle *handle, void *cause)
 {
-    TRACE("handle.ready", 'i', "handle:o what:s task:i by:o of:i", handle, handle->name, 0, cause, trace_subject(handle));
+    if (TRACING) trace_handle_ready(handle, cause);
     handle->queued = true;
     ready_append(loop, handle);
 }
@@ -2173,7 +2196,7 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
     Handle *handle = pooled(handle_new(loop, options.name, options.context));
     handle->callback = fn;
     handle->arg = value_retain(options.arg);
-    handle_ready(loop, handle, NULL);
+    handle_ready(loop, retain(handle), NULL);
     return handle;
 }
 
@@ -2453,10 +2476,7 @@ static void loop_empty_inbox(Loop *loop)
     while (read(loop->wake_pipe[0], bytes, sizeof bytes) == sizeof bytes) {}
     __atomic_store_n(&loop->woken, false, __ATOMIC_RELEASE);
     pthread_mutex_lock(&loop->inbox_lock);
-    for (int i = 0; i < loop->inbox_count; i++) {
-        handle_ready(loop, loop->inbox[i], NULL);
-        release(loop->inbox[i]);
-    }
+    for (int i = 0; i < loop->inbox_count; i++) handle_ready(loop, loop->inbox[i], NULL);
     loop->inbox_count = 0;
     pthread_mutex_unlock(&loop->inbox_lock);
 }
@@ -2570,8 +2590,8 @@ static void sets_take(Loop *loop)
         for (unsigned long left = reading | writing; left; left &= left - 1) {
             int bit = __builtin_ctzl(left);
             Watch *watch = &loop->watches[word * WORD_BITS + bit];
-            if (reading >> bit & 1 && watch->reader) handle_ready(loop, watch->reader, NULL);
-            if (writing >> bit & 1 && watch->writer) handle_ready(loop, watch->writer, NULL);
+            if (reading >> bit & 1 && watch->reader) handle_ready(loop, retain(watch->reader), NULL);
+            if (writing >> bit & 1 && watch->writer) handle_ready(loop, retain(watch->writer), NULL);
         }
     }
 }
@@ -2617,10 +2637,9 @@ static bool loop_polled_lately(Loop *loop)
 
 /* Waits as long as the loop may. Without descriptors there is nothing to ask the kernel unless there is time to
  * pass. */
-static void loop_wait(Loop *loop)
+__attribute__((noinline)) static void loop_wait(Loop *loop)
 {
     bool woken = __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE);
-    if (loop->ready_count && !woken && (!loop->watch_count || loop_polled_lately(loop))) return; /* the usual case */
     double patience = loop_patience(loop);
     if (isinf(patience) && !loop_expects_outside(loop) && !__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) {
         /* a thread that has just ended may have left something: hence the second look */
@@ -2640,7 +2659,6 @@ static void loop_wait(Loop *loop)
 
 static void timers_due(Loop *loop)
 {
-    if (!loop->timer_count) return;
     /* far from zero that is now: a double's steps are larger there */
     double now = loop_time(loop), end = now + clock_resolution;
     while (loop->timer_count && (loop->timers[0].when <= now || loop->timers[0].when < end)) {
@@ -2648,22 +2666,33 @@ static void timers_due(Loop *loop)
         if (handle->cancelled) loop->timers_cancelled--;
         else TRACE("timer.due", 'i', "timer:o when:t", handle, handle->when);
         handle_ready(loop, handle, handle);
-        release(handle);
     }
 }
 
-/* One round, up to where the queue is run. */
+/* One round, up to where the queue is run. Usually something is ready and there is nothing to wait for. */
+static inline void loop_collect(Loop *loop)
+{
+    if (loop->interrupted) loop_interrupt(loop);
+    if (loop->signalled) loop_take_signals(loop);
+    if (loop->timer_count) timers_drop_cancelled(loop);
+    bool looks = loop->watch_count && !loop_polled_lately(loop);
+    if (!loop->ready_count || looks || __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_wait(loop);
+    if (loop->timer_count) timers_due(loop);
+    loop->todo = loop->ready_count;
+}
+
+COLD static void loop_collect_traced(Loop *loop)
+{
+    TRACE("tick.begin", 'i', "tick:i ready:i timers:i", (int)loop->tick, loop->ready_count, loop->timer_count);
+    loop_collect(loop);
+    TRACE("tick.run", 'i', "count:i", loop->todo);
+}
+
 static void loop_begin_round(Loop *loop)
 {
     loop->tick++;
-    TRACE("tick.begin", 'i', "tick:i ready:i timers:i", (int)loop->tick, loop->ready_count, loop->timer_count);
-    if (loop->interrupted) loop_interrupt(loop);
-    if (loop->signalled) loop_take_signals(loop);
-    timers_drop_cancelled(loop);
-    loop_wait(loop);
-    timers_due(loop);
-    loop->todo = loop->ready_count;
-    TRACE("tick.run", 'i', "count:i", loop->todo);
+    if (TRACING) loop_collect_traced(loop);
+    else loop_collect(loop);
 }
 
 static void loop_report_slow(Loop *loop, Value what, double began)
@@ -3164,20 +3193,32 @@ static void stack_park(Loop *loop)
     else stack_switch(me, next);
 }
 
-/* The bottom of every stack but the thread's first: runs tasks and generators, one after the other, for ever. */
+/* Off with this stack: it waits in the list until somebody needs one, unless it has more to do at once. */
+static void stack_hand_over(Stack *me, Stack *next)
+{
+    if (next == me) {
+        here.stack = me;
+        return;
+    }
+    me->next = here.free_stacks;
+    here.free_stacks = me;
+    stack_switch(me, next);
+}
+
+/* The bottom of every stack but the thread's first: runs tasks and generators, one after the other, for ever. One try
+ * serves all of them, until one fails. */
 static void stack_main(void)
 {
     __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
     Stack *me = here.stack;
     for (;;) {
-        Stack *next = me->generator ? generator_run(me->generator) : task_run(me);
-        if (next == me) {
-            here.stack = me;
-            continue;
-        }
-        me->next = here.free_stacks;
-        here.free_stacks = me;
-        stack_switch(me, next);
+        try {
+            for (;;) stack_hand_over(me, me->generator ? generator_run(me) : task_run(me));
+        } except (BaseException, e) {
+            if (me->generator) generator_failed(me->generator, e);
+            else task_failed(here.loop->current, e);
+        } end_try
+        stack_hand_over(me, me->generator ? generator_over(me) : task_over(me));
     }
 }
 
@@ -3377,12 +3418,11 @@ static void future_append(Future *future, void *entry)
 /* What waited for the future goes into the ready queue. */
 static inline void future_wake(Future *future, Object *entry)
 {
-    if (entry->class == &task_class) task_ready((Task *)entry, future);
-    else {
+    if (entry->class != &task_class) {
         ((Handle *)entry)->future = retain(future);
-        handle_ready(future->loop, (Handle *)entry, future);
+        ((Handle *)entry)->queued = true;
     }
-    release(entry);
+    ready_append(future->loop, entry);
 }
 
 void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
@@ -3392,8 +3432,12 @@ void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions opti
     Handle *handle = handle_new(future->loop, options.name, options.context);
     handle->done = fn;
     handle->arg = value_retain(options.arg);
-    if (future->state == PENDING) future_append(future, handle);
-    else future_wake(future, &handle->object);
+    if (future->state == PENDING) {
+        future_append(future, handle);
+        return;
+    }
+    handle->future = retain(future);
+    handle_ready(future->loop, handle, future);
 }
 
 /* Inside this file callbacks need no context. */
@@ -3427,15 +3471,12 @@ static void future_schedule_callbacks(Future *future)
     int count = future->callback_count;
     future->callback_count = 0;
     for (int i = 0; i < count; i++) future_wake(future, *future_waiting(future, i));
+    if (TRACING) trace_future_over(future, count);
     if (future->more) {
         free(future->more);
         future->more = NULL;
         future->more_capacity = 0;
     }
-    if (!future->asyncio_owned)
-        TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled"
-                              : future->failed           ? "failed"
-                                                         : "its result is there");
 }
 
 /* Completing: the caller has checked that it is pending. */
@@ -3518,8 +3559,8 @@ static void future_destroy(void *object)
     future_report_unretrieved(future);
     if (future->object.references > 1) return; /* who was told of it has kept it */
     for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));
-    free(future->more);
-    free(future->also_awaited_by);
+    if (future->more) free(future->more);
+    if (future->also_awaited_by) free(future->also_awaited_by);
     value_release(future->result);
     value_release(future->message);
     release(future->loop);
@@ -3577,12 +3618,12 @@ static void coroutine_destroy(void *object);
 static void coroutine_repr(void *object, FILE *out);
 static const Class coroutine_class = {.name = "coroutine", .destroy = coroutine_destroy, .write = coroutine_repr};
 
+/* The arguments are held already. */
 Coroutine *coroutine_new_(const Code *code, const void *arguments)
 {
     Coroutine *coro = block_take(sizeof *coro + code->size);
     *coro = (Coroutine){.object = object_begin(&coroutine_class), .code = code};
     memcpy(coro->arguments, arguments, code->size);
-    code->hold(coro->arguments, true);
     return pooled(coro);
 }
 
@@ -3652,6 +3693,14 @@ static void coroutine_finish(Stack *stack, Coroutine *coro)
     coroutine_close_now(coro);
 }
 
+/* release() for one that is over, which is the fate of most: there is nothing left to let go of. */
+static void coroutine_release(Coroutine *coro)
+{
+    if (!last_reference(&coro->object)) return;
+    count(&live_objects, -1);
+    deallocate(coro, sizeof *coro + coro->code->size);
+}
+
 /* Runs the body, here and now. The caller holds the result. */
 static Value coroutine_call(Coroutine *coro)
 {
@@ -3670,7 +3719,7 @@ static Value coroutine_await(Coroutine *coro, bool only_here)
     if (coro->state == CLOSED) throw(RuntimeError, "cannot reuse already awaited coroutine");
     if (coro->state == RUNNING) throw(RuntimeError, "coroutine is being awaited already");
     Value result = coroutine_call(coro);
-    if (only_here && unpool_newest(coro)) release(coro);
+    if (only_here && unpool_newest(coro)) coroutine_release(coro);
     return value_pooled(result);
 }
 
@@ -3715,7 +3764,7 @@ static void task_delist(Task *task)
     task->in_list = false;
 }
 
-static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Site *site)
+static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
 {
     if (!coro || coro->object.class != &coroutine_class)
         throw(TypeError, "a coroutine was expected, got %s", coro ? coro->object.class->name : "NULL");
@@ -3729,16 +3778,17 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options, const Si
     task->context = retain(options.context);
     if (!task->context) task->variables = retain(*here.variables);
     task_enlist(task);
-    if (TRACING) trace_task_made(task, site);
     return pooled(task);
 }
 
 Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
 {
     Loop *loop = options.loop ? options.loop : asyncio_get_running_loop();
-    Task *task = task_new(loop, coro, options, site);
-    if (options.eager_start && here.loop == loop) task_start_eagerly(task);
-    else task_ready(task, NULL);
+    Task *task = task_new(loop, coro, options);
+    bool eager = options.eager_start && here.loop == loop;
+    if (TRACING) trace_task_made(task, site, eager);
+    if (eager) task_start_eagerly(task);
+    else ready_append(loop, retain(task));
     return task;
 }
 
@@ -3784,14 +3834,6 @@ Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Sit
         throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
     if (!options.loop) options.loop = asyncio_get_event_loop();
     return &asyncio_create_task_((Coroutine *)awaitable, options, site)->future;
-}
-
-/* Into the ready queue: for its first step, or because of a future. */
-
-static inline void task_ready(Task *task, Future *cause)
-{
-    if (TRACING) trace_task_ready(task, cause);
-    ready_append(task->future.loop, task);
 }
 
 /* Its turn has come: who goes on? The loop's hold on the entry is now the one of `current`. */
@@ -3847,24 +3889,26 @@ static void task_failed(Task *task, Value e)
  * to go on. */
 static Stack *task_run(Stack *me)
 {
-    Loop *loop = here.loop;
-    Task *task = loop->current;
+    Task *task = here.loop->current;
     Coroutine *coro = task->coro;
     if (TRACING) trace_task_runs(task, NULL);
-    try {
-        Value interruption = task_interruption(task);
-        if (!is_none(interruption)) {
-            coroutine_close(coro);
-            throw(interruption);
-        }
-        if (coro->state != CREATED)
-            throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
-                                                      : "coroutine is being awaited already");
-        task_finished(task, value_pooled(coroutine_call(coro)));
-    } except (BaseException, e) {
-        task_failed(task, e);
-    } end_try
-    assert(!me->frame && !me->handlers);
+    Value interruption = task_interruption(task);
+    if (!is_none(interruption)) {
+        coroutine_close(coro);
+        throw(interruption);
+    }
+    if (coro->state != CREATED)
+        throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
+                                                  : "coroutine is being awaited already");
+    task_finished(task, value_pooled(coroutine_call(coro)));
+    return task_over(me);
+}
+
+static Stack *task_over(Stack *me)
+{
+    Loop *loop = here.loop;
+    Task *task = loop->current;
+    assert(!me->frame);
     here.variables = &here.base_variables;
     pool_free(me);
     if (task->eager_caller) return task_return_to_caller(task);
@@ -3882,6 +3926,7 @@ static inline void task_let_go(Task *task)
 
 COLD static void task_let_go_traced(Task *task)
 {
+    if (!task->waiting_on) trace_task_ready(task, NULL); /* it only lets the others go first */
     trace_task_waits(task);
     task_let_go(task);
     if (TRACING) trace_task_runs(task, task->waiting_on);
@@ -3930,7 +3975,7 @@ static void mark_thrown(void) { here.thrown_into = here.stack->frame; }
 /* await sleep(0): one round of the loop. */
 static void task_yield(Task *task)
 {
-    task_ready(task, NULL);
+    ready_append(task->future.loop, retain(task));
     task_suspend(task);
     Value interruption = task_interruption(task);
     if (!is_none(interruption)) throw_into(interruption);
@@ -3965,9 +4010,8 @@ static Value future_outcome(Future *future, Task *task)
 
 /* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so
  * whoever waits inside this file can tidy up first, without a try. Misuse is raised. */
-static Value future_wait(Future *future)
+static Value task_wait(Task *task, Future *future)
 {
-    Task *task = task_to_suspend();
     if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
     if (future->state != PENDING) return future_outcome(future, task);
     future_append(future, retain(task));
@@ -3979,6 +4023,8 @@ static Value future_wait(Future *future)
     if (!is_none(e)) mark_thrown();
     return e;
 }
+
+static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
 
 static Value future_await(Future *future, bool only_here)
 {
@@ -3995,11 +4041,10 @@ static Value future_await(Future *future, bool only_here)
 
 Value await_(Object *awaitable, int made_here, const Site *site)
 {
-    mark_site(site);
-    if (TRACING && here.stack->frame) trace_line(site, awaitable);
+    mark_await(site, awaitable);
     if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
     if (awaitable->class == &coroutine_class) {
-        task_running();
+        if (!here.stack->frame) task_running(); /* which says why this is no place for an await */
         return coroutine_await((Coroutine *)awaitable, made_here > 0);
     }
     if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
@@ -4051,8 +4096,8 @@ static void task_stop_waiting(Task *task)
             *future_waiting(future, kept++) = entry;
             continue;
         }
-        task_ready(task, NULL);
-        release(entry);
+        if (TRACING) trace_task_ready(task, NULL);
+        ready_append(task->future.loop, task);
     }
     future->callback_count = kept;
 }
@@ -4920,7 +4965,7 @@ static Value line_wait(Line *line, const char *role, const char *purpose, void *
     Waiter me;
     line_join(line, &me, role, purpose, owner);
     TRACE_CHANGED(owner, role);
-    Value interruption = future_wait(&me.future);
+    Value interruption = task_wait(me.task, &me.future);
     line_remove(line, &me);
     *woken = me.future.state == FINISHED;
     future_end(&me.future);
@@ -5943,16 +5988,18 @@ static void generator_closed(AsyncGenerator *gen)
 static Coroutine *generator_body(AsyncGenerator *gen) { return gen->body; }
 
 /* A whole generator, on its own stack. Returns whose stack goes on: the consumer's. */
-static Stack *generator_run(AsyncGenerator *gen)
+static Stack *generator_run(Stack *me)
 {
-    Stack *me = here.stack;
-    try {
-        value_release(coroutine_call(gen->body));
-    } except (BaseException, e) {
-        gen->thrown = value_retain(e);
-    } end_try
-    Stack *consumer = gen->consumer;
-    generator_closed(gen);
+    value_release(coroutine_call(me->generator->body));
+    return generator_over(me);
+}
+
+static void generator_failed(AsyncGenerator *gen, Value e) { gen->thrown = value_retain(e); }
+
+static Stack *generator_over(Stack *me)
+{
+    Stack *consumer = me->generator->consumer;
+    generator_closed(me->generator);
     me->generator = NULL;
     me->resumer = NULL;
     pool_free(me);
@@ -6180,8 +6227,7 @@ bool async_next_(Value v, Value *item, const Site *site)
     Iteration *iteration = (Iteration *)v.object;
     bool end = false;
     pool_drop(here.stack, iteration->mark);
-    mark_site(site);
-    if (TRACING) trace_line(site, iteration->iterator);
+    mark_await(site, iteration->iterator);
     task_running();
     *item = iteration->iterator->class->next(iteration->iterator, &end);
     return !end;
@@ -6289,8 +6335,7 @@ void with_enter_(With *with, Value manager, const Site *site)
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
         throw(TypeError, "'%s' object does not support the asynchronous context manager protocol",
               value_type(manager));
-    mark_site(site);
-    if (TRACING) trace_line(site, manager.object);
+    mark_await(site, manager.object);
     pooled(retain(manager.object));
     with->manager = manager;
     with->site = site;
@@ -6454,7 +6499,7 @@ Value contextvar_get_or_(ContextVar *var, Value otherwise)
 Value contextvar_get(ContextVar *var)
 {
     Value v = contextvar_get_or_(var, var->default_value);
-    if (v.tag == VALUE_UNSET_) throw(LookupError, "<ContextVar name='%s'>", var->name);
+    if (v.tag == VALUE_UNSET_) throw(LookupError, "%s", as_str(value_repr(value_object_(var))));
     return v;
 }
 
@@ -7167,7 +7212,7 @@ static void loop_take_signals(Loop *loop)
         if (!handle) continue;
         trace_signal("signal.came", number, handle->name);
         if (handle->cancelled) loop_remove_signal_handler(loop, number);
-        else handle_ready(loop, handle, NULL);
+        else handle_ready(loop, retain(handle), NULL);
     }
 }
 
@@ -10676,6 +10721,14 @@ static StreamWriter *writer_new(Loop *loop, StreamReader *reader, const Process 
     return writer;
 }
 
+/* The other end has sent all it will, and nobody but the transport and this call holds the writer: nobody can ever close it. So
+ * it is closed here, as Python's collector does. */
+static void stream_let_go(Value v)
+{
+    StreamWriter *writer = (StreamWriter *)v.object;
+    if (writer->reader && writer->reader->eof && writer->object.references == 2) transport_close(writer->transport);
+}
+
 static void handler_ended(Future *task, Value arg)
 {
     StreamWriter *writer = (StreamWriter *)arg.object;
@@ -10686,6 +10739,7 @@ static void handler_ended(Future *task, Value arg)
             &(ExceptionReport){.message = "Unhandled exception in client_connected_cb", .exception = e});
     }
     if (future_failed(task) || future_cancelled(task)) transport_close(writer->transport);
+    else loop_call_soon(writer->loop, stream_let_go, V(writer));
 }
 
 static void stream_made(Value self, Transport *transport)
@@ -10709,7 +10763,10 @@ static void stream_received(Value self, const char *data, size_t size)
 static bool stream_eof(Value self)
 {
     StreamReader *reader = ((StreamWriter *)self.object)->reader;
-    if (reader) streamreader_feed_eof(reader);
+    if (reader) {
+        streamreader_feed_eof(reader);
+        loop_call_soon(reader->loop, stream_let_go, self);
+    }
     return ((StreamWriter *)self.object)->transport->kind != LAYERED; /* TLS ends in both directions at once */
 }
 
@@ -11434,7 +11491,9 @@ void runner_close(Runner *runner)
     try {
         loop_cancel_all_tasks(runner->loop);
         loop_run_until_complete(runner->loop, loop_shutdown_asyncgens(runner->loop));
-        loop_run_until_complete(runner->loop, loop_shutdown_default_executor(runner->loop, EXECUTOR_PATIENCE));
+        /* virtual time would pass at once, whatever the threads do */
+        double patience = runner->loop->virtual ? NO_TIMEOUT : EXECUTOR_PATIENCE;
+        loop_run_until_complete(runner->loop, loop_shutdown_default_executor(runner->loop, patience));
     } finally {
         if (!runner->options.loop_factory) asyncio_set_event_loop(NULL);
         loop_close(runner->loop);
@@ -12063,7 +12122,7 @@ static void trace_task_waits(Task *task)
     free(frames);
 }
 
-static void trace_task_made(Task *task, const Site *site)
+static void trace_task_made(Task *task, const Site *site, bool eager)
 {
     const Code *code = task->coro->code;
     Site defined = {code->file, code->line, code->name};
@@ -12071,6 +12130,7 @@ static void trace_task_made(Task *task, const Site *site)
     trace_event("task.create", 'i', "task:o label:s coro:s parent:i where:S", task, task_get_name(task), code->name,
                 trace_task(), site);
     trace_thread_name(task);
+    if (!eager) trace_task_ready(task, NULL);
 }
 
 static void trace_wake(Task *task, Future *cause)
@@ -12087,6 +12147,25 @@ static void trace_task_ready(Task *task, Future *cause)
     if (cause) trace_wake(task, cause);
     trace_event("handle.ready", 'i', "handle:o what:s task:o by:o", task, cause ? "wakeup" : "step", task,
                 traced_object(cause));
+}
+
+static void trace_handle_ready(Handle *handle, void *cause)
+{
+    trace_event("handle.ready", 'i', "handle:o what:s task:i by:o of:i", handle, handle->name, 0, cause, trace_subject(handle));
+}
+
+/* Who waited for it has joined the ready queue. */
+static void trace_future_over(Future *future, int waiting)
+{
+    for (int i = 0; i < waiting; i++) {
+        Object *entry = *future_waiting(future, i);
+        if (entry->class == &task_class) trace_task_ready((Task *)entry, future);
+        else trace_handle_ready((Handle *)entry, future);
+    }
+    if (future->asyncio_owned) return;
+    TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled"
+                          : future->failed           ? "failed"
+                                                     : "its result is there");
 }
 
 static void trace_task_runs(Task *task, Future *future)
@@ -12110,7 +12189,6 @@ static void trace_task_runs(Task *task, Future *future)
 static void trace_line(const Site *site, Object *awaitable)
 {
     char what[128] = "";
-    if (is_own_file(site->file)) return;
     if (awaitable && awaitable->class == &coroutine_class)
         snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
     else if (awaitable && is_future(awaitable)) {
@@ -12489,6 +12567,20 @@ static void json_command_line(FILE *out)
     fputc(']', out);
 }
 
+/* The trace is the parent's story: a forked child tells nothing, and what was not written yet stays the parent's to write. */
+static void trace_before_fork(void)
+{
+    if (trace_on) fflush(trace_file);
+}
+
+static void trace_forked(void)
+{
+    if (!trace_on) return;
+    close(fileno(trace_file));
+    if (trace_control >= 0) close(trace_control);
+    trace_abandon();
+}
+
 static void trace_finish(int status)
 {
     if (!trace_on || trace_ended) return;
@@ -12546,9 +12638,9 @@ static void trace_start(void)
 /* ---- Threads begin and end here
  * ------------------------------------------------------------------------------------ */
 
+/* Of those whose class does not say it. */
 static size_t object_size(const Object *object)
 {
-    if (object->class->size) return object->class->size;
     if (object->class == &coroutine_class) return sizeof(Coroutine) + ((const Coroutine *)object)->code->size;
     if (object->class == &variables_class)
         return sizeof(Variables)
@@ -12603,19 +12695,19 @@ static void forked(void)
     interruptible = signal_loop = NULL;
     here.loop = here.set_loop = NULL;
     library_threads = 0;
+    trace_forked();
 }
 
 __attribute__((constructor)) static void process_begin(void)
 {
-    blocks_direct = UNDER_ASAN || UNDER_TSAN || RUNNING_ON_VALGRIND;
+    if (UNDER_ASAN || UNDER_TSAN || RUNNING_ON_VALGRIND) block_sizes = 0;
     pthread_key_create(&thread_key, thread_end);
     thread_begin();
-    pthread_atfork(NULL, NULL, forked);
+    pthread_atfork(trace_before_fork, NULL, forked);
     stack_size_begin();
     trace_start();
 }
 
 __attribute__((destructor)) static void process_end(void)
 {
-    if (!here.loop) thread_end(NULL);
-}
+    if (!here.loop) thread_end

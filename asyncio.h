@@ -888,7 +888,9 @@ Loop      *server_get_loop(Server *server);
 /* await asyncio.start_server(connected, host, port): a Server. For each connection connected(reader, writer) runs
  * as a task:
  *     async_def(serve, (StreamReader *) reader, (StreamWriter *) writer) { … }
- * A plain function may return NULL: then there is no task. */
+ * A plain function may return NULL: then there is no task. When the task returns, the connection stays open until
+ * its writer is closed: close it. If it was forgotten, and nothing else holds the writer, the connection goes when
+ * the other end closes. */
 typedef Coroutine *(*ClientConnected)(StreamReader *reader, StreamWriter *writer);
 #define asyncio_start_server(connected, host, port, ...) \
     asyncio_start_server_(connected, host, V(port), SERVER_(__VA_ARGS__))
@@ -1132,6 +1134,7 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
     __attribute__((unused)) linkage Type *name(ASYNC_PARAMETERS_(__VA_ARGS__)) { \
         static const Code code_ = {shown, __FILE__, __LINE__, sizeof(struct name##_arguments_), name##_enter_, name##_hold_}; \
         struct name##_arguments_ arguments_ = {WITHOUT_FIRST_(EACH_(ASYNC_NAME_, __VA_ARGS__))}; \
+        name##_hold_(&arguments_, true); \
         return make(&code_, &arguments_); } \
     static Value name##_body_(ASYNC_PARAMETERS_(__VA_ARGS__))
 typedef struct Code { const char *name, *file; int line; size_t size; Value (*enter)(void *arguments); void (*hold)(void *arguments, bool retain); } Code;
