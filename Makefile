@@ -126,7 +126,7 @@ of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS))
 
 build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES)
 build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) \
-             build/tests/differential $(TRACER_TEST_BIN) $(if $(HAS_OPENSSL),$(TLS_TESTS) build/tests/peers/tls)
+             build/tests/differential build/tests/peers/echo $(TRACER_TEST_BIN) $(if $(HAS_OPENSSL),$(TLS_TESTS) build/tests/peers/tls)
 
 suite:
 	@$(MAKE) $(QUIET) -k build-tests || true
@@ -176,6 +176,10 @@ $(TLS_TESTS): build/tests/%: tests/%.c build/tls/asyncio.o
 	@mkdir -p $(@D)
 	$(PROGRAM) `$(PKG_CONFIG) --cflags --libs check openssl` -lm -lpthread
 
+build/tests/peers/echo: tests/peers/echo.c $(OBJECT) build/linked-with
+	@mkdir -p $(@D)
+	$(PROGRAM) $(LIBS)
+
 build/tests/peers/tls: tests/peers/tls.c build/tls/asyncio.o
 	@mkdir -p $(@D)
 	$(PROGRAM) $(OPENSSL) -lm -lpthread
@@ -185,7 +189,7 @@ build/tests/differential: tests/differential/interpreter.c tests/differential/ge
 	@mkdir -p $(@D)
 	$(PROGRAM) tests/differential/generate.c $(LIBS)
 
--include build/asyncio.d build/tls/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d) $(TLS_TESTS:=.d) build/tests/peers/tls.d
+-include build/asyncio.d build/tls/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d) $(TLS_TESTS:=.d) build/tests/peers/tls.d build/tests/peers/echo.d
 
 # ---- what is installed: source=place=mode ----
 

@@ -12710,4 +12710,5 @@ __attribute__((constructor)) static void process_begin(void)
 
 __attribute__((destructor)) static void process_end(void)
 {
-    if (!here.loop) thread_end
+    if (!here.loop) thread_end(NULL);
+}

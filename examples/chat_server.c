@@ -57,7 +57,7 @@ async_def(main_, (int) port)
     guests = list();
     Server *server = as_server(await(asyncio_start_server(welcome, "127.0.0.1", port)));
     print("listening on", list_get(list_get(server_sockets(server), 0), 1));
-    await(server_serve_forever(server));
+    await(event_wait(asyncio_Event()));                  /* until Ctrl-C; serve_forever() would then wait for the last client to go */
     return None;
 }
 

@@ -82,11 +82,15 @@ static bool answer(const char *request, StreamWriter *writer)
 
 async_def(serve, (StreamReader *) reader, (StreamWriter *) writer)
 {
-    forever {
-        Value request = read_request(reader);
-        if (!len(request) || !answer(as_str(request), writer)) break;
-        await(streamwriter_drain(writer));
-    }
+    try {
+        forever {
+            Value request = read_request(reader);
+            if (!len(request) || !answer(as_str(request), writer)) break;
+            await(streamwriter_drain(writer));
+        }
+    } except (ConnectionError) {
+        /* the client has gone before its answer was there */
+    } end_try
     streamwriter_close(writer);
     return None;
 }
@@ -95,7 +99,7 @@ async_def(main_, (int) port)
 {
     Server *server = as_server(await(asyncio_start_server(serve, "127.0.0.1", port)));
     print("serving", root, "on", list_get(list_get(server_sockets(server), 0), 1));
-    await(server_serve_forever(server));
+    await(event_wait(asyncio_Event()));                  /* until Ctrl-C; serve_forever() would then wait for the last client to go */
     return None;
 }
 

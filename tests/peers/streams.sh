@@ -1,0 +1,3 @@
+#!/bin/bash
+# CPython's asyncio streams and ours, both ways.
+exec python3 "${0%.sh}.py"

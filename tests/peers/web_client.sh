@@ -1,0 +1,3 @@
+#!/bin/bash
+# examples/crawler against nginx.
+exec python3 "${0%.sh}.py"
