@@ -1,5 +1,5 @@
 /* Threads: blocking functions in executors, coroutines called from other threads. */
-#include "testing.h"
+#include "child.h"
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -115,6 +115,20 @@ IO_TEST(the_default_executor_is_shut_down_with_the_loop)
     await(loop_shutdown_default_executor(loop));
     ck_raises_text(RuntimeError, "Executor shutdown has been called", await(asyncio_to_thread(twice, V(1))));
     return None;
+}
+
+static Value slowly(Value v) { usleep(20000); return v; }
+async_def(leaves_a_thread_at_work) { asyncio_create_task(asyncio_to_thread(slowly, V(1))); await(asyncio_sleep(0)); return None; }
+static void child_under_a_virtual_clock(void) { asyncio_run(leaves_a_thread_at_work(), .virtual_clock = true); print("ended"); }
+
+/* The 300 seconds that a shutdown gives its threads do not pass at once. */
+TEST(a_virtual_clock_waits_for_threads_at_the_end)
+{
+    Child c = child(child_under_a_virtual_clock);
+    ck_exited(c, 0);
+    ck_assert_str_eq(c.out, "ended\n");
+    ck_assert_str_eq(c.err, "");
+    child_free(c);
 }
 
 /* From other threads into the loop. */
