@@ -6107,17 +6107,21 @@ static bool generator_has_loop(const AsyncGenerator *gen)
     return loop && !loop->closed && !loop->generators_shut && (here.loop == loop || !loop->running);
 }
 
+static bool generator_finalise_soon(AsyncGenerator *gen)
+{
+    if (gen->state != GENERATOR_SUSPENDED || gen->finalising || !generator_has_loop(gen)) return false;
+    gen->finalising = true;
+    loop_call_soon(gen->loop, generator_finalise, .arg = V(gen));
+    return true;
+}
+
 /* Nobody can ask it for more. Its `finally` blocks may await, so a task closes it, as Python's does, begun by a
  * callback; without a loop it is closed here, and an await in it fails. */
 static void generator_destroy(void *object)
 {
     AsyncGenerator *gen = object;
     if (gen->state == GENERATOR_CREATED) generator_closed(gen);
-    if (gen->state == GENERATOR_SUSPENDED && !gen->finalising && generator_has_loop(gen)) {
-        gen->finalising = true;
-        loop_call_soon(gen->loop, generator_finalise, .arg = V(gen));
-        return;
-    }
+    if (generator_finalise_soon(gen)) return;
     if (gen->state == GENERATOR_SUSPENDED) {
         bool end;
         try {
@@ -6208,15 +6212,19 @@ typedef struct Iteration {
     Object object;
     Object *iterator;
     int mark;
+    bool made_here; /* the iterator has no name outside */
 } Iteration;
 static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
 static const Class iteration_class = {.name = "async_for", .size = sizeof(Iteration), .destroy = iteration_destroy};
 
-Value async_iter_(Value iterable, const Site *site)
+Value async_iter_(Value iterable, bool only_here, const Site *site)
 {
     mark_site(site);
+    Stack *stack = here.stack;
     Object *iterator = as_iterator(iterable);
+    bool newest = stack->pool_size && stack->pool[stack->pool_size - 1] == iterator;
     Iteration *iteration = pooled(object_new(&iteration_class, sizeof *iteration));
+    iteration->made_here = only_here && newest;
     iteration->iterator = retain(iterator);
     iteration->mark = here.stack->pool_size;
     return V(&iteration->object);
@@ -6231,6 +6239,14 @@ bool async_next_(Value v, Value *item, const Site *site)
     task_running();
     *item = iteration->iterator->class->next(iteration->iterator, &end);
     return !end;
+}
+
+/* The loop is over: a generator that was left by break is closed, as Python's would be. */
+void async_leave_(Value *v)
+{
+    Iteration *iteration = (Iteration *)v->object;
+    Object *iterator = iteration->iterator;
+    if (iteration->made_here && iterator->class == &generator_class) generator_finalise_soon((AsyncGenerator *)iterator);
 }
 
 Value async_list_await_(Value awaitables, const Site *site)
@@ -12710,5 +12726,5 @@ __attribute__((constructor)) static void process_begin(void)
 
 __attribute__((destructor)) static void process_end(void)
 {
-    if (!here.loop) thread_end(NULL);
+    if (!here.loop && here.stack == &here.base) thread_end(NULL); /* not in a child that was forked inside a coroutine */
 }

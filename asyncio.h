@@ -234,7 +234,8 @@ void  exception_print(Value e, FILE *file);                            /* traceb
  * except clauses as many as wanted, or none; finally once, last, or not. e is a Value. `return`, `break` and
  * `continue` may leave a try, but not one with a finally: that stops the program with a message, because C would
  * skip the finally. A local variable that is changed inside `try` or `async_with` and read after an exception must
- * be `volatile`: lessons/04 says why.
+ * be `volatile`: lessons/04 says why. gcc's -Wextra warns of such variables (-Wclobbered), and of some that are safe,
+ * such as the counter of a loop around the try: `volatile` is right there too, or -Wno-clobbered.
  *
  * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and
  * leaves the rest. */
@@ -547,9 +548,11 @@ typedef struct { char start_; bool immediate; } ShutdownOptions;
 /* ---- Generators, iterators, context managers -------------------------------------------------------------------- */
 
 /* async for v in it: it is an AsyncGenerator, AsyncIterator, AsCompleted or a Value of one. break and continue
- * work. Each turn suspends as the iterator does; what the turn made is dropped at its end. */
+ * work; where break leaves a generator that was made in the same line, as in async_for (v, f()), a task closes it
+ * soon. Each turn suspends as the iterator does; what the turn made is dropped at its end. */
 #define async_for(v, it) \
-    for (Value for_##v = async_iter_(V(it), STATIC_SITE_), v = None; async_next_(for_##v, &v, STATIC_SITE_); )
+    for (Value for_##v __attribute__((cleanup(async_leave_))) = async_iter_(V(it), IS_CALL_(it), STATIC_SITE_), v = None; \
+         async_next_(for_##v, &v, STATIC_SITE_); )
 
 /* yield v, in an async_gen: hands v to the consumer and suspends until it asks for more. Returns what asend() sent,
  * else None. */
@@ -1190,7 +1193,8 @@ Coroutine      *coroutine_new_(const Code *code, const void *arguments);
 AsyncGenerator *generator_new_(const Code *code, const void *arguments);
 Value           await_(Object *awaitable, int made_here, const Site *site);
 Value           generator_yield_(Value v, const Site *site);
-Value           async_iter_(Value iterable, const Site *site);
+Value           async_iter_(Value iterable, bool only_here, const Site *site);
+void            async_leave_(Value *iteration);
 bool            async_next_(Value iteration, Value *item, const Site *site);
 Value           async_list_await_(Value awaitables, const Site *site);
 AsyncIterator  *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self);

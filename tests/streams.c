@@ -407,3 +407,83 @@ IO_TEST(happy_eyeballs_tries_the_next_address)
     await(server_wait_closed(server));
     return None;
 }
+
+/* ---- A handler that forgets its writer ---------------------------------------------------------------------------- */
+
+async_def(forgets, (StreamReader *) reader, (StreamWriter *) writer)
+{
+    streamwriter_write(writer, await(streamreader_readline(reader)));
+    note("forgotten");
+    return None;
+}
+
+static Value kept;
+async_def(keeps, (StreamReader *) reader, (StreamWriter *) writer)
+{
+    list_append(kept, writer);
+    await(streamreader_readline(reader));
+    note("kept");
+    return None;
+}
+
+static StreamWriter *client_of(Server *server)
+{
+    Value both = await(asyncio_open_connection("127.0.0.1", port_of(server)));
+    streamwriter_write(as_streamwriter(list_get(both, 1)), "line\n");
+    return as_streamwriter(list_get(both, 1));
+}
+
+/* The connection outlives its handler, as long as the client does. */
+IO_TEST(a_forgotten_connection_goes_with_its_client)
+{
+    Server *server = as_server(await(asyncio_start_server(forgets, "127.0.0.1", 0)));
+    StreamWriter *client = client_of(server);
+    while (!notes_[0]) await(asyncio_sleep(0));
+    server_close(server);
+    Task *waiting = asyncio_create_task(server_wait_closed(server));
+    for (int i = 0; i < 5; i++) await(asyncio_sleep(0));
+    ck_notes("forgotten");
+    ck_assert(!task_done(waiting));
+    streamwriter_close(client);
+    await(waiting);
+    return None;
+}
+
+/* The client goes while the handler still works. */
+async_def(forgets_later, (StreamReader *) reader, (StreamWriter *) writer)
+{
+    (void)writer;
+    await(streamreader_read(reader));
+    for (int i = 0; i < 5; i++) await(asyncio_sleep(0));
+    note("forgotten");
+    return None;
+}
+
+IO_TEST(a_forgotten_connection_whose_client_went_first)
+{
+    Server *server = as_server(await(asyncio_start_server(forgets_later, "127.0.0.1", 0)));
+    streamwriter_close(client_of(server));
+    while (!notes_[0]) await(asyncio_sleep(0));
+    ck_notes("forgotten");
+    server_close(server);
+    await(server_wait_closed(server));
+    return None;
+}
+
+IO_TEST(a_writer_that_is_kept_stays_open)
+{
+    kept = list();
+    Server *server = as_server(await(asyncio_start_server(keeps, "127.0.0.1", 0)));
+    StreamWriter *client = client_of(server);
+    streamwriter_write_eof(client);
+    while (!notes_[0]) await(asyncio_sleep(0));
+    for (int i = 0; i < 10; i++) await(asyncio_sleep(0));
+    ck_notes("kept");
+    StreamWriter *writer = as_streamwriter(list_get(kept, 0));
+    ck_assert(!streamwriter_is_closing(writer));
+    streamwriter_close(writer);
+    streamwriter_close(client);
+    server_close(server);
+    await(server_wait_closed(server));
+    return None;
+}
