@@ -118,6 +118,7 @@ async_def(many_steps) { for (int i = 0; i < 3000; i++) await(asyncio_sleep(0)); 
 
 async_def(crashes) { await(asyncio_sleep(0)); print("last words"); raise(SIGKILL); return None; }
 async_def(takes, (Lock *) first, (Lock *) second) { async_with (first) { await(asyncio_sleep(0.1)); async_with (second) { } end_with } end_with return None; }
+async_def(forks) { await(asyncio_sleep(0.01)); if (fork() == 0) { print("child"); exit(3); } wait(NULL); await(asyncio_sleep(0.01)); print("parent"); return None; }
 async_def(deadlocks) { Lock *a = asyncio_Lock(), *b = asyncio_Lock(); await(asyncio_gather(takes(a, b), takes(b, a))); return None; }
 
 /* Raised and handled; raised while another is handled; raised again; an exception of the library's. */
@@ -132,6 +133,7 @@ async_def(tries) {
 static int play(const char *name)
 {
     if (!strcmp(name, "crashes")) asyncio_run(crashes());
+    if (!strcmp(name, "forks")) asyncio_run(forks());
     if (!strcmp(name, "deadlocks")) asyncio_run(deadlocks());
     if (!strcmp(name, "tries")) asyncio_run(tries());
     if (!strcmp(name, "everything")) asyncio_run(everything());
@@ -177,9 +179,9 @@ static void check_recording(const char *options)
 
 TEST(recordings_follow_the_specification)
 {
-    const char *names[] = {"everything", "a_second", "times_out", "raises", "many_steps", "twice", "deadlocks", "tries"};
+    const char *names[] = {"everything", "a_second", "times_out", "raises", "many_steps", "twice", "deadlocks", "tries", "forks"};
     for (int clock = 0; clock < 2; clock++)
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 9; i++) {
             if (clock == 0 && (i == 1 || i == 5)) continue;     /* these sleep for seconds */
             free(played(NULL, as_str(format("ASYNCIO_TRACE=%s ASYNCIO_CLOCK=%s", recording(), clock ? "virtual" : "real")), names[i]));
             check_recording("");
@@ -242,6 +244,19 @@ TEST(the_last_moment_of_a_killed_program)
     ck_has(last, "\"output\"");
     ck_has(last, "last words\\n\"}},\n");
     free(last);
+    unlink(recording());
+}
+
+TEST(a_forked_child_is_not_traced)
+{
+    char *said = played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "forks");
+    ck_has(said, "child\n");
+    ck_has(said, "parent\n");
+    ck_lacks(said, "Traceback");
+    free(said);
+    char *story = shell(NULL, as_str(format("grep -c '\"trace.end\"' %s; grep -c 'child' %s", recording(), recording())));
+    ck_assert_str_eq(story, "1\n0\n");
+    free(story);
     unlink(recording());
 }
 

@@ -336,6 +336,16 @@ static void draw_hidden(View *v, SDL_Rect in, int rows) {
              above + rows < n ? above + rows : n, n, above, below);
 }
 
+static void draw_rows(View *v, const Axis *a, int x, int names, int rows) {
+    int h = v->lane_height - pt(v->c, 4);
+    for (int i = 0; i < rows && v->first_lane + i < v->lane_rows.n; i++) {
+        const Lane *lane = &v->s->history.lanes.at.at[v->lane_rows.at[v->first_lane + i]];
+        int y = v->lane_top + i * v->lane_height;
+        draw_name(v, lane, x, y, names, h);
+        draw_track(v, a, lane, y, h);
+    }
+}
+
 void draw_lanes(View *v, SDL_Rect r) {
     Canvas *c = v->c;
     SDL_Rect in = pane_box(v, P_LANES, r, "Tasks", "");
@@ -362,12 +372,7 @@ void draw_lanes(View *v, SDL_Rect r) {
     clip_push(c, in);
     draw_ticks(v, &a, in.y, bottom);
     draw_loop_lane(v, &a, in, in.y + axis_h, v->lane_height - pt(c, 4));
-    for (int i = 0; i < rows && v->first_lane + i < v->lane_rows.n; i++) {
-        const Lane *lane = &v->s->history.lanes.at.at[v->lane_rows.at[v->first_lane + i]];
-        int y = v->lane_top + i * v->lane_height, h = v->lane_height - pt(c, 4);
-        draw_name(v, lane, in.x + pt(c, 4), y, names - pt(c, 10), h);
-        draw_track(v, &a, lane, y, h);
-    }
+    draw_rows(v, &a, in.x + pt(c, 4), names - pt(c, 10), rows);
     draw_wakes(v, &a, bottom);
     int now = axis_x(v, &a, v->s->now.k + (a.by_time ? 0 : 1));
     fill(c, (SDL_Rect) {now, in.y, pt(c, 2), bottom - in.y}, TEXT);

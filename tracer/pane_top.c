@@ -155,11 +155,21 @@ void draw_scrub(View *v, SDL_Rect r) {
 /* ---- help ---- */
 
 static const char *const keys[][2] = {
-    {"Space", "play and pause"}, {"→  ←", "one step forward, back"}, {"Shift + →  ←", "one tick of the loop"},
-    {"Ctrl + →  ←", "this task's next or previous turn"}, {"F10", "step over an await"},
-    {"F9", "breakpoint on the chosen line"}, {"Home  End", "to the first, the last step"}, {"[  ]", "slower, faster"},
-    {"/   n  N", "search; next, previous"}, {"e  E", "next, previous failure, deadlock"}, {"Tab, ↑  ↓", "choose a pane, move in it"}, {"Enter  1 … 7", "one pane alone; Esc: all"},
-    {"t   +  −", "lanes: time or steps; width"}, {"F11  F12", "full screen; picture (PNG)"}, {"Ctrl + +  −  0", "larger, smaller, usual"},
+    {"Space", "play and pause"},
+    {"→  ←", "one step forward, back"},
+    {"Shift + →  ←", "one tick of the loop"},
+    {"Ctrl + →  ←", "this task's next or previous turn"},
+    {"F10", "step over an await"},
+    {"F9", "breakpoint on the chosen line"},
+    {"Home  End", "to the first, the last step"},
+    {"[  ]", "slower, faster"},
+    {"/   n  N", "search; next, previous"},
+    {"e  E", "next, previous failure, deadlock"},
+    {"Tab, ↑  ↓", "choose a pane, move in it"},
+    {"Enter  1 … 7", "one pane alone; Esc: all"},
+    {"t   +  −", "lanes: time or steps; width"},
+    {"F11  F12", "full screen; picture (PNG)"},
+    {"Ctrl + +  −  0", "larger, smaller, usual"},
     {"q", "quit"}};
 
 static void help_states(Canvas *c, int x, int y, int room, int row) {
