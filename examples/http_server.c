@@ -97,7 +97,7 @@ async_def(serve, (StreamReader *) reader, (StreamWriter *) writer)
 
 async_def(main_, (int) port)
 {
-    Server *server = as_server(await(asyncio_start_server(serve, "127.0.0.1", port)));
+    Server *server = as_server(await(asyncio_start_server(serve, "127.0.0.1", port, .backlog = 1024)));
     print("serving", root, "on", list_get(list_get(server_sockets(server), 0), 1));
     await(event_wait(asyncio_Event()));                  /* until Ctrl-C; serve_forever() would then wait for the last client to go */
     return None;
