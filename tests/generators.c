@@ -356,3 +356,22 @@ ASYNC_TEST(a_manager_of_a_generator_that_misbehaves)
     ck_notes("out|took KeyError('in')");
     return None;
 }
+
+async_gen(says_when_closed, (const char *) name)
+{
+    try { yield(1); yield(2); } finally { await(asyncio_sleep(0)); note(name, "closed"); } end_try
+    return None;
+}
+
+ASYNC_TEST(left_by_break)
+{
+    async_for (v, says_when_closed("nameless")) { note(v); break; }
+    for (int i = 0; i < 4; i++) await(asyncio_sleep(0));
+    note("later");
+    AsyncGenerator *named = says_when_closed("named");
+    async_for (v, named) { note(v); break; }
+    for (int i = 0; i < 4; i++) await(asyncio_sleep(0));
+    async_for (v, named) note(v);
+    ck_notes("1|nameless closed|later|1|2|named closed");
+    return None;
+}
