@@ -1,5 +1,7 @@
 /* CPython's test_events: connections, servers and datagrams. */
 #include "cpython_io.h"
+#include <pty.h>
+#include <termios.h>
 
 /* MyProto: what has happened to the one connection of a test. */
 static struct { Transport *transport; const char *state; size_t bytes; Future *connected, *done; } my;
@@ -362,5 +364,158 @@ NET_TEST(EventLoopTestsMixin__test_prompt_cancellation)
     ck_raises(TimeoutError, await(task));
     ck_assert(!loop_remove_reader(loop, pair[0]));       /* nothing is watched any more */
     close(pair[0]); close(pair[1]);
+    return None;
+}
+
+/* ---- Pipes and terminals -------------------------------------------------------------------------------------------- */
+
+/* What a pipe's protocol has been told, as far as it matters: its bytes are counted, its end completes `done`. */
+typedef struct PipeEnd { Transport *transport; size_t bytes; Future *done; } PipeEnd;
+
+static void pipe_made(Value self, Transport *transport) { ((PipeEnd *)as_pointer(self))->transport = transport; }
+static void pipe_received(Value self, const char *data, size_t size) { (void)data; ((PipeEnd *)as_pointer(self))->bytes += size; }
+static void pipe_lost(Value self, Value e) { (void)e; future_set_result(((PipeEnd *)as_pointer(self))->done, None); }
+static const Protocol pipe_protocol = {.connection_made = pipe_made, .data_received = pipe_received, .connection_lost = pipe_lost};
+
+static void read_end(PipeEnd *end, int fd)
+{
+    Loop *loop = asyncio_get_running_loop();
+    *end = (PipeEnd){.done = loop_create_future(loop)};
+    Value both = await(loop_connect_read_pipe(loop, &pipe_protocol, V((void *)end), fd));
+    ck_same(as_transport_of(both), end->transport);
+    ck_assert(!is_none(transport_get_extra_info(end->transport, "pipe")));
+}
+
+static void write_end(PipeEnd *end, int fd)
+{
+    Loop *loop = asyncio_get_running_loop();
+    *end = (PipeEnd){.done = loop_create_future(loop)};
+    Value both = await(loop_connect_write_pipe(loop, &pipe_protocol, V((void *)end), fd));
+    ck_same(as_transport_of(both), end->transport);
+    ck_assert(!is_none(transport_get_extra_info(end->transport, "pipe")));
+}
+
+/* What is written at one plain descriptor arrives at the transport's, and what the transport writes arrives there. */
+static void arrives_at(PipeEnd *end, int fd)
+{
+    ck_assert_int_eq(write(fd, "1", 1), 1);
+    pass_until(end->bytes >= 1);
+    ck_assert_int_eq(write(fd, "2345", 4), 4);
+    pass_until(end->bytes >= 5);
+    ck_assert(end->bytes == 5 && !future_done(end->done));
+}
+
+static void leaves_by(PipeEnd *end, int fd)
+{
+    char data[16] = "";
+    size_t got = 0;
+    transport_write(end->transport, "1", 1);
+    while (got < 1) got += (size_t)read(fd, data + got, sizeof data - got);
+    transport_write(end->transport, "2345", 4);
+    while (got < 5) got += (size_t)read(fd, data + got, sizeof data - got);
+    ck_assert_str_eq(data, "12345");
+    ck_assert(!future_done(end->done));
+}
+
+NET_TEST(EventLoopTestsMixin__test_read_pipe)
+{
+    int ends[2];
+    PipeEnd end;
+    ck_assert_int_eq(pipe(ends), 0);
+    read_end(&end, ends[0]);
+    arrives_at(&end, ends[1]);
+    close(ends[1]);
+    await(end.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_write_pipe)
+{
+    int ends[2];
+    PipeEnd end;
+    ck_assert_int_eq(pipe(ends), 0);
+    write_end(&end, ends[1]);
+    leaves_by(&end, ends[0]);
+    close(ends[0]);
+    transport_close(end.transport);
+    await(end.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_write_pipe_disconnect_on_close)
+{
+    int ends[2];
+    PipeEnd end;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    write_end(&end, ends[1]);
+    transport_write(end.transport, "1", 1);
+    ck_repr(await(loop_sock_recv(asyncio_get_running_loop(), ends[0], 1024)), "b'1'");
+    close(ends[0]);
+    await(end.done);                                     /* it learns of it without writing */
+    return None;
+}
+
+SYNC_TEST(EventLoopTestsMixin__test_unclosed_pipe_transport)
+{
+    int ends[2];
+    PipeEnd ends_of[2];
+    Loop *loop = asyncio_new_event_loop();
+    ck_assert_int_eq(pipe(ends), 0);
+    for (int i = 0; i < 2; i++) ends_of[i] = (PipeEnd){.done = loop_create_future(loop)};
+    loop_run_until_complete(loop, loop_connect_read_pipe(loop, &pipe_protocol, V((void *)&ends_of[0]), ends[0]));
+    loop_run_until_complete(loop, loop_connect_write_pipe(loop, &pipe_protocol, V((void *)&ends_of[1]), ends[1]));
+    loop_close(loop);
+    for (int i = 0; i < 2; i++) ck_repr(ends_of[i].transport, "<Transport closed fd=-1>");
+}
+
+NET_TEST(EventLoopTestsMixin__test_read_pty_output)
+{
+    int master, slave;
+    PipeEnd end;
+    if (openpty(&master, &slave, NULL, NULL, NULL) < 0) return None;     /* a machine without /dev/pts */
+    read_end(&end, master);
+    arrives_at(&end, slave);
+    close(slave);
+    transport_close(end.transport);
+    await(end.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_write_pty)
+{
+    int master, slave;
+    PipeEnd end;
+    if (openpty(&master, &slave, NULL, NULL, NULL) < 0) return None;
+    write_end(&end, slave);
+    leaves_by(&end, master);
+    close(master);
+    transport_close(end.transport);
+    await(end.done);
+    return None;
+}
+
+NET_TEST(EventLoopTestsMixin__test_bidirectional_pty)
+{
+    int master, slave;
+    struct termios raw;
+    PipeEnd reads, writes;
+    if (openpty(&master, &slave, NULL, NULL, NULL) < 0) return None;
+    tcgetattr(slave, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(slave, TCSANOW, &raw);
+    int second = dup(slave);
+    read_end(&reads, slave);
+    write_end(&writes, second);
+    leaves_by(&writes, master);
+    arrives_at(&reads, master);
+    transport_write(writes.transport, "67", 2);
+    char data[4] = "";
+    ck_assert_int_eq(read(master, data, 2), 2);
+    ck_assert_str_eq(data, "67");
+    close(master);
+    transport_close(reads.transport);
+    transport_close(writes.transport);
+    await(reads.done);
+    await(writes.done);
     return None;
 }

@@ -103,3 +103,17 @@ LOOP_TEST(CoroutineTests__test_double_await)
     ck_raises_text(RuntimeError, "coroutine is being awaited already", loop_run_until_complete(loop, awaits_twice()));
     run_briefly(loop);
 }
+
+/* ---- StreamReaderTests ---------------------------------------------------------------------------------------------- */
+
+ASYNC_TEST(StreamReaderTests__test_readline)
+{
+    static const char data[] = "line1\nline2\nline3";
+    StreamReader *reader = asyncio_StreamReader();
+    Value lines = list();
+    streamreader_feed_data(reader, data, sizeof data - 1);
+    streamreader_feed_eof(reader);
+    async_for (line, reader) list_append(lines, line);
+    ck_repr(lines, "[b'line1\\n', b'line2\\n', b'line3']");
+    return None;
+}
