@@ -7538,8 +7538,12 @@ static Value look_up(const Lookup *lookup)
     int problem = getaddrinfo(lookup->host, lookup->service, &lookup->hints, &info);
     if (problem == EAI_SYSTEM) throw_errno(NULL);
     if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
-    Value results = addrinfo_list(info);
-    freeaddrinfo(info);
+    Value results = None;
+    try {
+        results = addrinfo_list(info);
+    } finally {
+        freeaddrinfo(info);
+    } end_try
     return results;
 }
 
