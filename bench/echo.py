@@ -134,7 +134,7 @@ def verdicts(rows, python_name):
 
 
 def for_plot(rows, python_name):
-    """Rows like those of the operations: nanoseconds of processor time per request; the limit is the bare select()."""
-    return [{"what": "echo, %s, per request" % row["what"], "limit": row["servers"][SELECT]["processor"] * 1000,
+    """Rows like those of the operations: nanoseconds of processor time per request. The bare select() is the limit if all are active."""
+    return [{"what": "echo, %s, per request" % row["what"], "limit": None if row["idle"] else row["servers"][SELECT]["processor"] * 1000,
              "ns": {name: row["servers"][name]["processor"] * 1000 for name in (STREAMS, python_name, "uvloop", UV) if name in row["servers"]}}
             for row in rows]

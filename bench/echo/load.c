@@ -3,8 +3,9 @@
  *     load PORT PID ACTIVE IDLE SECONDS
  *
  * Opens ACTIVE + IDLE connections to 127.0.0.1:PORT. Each of them is used once, so that the server knows it. Then each active one sends
- * 64 bytes, waits for all of them to come back, and sends again, for so long after a warm-up. Printed: requests per second, the latency of the median and of
- * the slowest hundredth in microseconds, and the microseconds of processor time that process PID, the server, used for a request.
+ * 64 bytes, waits for all of them to come back, and sends again, for so long after a warm-up. Printed: requests per second, the latency
+ * of the median and of the slowest hundredth in microseconds, and the microseconds of processor time that process PID, the server, used
+ * for a request.
  */
 #include <arpa/inet.h>
 #include <errno.h>
