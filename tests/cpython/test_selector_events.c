@@ -594,7 +594,7 @@ NET_TEST(SelectorSocketTransportTests__test_write_buffer)
         ck_arrives(&wire, arrived); \
         passes(3); \
         ck_assert_uint_eq(transport_get_write_buffer_size(wire.transport), 0); \
-        const char *rest_ = at_far_end(&wire), *wanted_ = "data" + 4 - buffered; \
+        const char *rest_ = at_far_end(&wire), *wanted_ = &"data"[4 - buffered]; \
         ck_assert_str_eq(rest_, wanted_); \
         wire_end(&wire); \
         return None; }
