@@ -83,7 +83,7 @@ def possible_cases(quick, note):
 
 
 def measure(load, found, cases, quick, progress):
-    rounds, seconds = (1, 0.2) if quick else (5, 0.4)
+    rounds, seconds = (1, 0.2) if quick else (7, 0.3)
     for turn in range(rounds):
         for case in cases:
             for server in found:
