@@ -8251,9 +8251,9 @@ static void transport_write_now(Transport *transport, const char *data, size_t s
             data += n;
             size -= (size_t)n;
         }
-        transport_watch_writing(transport, true);
     }
     transport_keep(transport, data, size);
+    if (transport->size == size) transport_watch_writing(transport, true); /* the first that is kept */
     TRACE_BYTES(transport, "keeps", data, size);
     transport_maybe_pause_protocol(transport);
 }
