@@ -89,7 +89,7 @@ differential:  ## the same random scenarios here and in Python 3.13, compared (C
 sanitize:  ## the whole suite with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install-packages build test
 	@tools/mirror build/sanitize
-	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 $(MAKE) --no-print-directory -C build/sanitize suite \
+	@ASAN_OPTIONS=verify_asan_link_order=0 LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 $(MAKE) --no-print-directory -C build/sanitize suite \
 	    CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra -Wno-clobbered -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 
 valgrind:  ## the tests and the lessons under valgrind
