@@ -672,8 +672,15 @@ void hold_connection_options_(const void *options, bool retaining)
     hold_value_(&((const ConnectionOptions *)options)->ssl, retaining);
 }
 
-void hold_server_options_(const void *options, bool retaining) { hold_value_(&((const ServerOptions *)options)->ssl, retaining); }
-void hold_accepted_options_(const void *options, bool retaining) { hold_value_(&((const AcceptedOptions *)options)->ssl, retaining); }
+void hold_server_options_(const void *options, bool retaining)
+{
+    hold_value_(&((const ServerOptions *)options)->ssl, retaining);
+}
+
+void hold_accepted_options_(const void *options, bool retaining)
+{
+    hold_value_(&((const AcceptedOptions *)options)->ssl, retaining);
+}
 
 size_t asyncio_live_objects(void) { return (size_t)count(&live_objects, 0); }
 
@@ -8382,7 +8389,8 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
     if (transport->kind != SOCKET_TRANSPORT && transport->kind != LAYERED)
         throw(RuntimeError, "sendfile is not supported for transport %s", as_str(repr(transport)));
     if (transport->layer && !options.fallback)
-        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s", as_str(repr(transport)));
+        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s",
+              as_str(repr(transport)));
     if (transport->sending_file) throw(RuntimeError, "sendfile is in progress already");
     sendfile_check(&options);
     const bool was_reading = transport_is_reading(transport);
@@ -9242,7 +9250,7 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
  *     FLUSHING       it is to end: what was written still goes out, what has come is still delivered
  *     SHUTDOWN       "close notify" goes out, and the peer's is waited for
  *
- * All this only with -DASYNCIO_TLS, and with OpenSSL, from version 3 on, to link with. Without, whatever needs TLS says so.
+ * All this only with -DASYNCIO_TLS, and OpenSSL 3 or newer to link with. Without, whatever needs TLS says so.
  */
 
 #define BUILT_IN_SSL(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "ssl"}};
@@ -9308,7 +9316,10 @@ static Value ssl_reason(unsigned long code)
     if (!text || ERR_COMMON_ERROR(code)) return None;
     char name[128];
     size_t i = 0;
-    for (; text[i] && i < sizeof name - 1; i++) name[i] = (char)(isalnum((unsigned char)text[i]) ? toupper((unsigned char)text[i]) : '_');
+    for (; text[i] && i < sizeof name - 1; i++) {
+        unsigned char letter = (unsigned char)text[i];
+        name[i] = (char)(isalnum(letter) ? toupper(letter) : '_');
+    }
     name[i] = 0;
     return V((const char *)name);
 }
@@ -9390,7 +9401,8 @@ SSLContext *ssl_create_default_context_(DefaultContextOptions options)
     SSLContext *context = ssl_SSLContext(client ? PROTOCOL_TLS_CLIENT : PROTOCOL_TLS_SERVER);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->openssl), X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_X509_STRICT);
     if (options.cafile || options.capath || !is_none(options.cadata))
-        sslcontext_load_verify_locations_(context, (VerifyLocations){.cafile = options.cafile, .capath = options.capath, .cadata = options.cadata});
+        sslcontext_load_verify_locations(context, .cafile = options.cafile, .capath = options.capath,
+                                         .cadata = options.cadata);
     else if (client) sslcontext_load_default_certs(context);
     return context;
 }
@@ -9415,12 +9427,14 @@ static void sslcontext_add_certificates(SSLContext *context, Value data)
     bool all = BIO_pending(bio) == 0;
     BIO_free(bio);
     ERR_clear_error();
-    if (!count || (!pem && !all)) throw(SSLError, "%s: cadata does not contain a certificate", pem ? "no start line" : "not enough data");
+    if (!count || (!pem && !all))
+        throw(SSLError, "%s: cadata does not contain a certificate", pem ? "no start line" : "not enough data");
 }
 
 void sslcontext_load_verify_locations_(SSLContext *context, VerifyLocations from)
 {
-    if (!from.cafile && !from.capath && is_none(from.cadata)) throw(TypeError, "cafile, capath and cadata cannot be all omitted");
+    if (!from.cafile && !from.capath && is_none(from.cadata))
+        throw(TypeError, "cafile, capath and cadata cannot be all omitted");
     if (!is_none(from.cadata)) sslcontext_add_certificates(context, from.cadata);
     if (!from.cafile && !from.capath) return;
     if (SSL_CTX_load_verify_locations(context->openssl, from.cafile, from.capath) != 1) throw_file_error(from.cafile);
@@ -9493,7 +9507,8 @@ void sslcontext_set_maximum_version(SSLContext *context, int version)
 }
 
 /* The first of the server's names that the client has too. None: they go on without. */
-static int choose_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *size, const unsigned char *offered, unsigned offered_size, void *arg)
+static int choose_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *size, const unsigned char *offered,
+                       unsigned offered_size, void *arg)
 {
     (void)ssl;
     SSLContext *context = arg;
@@ -9652,7 +9667,8 @@ static bool sslobject_unwrap(SSLObject *o)
 
 static void sslobject_feed(SSLObject *o, const char *data, size_t size)
 {
-    if (size && BIO_write(o->incoming, data, (int)size) != (int)size) throw(MemoryError, "no memory for %zu received bytes", size);
+    if (size && BIO_write(o->incoming, data, (int)size) != (int)size)
+        throw(MemoryError, "no memory for %zu received bytes", size);
 }
 
 /* What is known of the connection and of the other end. */
@@ -9876,7 +9892,8 @@ static void tls_control_app_writing(Transport *app)
 
 static void tls_send(SSLProtocol *tls)
 {
-    for (int n; (n = BIO_read(tls->object->outgoing, passage, sizeof passage)) > 0;) transport_write(tls->below, passage, (size_t)n);
+    for (int n; (n = BIO_read(tls->object->outgoing, passage, sizeof passage)) > 0;)
+        transport_write(tls->below, passage, (size_t)n);
 }
 
 static void tls_process_outgoing(SSLProtocol *tls)
@@ -9979,7 +9996,8 @@ static void tls_do_flush(SSLProtocol *tls)
 static void tls_shutdown_timed_out(Value v)
 {
     SSLProtocol *tls = as_tls(v);
-    if (tls->state == FLUSHING || tls->state == SHUTDOWN) transport_force_close(tls->below, V(exception_new(TimeoutError, "SSL shutdown timed out")));
+    if (tls->state == FLUSHING || tls->state == SHUTDOWN)
+        transport_force_close(tls->below, exception_new(TimeoutError, "SSL shutdown timed out"));
 }
 
 static void tls_start_shutdown(SSLProtocol *tls)
@@ -10129,8 +10147,10 @@ static void tls_handshake_timed_out(Value v)
 {
     SSLProtocol *tls = as_tls(v);
     if (tls->state != DO_HANDSHAKE) return;
-    tls_fatal(tls, exception_new(ConnectionAbortedError, "SSL handshake is taking longer than %s seconds: aborting the connection",
-                                 as_str(str(tls->handshake_timeout))), "Fatal error on transport");
+    Value e = exception_new(ConnectionAbortedError,
+                            "SSL handshake is taking longer than %s seconds: aborting the connection",
+                            as_str(str(tls->handshake_timeout)));
+    tls_fatal(tls, e, "Fatal error on transport");
 }
 
 /* The callbacks of the transport below. */
@@ -10169,7 +10189,8 @@ static void tls_connection_lost(Value self, Value e)
         tls->told = APP_LOST;
         loop_call_soon(tls->app.loop, tls_tell_lost, tuple(self, e));
     } else value_replace(&tls->app.self, None);
-    tls_wake_waiter(tls, is_none(e) ? V(exception_new(ConnectionAbortedError, "the connection was closed before the TLS handshake was done")) : e);
+    if (is_none(e)) e = exception_new(ConnectionAbortedError, "the connection was closed during the TLS handshake");
+    tls_wake_waiter(tls, e);
     timer_end(&tls->shutdown_timer);
     timer_end(&tls->handshake_timer);
 }
@@ -10195,7 +10216,8 @@ static bool tls_eof_received(Value self)
     SSLProtocol *tls = as_tls(self);
     tls->eof_received = true;
     if (tls->state == DO_HANDSHAKE)
-        tls_handshake_failed(tls, exception_new(ConnectionResetError, "the peer closed the connection during the TLS handshake"));
+        tls_handshake_failed(
+            tls, exception_new(ConnectionResetError, "the peer closed the connection during the TLS handshake"));
     else if (tls->state == WRAPPED) {
         tls->state = FLUSHING;
         if (tls->app.paused) return true;

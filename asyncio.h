@@ -801,9 +801,11 @@ typedef struct Protocol {
 /* Each is awaited and gives (transport, self). Errors: OSError of the last address, or all of them in one;
  * ValueError for options that exclude each other. .sock: a connected descriptor instead of an address, owned by the
  * transport from then on. .happy_eyeballs_delay: seconds until the next address is tried as well; .all_errors: an
- * ExceptionGroup. .ssl = True, or V(context) with an SSLContext: over TLS, see there. .server_hostname: whose certificate the server must
- * show, if not `host`'s; "" for anybody's. SSLCertVerificationError, SSLError, ConnectionAbortedError after
- * .ssl_handshake_timeout (60) seconds; a peer that does not answer to the end of TLS is waited for .ssl_shutdown_timeout (30) seconds. */
+ * ExceptionGroup.
+ * .ssl = True, or V(context) with an SSLContext: over TLS, see there. .server_hostname: whose certificate the server
+ * must show, if not `host`'s; "" for anybody's. SSLCertVerificationError, SSLError; ConnectionAbortedError after
+ * .ssl_handshake_timeout (60) seconds. At the end the peer's goodbye is waited for, .ssl_shutdown_timeout (30) seconds
+ * at most. */
 #define loop_create_connection(loop, protocol, arg, host, port, ...) \
     loop_create_connection_(loop, protocol, V(arg), host, V(port), CONNECTION_(__VA_ARGS__))
 #define loop_create_unix_connection(loop, protocol, arg, path, ...) \
@@ -857,8 +859,8 @@ const Protocol *transport_get_protocol(Transport *transport, Value *self);
 void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
 
 /* await loop.create_server(…): a Server, as a Value. .backlog: how many may wait; .start_serving = false: only at
- * server_start_serving(). .ssl = V(context): over TLS, with the certificate of an SSLContext; who does not get through the handshake
- * is dropped, and the protocol does not hear of it. */
+ * server_start_serving(). .ssl = V(context): over TLS, with the certificate of an SSLContext; who does not get through
+ * the handshake is dropped, and the protocol does not hear of it. */
 #define  loop_create_server(loop, protocol, arg, host, port, ...) \
     loop_create_server_(loop, protocol, V(arg), host, V(port), SERVER_(__VA_ARGS__))
 #define  loop_create_unix_server(loop, protocol, arg, path, ...) \
@@ -959,8 +961,8 @@ enum { TLSv1_2 = 0x303, TLSv1_3 = 0x304 };              /* ssl.TLSVersion */
 typedef struct { char start_; int purpose; const char *cafile, *capath; Value cadata; } DefaultContextOptions;
 SSLContext *ssl_SSLContext(int protocol);               /* ssl.SSLContext(protocol): a client's believes nobody yet */
 SSLContext *as_sslcontext(Value v);
-/* The certificate to show, with those up to its authority, and its key, all in PEM. .keyfile: if the key is in a file of its own;
- * .password: if it is encrypted; nobody is asked for one. OSError if there is no such file, SSLError. */
+/* The certificate to show, with those up to its authority, and its key, all in PEM. .keyfile: if the key is in a file
+ * of its own; .password: if it is encrypted; nobody is asked for one. OSError if there is no such file, SSLError. */
 #define     sslcontext_load_cert_chain(context, certfile, ...) \
     sslcontext_load_cert_chain_(context, certfile, OPTIONS_(CertChain, (.start_ = 0), __VA_ARGS__))
 typedef struct { char start_; const char *keyfile, *password; } CertChain;
@@ -989,15 +991,15 @@ Value       sslobject_compression(SSLObject *o);
 Value       sslobject_selected_alpn_protocol(SSLObject *o);            /* or None */
 const char *sslobject_server_hostname(SSLObject *o);                   /* or NULL */
 SSLContext *sslobject_context(SSLObject *o);
-/* The peer's certificate as a tuple of pairs, what dict.items() is in Python: ("subject", …), ("notAfter", …), …; empty if it was
- * not checked; None if there is none. .binary_form = true: bytes in DER, checked or not. */
+/* The peer's certificate as a tuple of pairs, what dict.items() is in Python: ("subject", …), ("notAfter", …), …; empty
+ * if it was not checked; None if there is none. .binary_form = true: bytes in DER, checked or not. */
 #define     sslobject_getpeercert(o, ...) sslobject_getpeercert_(o, OPTIONS_(PeerCertOptions, (.start_ = 0), __VA_ARGS__))
 typedef struct { char start_; bool binary_form; } PeerCertOptions;
 
-/* await loop.start_tls(transport, protocol, context): goes on over TLS; gives the transport to use from now on. protocol with
- * `self` is the one that the connection has. The errors are those of a connection with .ssl; the connection is lost then.
- * await writer.start_tls(context): the same for a stream. A server's writer takes the server's part by itself.
- * What the peer has sent before and nobody has read is taken for TLS. Suspends. */
+/* await loop.start_tls(transport, protocol, context): goes on over TLS; gives the transport to use from now on.
+ * protocol with `self` is the one that the connection has. The errors are those of a connection with .ssl; the
+ * connection is lost then. await writer.start_tls(context): the same for a stream. A server's writer takes the server's
+ * part by itself. What the peer has sent before and nobody has read is taken for TLS. Suspends. */
 #define     loop_start_tls(loop, transport, protocol, self, context, ...) \
     loop_start_tls_(loop, transport, protocol, V(self), context, START_TLS_(__VA_ARGS__))
 #define     streamwriter_start_tls(writer, context, ...) streamwriter_start_tls_(writer, context, START_TLS_(__VA_ARGS__))
