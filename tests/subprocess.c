@@ -148,7 +148,7 @@ IO_TEST(no_descriptor_leaks_into_a_child)
     return None;
 }
 
-static int open_descriptors(void)
+__attribute__((noinline)) static int open_descriptors(void)
 {
     int n = 0;
     DIR *directory = opendir("/proc/self/fd");
