@@ -174,6 +174,12 @@ TEST(stack_size_by_environment)
 
 async_def(sleeps) { await(asyncio_sleep(1)); return None; }
 
+#ifdef __OPTIMIZE__
+enum { BYTES_ASLEEP = 5000 };
+#else
+enum { BYTES_ASLEEP = 9000 };                           /* frames are larger, and take a page more */
+#endif
+
 ASYNC_TEST(a_hundred_thousand_tasks_asleep)
 {
     int n = SLOWED_DOWN ? 2000 : 100000;
@@ -182,12 +188,7 @@ ASYNC_TEST(a_hundred_thousand_tasks_asleep)
     for (int i = 0; i < n; i++) scope list_append(tasks, asyncio_create_task(sleeps()));
     await(asyncio_sleep(0));
     long each = (resident() - before) / n;
-#ifdef __OPTIMIZE__
-    long allowed = 5000;
-#else
-    long allowed = 9000;                                /* frames are larger, and take a page more */
-#endif
-    if (!SLOWED_DOWN) ck_assert_msg(each < allowed, "%ld bytes for each sleeping task", each);
+    if (!SLOWED_DOWN) ck_assert_msg(each < BYTES_ASLEEP, "%ld bytes for each sleeping task", each);
     ck_assert_int_eq(len(asyncio_all_tasks()), n + 1);
     await(asyncio_sleep(2));
     for_in (task, tasks) ck_assert(task_done(as_task(task)));
@@ -244,9 +245,7 @@ ASYNC_TEST(a_gather_of_ten_thousand_asleep)
         long before = resident();
         Future *all = asyncio_gather_list(coros);
         await(asyncio_sleep(0.5));
-#ifdef __OPTIMIZE__
-        if (!SLOWED_DOWN) ck_assert_int_lt(grown(before) / n, 6500);
-#endif
+        if (!SLOWED_DOWN) ck_assert_int_lt(grown(before) / n, BYTES_ASLEEP + 2000);
         ck_assert_int_eq(len(await(all)), n);
     }
     ck_assert_uint_le(asyncio_live_objects(), live + 2);

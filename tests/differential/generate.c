@@ -24,6 +24,8 @@ enum {
     CALLBACKS, ERRORS, GENERATORS, EAGER, VARIABLES, CONTEXTS, MANAGERS, RUNS, FAMILIES
 };
 
+/* Chance is asked for once in each call below: the order in which a call's arguments are made is the compiler's affair. */
+
 /* ---- Chance and text -------------------------------------------------------------------------------------------- */
 
 /* splitmix64 */
@@ -70,8 +72,9 @@ static void put_timeout(Maker *m)
 
 static void put_number(Maker *m)
 {
-    if (chance(m, 4)) out(m, " %d:%d", below(m, 3), below(m, 3));
-    else out(m, chance(m, 25) ? " %d.0" : " %d", below(m, 4));
+    if (chance(m, 4)) { out(m, " %d:", below(m, 3)); out(m, "%d", below(m, 3)); return; }
+    bool whole = !chance(m, 25);
+    out(m, whole ? " %d" : " %d.0", below(m, 4));
 }
 
 static void put_task(Maker *m)
@@ -89,7 +92,10 @@ static void put_future(Maker *m)
 /* Without Self: nobody can wait for oneself twice. */
 static void put_futures(Maker *m)
 {
-    for (int left = 1 + below(m, 4); left; left--) out(m, " %c%d", m->families & 1u << FUTURES && chance(m, 40) ? 'F' : 'T', below(m, 4));
+    for (int left = 1 + below(m, 4); left; left--) {
+        out(m, " %c", m->families & 1u << FUTURES && chance(m, 40) ? 'F' : 'T');
+        out(m, "%d", below(m, 4));
+    }
 }
 
 static bool has_function(Maker *m) { return m->references > 0 && m->function + 1 < m->functions; }
@@ -190,7 +196,8 @@ static void step_task(Maker *m)
 static void step_spawn(Maker *m)
 {
     if (!has_function(m)) { step_task(m); return; }
-    out(m, "(%s T%d", about(m, EAGER) && chance(m, 50) ? "eager" : "spawn", below(m, 4));
+    out(m, "(%s", about(m, EAGER) && chance(m, 50) ? "eager" : "spawn");
+    out(m, " T%d", below(m, 4));
     put_function(m);
     out(m, ")");
 }
@@ -201,7 +208,7 @@ static void step_condition(Maker *m)
     case 0: out(m, "(inc)"); return;
     case 1: out(m, "(notifyall C%d)", below(m, 2)); return;
     case 2: out(m, "(release C%d)", below(m, 2)); return;
-    default: out(m, "(notify C%d %d)", below(m, 2), 1 + below(m, 2));
+    default: out(m, "(notify C%d", below(m, 2)); out(m, " %d)", 1 + below(m, 2));
     }
 }
 
@@ -223,7 +230,7 @@ static void step_future(Maker *m)
     switch (below(m, 8)) {
     case 0: case 1: out(m, "(fset F%d", below(m, 3)); put_number(m); out(m, ")"); return;
     case 2: out(m, "(fraise F%d", below(m, 3)); put_error(m); out(m, ")"); return;
-    case 3: out(m, "(cancel F%d%s)", below(m, 3), chance(m, 30) ? " why" : ""); return;
+    case 3: out(m, "(cancel F%d", below(m, 3)); out(m, "%s)", chance(m, 30) ? " why" : ""); return;
     case 4: out(m, "(rmcb"); put_future(m); out(m, " %d)", below(m, 2)); return;
     case 5: out(m, "(fset T%d", below(m, 4)); put_number(m); out(m, ")"); return;
     default: out(m, "(addcb"); put_future(m); out(m, " %d)", below(m, 2));
@@ -241,7 +248,7 @@ static void step_callback(Maker *m, int depth)
 
 static void step_generator(Maker *m)
 {
-    if (chance(m, 70)) out(m, "(generator G%d g%d)", below(m, 2), below(m, 2));
+    if (chance(m, 70)) { out(m, "(generator G%d", below(m, 2)); out(m, " g%d)", below(m, 2)); }
     else step_task(m);
 }
 
@@ -250,7 +257,7 @@ static void step_context(Maker *m, int depth)
     int context = below(m, 2);
     switch (below(m, 8)) {
     case 0: out(m, "(context V%d)", context); return;
-    case 1: out(m, "(mark Y%d %d)", below(m, 2), below(m, 9)); return;
+    case 1: out(m, "(mark Y%d", below(m, 2)); out(m, " %d)", below(m, 9)); return;
     case 2: out(m, "(reset Y%d)", below(m, 2)); return;
     case 3: out(m, "(addcbin V%d", context); put_future(m); out(m, " %d)", below(m, 2)); return;
     case 4: case 5:
@@ -269,10 +276,10 @@ static void step_context(Maker *m, int depth)
 static void step_family(Maker *m, int family, int depth)
 {
     switch (family) {
-    case LOCKS: out(m, "(%s L%d)", chance(m, 60) ? "release" : "look", below(m, 2)); return;
-    case EVENTS: out(m, "(%s E%d)", CHOOSE(m, "set", "set", "clear", "look"), below(m, 2)); return;
+    case LOCKS: out(m, "(%s", chance(m, 60) ? "release" : "look"); out(m, " L%d)", below(m, 2)); return;
+    case EVENTS: out(m, "(%s", CHOOSE(m, "set", "set", "clear", "look")); out(m, " E%d)", below(m, 2)); return;
     case CONDITIONS: step_condition(m); return;
-    case SEMAPHORES: out(m, "(%s S%d)", chance(m, 75) ? "release" : "look", below(m, 3)); return;
+    case SEMAPHORES: out(m, "(%s", chance(m, 75) ? "release" : "look"); out(m, " S%d)", below(m, 3)); return;
     case BARRIERS: out(m, "(look B%d)", below(m, 2)); return;
     case QUEUES: step_queue(m); return;
     case COMBINATIONS: out(m, "(start T%d ", below(m, 4)); put_awaitable(m, 2); out(m, ")"); return;
@@ -281,7 +288,7 @@ static void step_family(Maker *m, int family, int depth)
         out(m, "(reschedule X%d", below(m, 3)); put_timeout(m); out(m, ")"); return;
     case GROUPS:
         if (!has_function(m)) { step_task(m); return; }
-        out(m, "(gspawn K%d T%d", below(m, 2), below(m, 4)); put_function(m); out(m, ")"); return;
+        out(m, "(gspawn K%d", below(m, 2)); out(m, " T%d", below(m, 4)); put_function(m); out(m, ")"); return;
     case FUTURES: step_future(m); return;
     case CALLBACKS: step_callback(m, depth); return;
     case ERRORS:
@@ -359,7 +366,10 @@ static void operation_timeout(Maker *m, int depth)
     if (chance(m, 80)) {
         out(m, "(timeout X%d", below(m, 3));
         put_timeout(m);
-    } else out(m, "(timeoutat X%d %d", below(m, 3), below(m, 10));
+    } else {
+        out(m, "(timeoutat X%d", below(m, 3));
+        out(m, " %d", below(m, 10));
+    }
     out(m, " ");
     put_body(m, depth);
     out(m, ")");
@@ -436,7 +446,10 @@ static void operation_family(Maker *m, int family, int depth)
     case SEMAPHORES: if (chance(m, 65)) put_with(m, 'S', 3, depth); else out(m, "(acquire S%d)", below(m, 3)); return;
     case BARRIERS:
         if (chance(m, 25)) put_with(m, 'B', 2, depth);
-        else out(m, "(%s B%d)", CHOOSE(m, "bwait", "bwait", "bwait", "bwait", "breset", "babort"), below(m, 2));
+        else {
+            out(m, "(%s", CHOOSE(m, "bwait", "bwait", "bwait", "bwait", "breset", "babort"));
+            out(m, " B%d)", below(m, 2));
+        }
         return;
     case QUEUES: operation_queue(m); return;
     case COMBINATIONS: operation_combination(m); return;
@@ -520,7 +533,10 @@ static void put_generator(Maker *m, int index)
 static void put_runs(Maker *m)
 {
     if (!about(m, RUNS)) return;
-    for (int left = 1 + below(m, 3); left; left--) out(m, " (run f%d %d)", below(m, m->functions), below(m, chance(m, 70) ? 8 : 40));
+    for (int left = 1 + below(m, 3); left; left--) {
+        out(m, " (run f%d", below(m, m->functions));
+        out(m, " %d)", below(m, chance(m, 70) ? 8 : 40));
+    }
 }
 
 char *scenario_generate(uint64_t seed)
