@@ -39,11 +39,15 @@
  *     [sync]          Lock, Event, Condition ...           [introspection]  who waits for whom
  *     [queues]        Queue, LifoQueue, PriorityQueue      [trace]          telling a viewer what happens
  *
- * Where this asyncio differs from CPython's: the loop polls descriptors less often; sets (of wait(),
- * of a group's tasks) keep their order; an object in a cycle is not collected before its loop closes; a loop that
- * can never wake raises DeadlockError, where Python hangs.
+ * Where this asyncio differs from CPython's (docs/DESIGN.md says more):
  *
- * Cleverness that was refused: assembly for the switch (two times faster, one machine only), a scheduler's stack (a
+ *   - The loop polls descriptors less often while it has other things to do.
+ *   - What Python keeps in a set, as the futures of wait() and the tasks of a group, keeps its order.
+ *   - There is no collector of cycles. What holds itself goes when its loop closes, not before, or stays.
+ *   - A loop that can never wake raises DeadlockError, where Python hangs.
+ *   - An int has 64 bits, and `return` cannot leave a try that has a finally: that is C.
+ *
+ * Cleverness that was refused: assembly for the switch (faster still, on one machine only), a scheduler's stack (a
  * switch more), atomic counts everywhere, a hash table anywhere.
  */
 #define _GNU_SOURCE
@@ -106,6 +110,7 @@ typedef struct Exc Exc;
 typedef struct Block Block;
 
 enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOCK_LARGEST / BLOCK_UNIT + 1 };
+enum { SIGNALS = 65 }; /* their numbers are smaller */
 
 /* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). */
 struct Stack {
@@ -115,29 +120,29 @@ struct Stack {
     Handler *handling; /* the innermost one whose exception is being handled */
     Object **pool;     /* what was made on it */
     int pool_size, pool_capacity;
-    Object *pool_first[POOL_FIRST];
-    AsyncGenerator *generator; /* whose stack it is, if a generator's */
-    Stack *resumer;            /* who waits until it stops: a generator's consumer, an eager task's creator */
-    Stack *next;               /* in the list of free ones */
-    char *low;
+    Object *pool_first[POOL_FIRST]; /* the pool, until it needs more room */
+    AsyncGenerator *generator;      /* whose stack it is, if a generator's */
+    Stack *resumer;                 /* who waits until it stops: a generator's consumer, an eager task's creator */
+    Stack *next;                    /* in the list of free ones */
+    char *low;                      /* its memory, from here on */
     size_t size;
-    void *sanitizer;
-    bool entered;
+    void *sanitizer; /* what a sanitizer calls it */
+    bool entered;    /* its bottom function has begun: there are registers to load */
 };
 
 /* What belongs to one thread. */
 typedef struct Thread {
-    Stack *stack;  /* the running one; `own` of the loop while a callback runs */
-    Stack *ground; /* whose memory the stack pointer is in */
-    Coroutine *thrown_into; /* see exception_in_sight() */
-    Loop *loop;    /* the running one, or NULL */
-    Loop *set_loop;
-    Variables **variables; /* the context in force */
-    Stack *free_stacks;
-    Block *blocks[BLOCK_SIZES];
-    Value kept;
-    Variables *base_variables;
-    Stack base; /* the stack that the thread was born with */
+    Stack *stack;               /* the running one; `own` of the loop while a callback runs */
+    Stack *ground;              /* whose memory the stack pointer is in */
+    Coroutine *thrown_into;     /* see exception_in_sight() */
+    Loop *loop;                 /* the running one, or NULL */
+    Loop *set_loop;             /* of asyncio_set_event_loop() */
+    Variables **variables;      /* the context in force */
+    Stack *free_stacks;         /* whose tasks are done */
+    Block *blocks[BLOCK_SIZES]; /* free ones, by size */
+    Value kept;                 /* what keep() saved outside coroutines */
+    Variables *base_variables;  /* the context outside tasks */
+    Stack base;                 /* the stack that the thread was born with */
 } Thread;
 
 static __thread Thread here;
@@ -152,17 +157,18 @@ static inline Stack *this_stack(void)
 }
 
 /* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
-static bool trace_on;
-#define COLD __attribute__((cold)) /* the compiler keeps such calls out of the way of the others */
 #ifdef ASYNCIO_NO_TRACE
-#define TRACING false
 #define TRACEABLE false
+#define TRACING false
 #else
 #define TRACEABLE true
 #define TRACING __builtin_expect(trace_on, 0)
 #endif
+static bool trace_on;
 static double trace_stood_still, trace_began;
 static long trace_loops; /* loops that were given a virtual clock */
+
+#define COLD __attribute__((cold)) /* the compiler keeps such calls out of the way of the others */
 #define TRACE(...) do { if (TRACING) trace_event(__VA_ARGS__); } while (0)
 #define TRACE_CHANGED_VALUE(object, why, v) do { if (TRACING) trace_changed((Object *)(object), why, v); } while (0)
 #define TRACE_CHANGED(object, why) TRACE_CHANGED_VALUE(object, why, unset)
@@ -174,7 +180,7 @@ static long trace_loops; /* loops that were given a virtual clock */
  * would have. */
 #define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
 
-/* compared by address: a compiler keeps one copy of a literal */
+/* Compared by address: a compiler keeps one copy of a literal. */
 static const char *const own_file = __FILE__;
 static const Value unset = {.tag = VALUE_UNSET_};
 
@@ -198,17 +204,21 @@ typedef struct Text {
     size_t length;
     char data[];
 } Text;
+
 struct List {
     Object object;
     int count, capacity;
-    bool being_written;
+    bool being_written; /* by repr(): a list that holds itself is told from this */
     Value *items;
 };
-struct Exc { /* an instance; its class is an ExceptionClass */
+
+/* An exception; its Python class is `type`. */
+struct Exc {
     Object object;
     const ExceptionClass *type;
-    Value args, cause, context, exceptions, notes; /* exceptions: the tuple of a group */
-    Value details;                                 /* what some classes carry besides their text, a tuple */
+    Value args, cause, context, notes;
+    Value exceptions; /* of a group: a tuple */
+    Value details;    /* what some classes carry besides their text, a tuple */
     bool suppress_context;
     Site *traceback; /* innermost first */
     int depth;
@@ -224,6 +234,7 @@ struct Variables {
         Value value;
     } entries[];
 };
+
 struct Context {
     Object object;
     Variables *variables;
@@ -252,19 +263,18 @@ typedef enum { PENDING, FINISHED, CANCELLED } FutureState;
 struct Future {
     Object object;
     Loop *loop;
-    Value result;  /* or the exception, if `failed` */
-    Value message; /* of cancel() */
-    /* callbacks in order, Handles and Tasks: the first here, the others allocated */
-    Object *first, **more;
+    Value result;          /* or the exception, if `failed` */
+    Value message;         /* of cancel() */
+    Object *first, **more; /* callbacks in order, Handles and Tasks: the first here, the others allocated */
     int callback_count, more_capacity;
     FutureState state;
-    /* unretrieved: nobody has seen the exception; quiet: no report if destroyed pending */
-    bool failed, unretrieved, quiet;
-    bool asyncio_owned;  /* made by a primitive: the trace shows the primitive instead */
-    const char *purpose; /* what is waited for, in words, e.g. "queue.get()" */
-    Object *owner;       /* the queue, not held */
-    /* gather and its like, newest first, for the call graph; not held */
-    Future *awaited_by, **also_awaited_by;
+    bool failed;
+    bool unretrieved;                      /* it failed, and nobody has asked for the exception yet */
+    bool quiet;                            /* no report if it is destroyed pending */
+    bool asyncio_owned;                    /* made by a primitive: the trace shows the primitive instead */
+    const char *purpose;                   /* what is waited for, in words, e.g. "queue.get()" */
+    Object *owner;                         /* the queue, not held */
+    Future *awaited_by, **also_awaited_by; /* gather and its like, newest first, for the call graph; not held */
     int also_count;
 };
 
@@ -273,8 +283,7 @@ struct Future {
 struct Task {
     Future future;
     Coroutine *coro;
-    /* where it goes on; NULL before its first step and after its last */
-    Stack *stack;
+    Stack *stack;          /* where it goes on; NULL before its first step and after its last */
     Stack *eager_caller;   /* who started it eagerly and goes on when it first suspends */
     Future *waiting_on;    /* held by who waits, not by the task */
     Task *previous, *next; /* in its loop's list */
@@ -286,12 +295,13 @@ struct Task {
     Context *context;     /* explicit, or made when asked for */
     Variables *variables; /* its copy, while there is no context */
     int cancel_requests;
-    bool must_cancel, in_list;
+    bool must_cancel; /* its next step begins with CancelledError */
+    bool in_list;
     bool abandoned; /* its loop is closing: GeneratorExit is what it gets */
 };
 
-/* Whoever watches futures by callbacks and holds them at the same time is in a cycle with them, until they are done. If
- * they never are, the loop ends it when it closes. */
+/* Whoever watches futures by callbacks and holds them at the same time is in a cycle with them, until they are done.
+ * If they never are, the loop ends it when it closes. */
 typedef struct Watching {
     struct Watching *previous, *next;
     Loop *loop;
@@ -317,10 +327,12 @@ typedef struct Timer {
     double when;
     Handle *handle;
 } Timer;
+
+/* What is known of one descriptor. */
 typedef struct Watch {
     Handle *reader, *writer;
     Transport *transport;
-} Watch; /* of one descriptor */
+} Watch;
 
 struct Loop {
     Object object;
@@ -329,24 +341,24 @@ struct Loop {
     unsigned todo;                                     /* entries that this round still runs */
     Timer *timers;                                     /* a heap by `when` */
     int timer_count, timer_capacity, timers_cancelled;
-    Watch *watches; /* by descriptor */
-    /* sets of descriptors: to be read, to be written; what select() makes of them */
-    unsigned long *interest[2], *happened[2];
-    unsigned long *hot, *active; /* those asked most often; those that were ready lately */
-    int watch_capacity, watch_count, highest;
-    int asked;                   /* how many descriptors the last select() was about */
-    int quiet_polls, full_polls; /* in a row, without a find; since the hot ones were last chosen */
-    double next_poll, next_full; /* when it is time for one, of the hot descriptors, of all */
-    bool silent;                 /* none was ready since the last full poll */
-    int wake_pipe[2]; /* the self-pipe: a byte in it ends select() */
+    Watch *watches;                           /* by descriptor */
+    int watch_capacity, watch_count, highest; /* highest: the largest descriptor that is watched, or -1 */
+    unsigned long *interest[2], *happened[2]; /* sets, for reading, for writing: what is watched; what is ready */
+    unsigned long *hot;                       /* those that every poll asks about */
+    unsigned long *active;                    /* those that were ready since the hot ones were chosen */
+    int asked;                                /* how many descriptors the last select() was about */
+    int quiet_polls;                          /* in a row: they found nothing */
+    int full_polls;                           /* since the hot ones were chosen */
+    double next_poll, next_full;              /* when to poll again: after quiet polls, of all descriptors */
+    bool silent;                              /* none was ready since the last full poll */
+    int wake_pipe[2];                         /* the self-pipe: a byte in it ends select() */
     pthread_mutex_t inbox_lock;
     Handle **inbox; /* what other threads have called soon */
     int inbox_count, inbox_capacity;
-    /* how many threads, signals, children may still wake this loop */
-    int outside;
-    Process *children; /* that run */
+    int outside;                       /* how many threads, signals, children may still wake this loop */
+    Process *children;                 /* that run */
     Executor *executor;                /* the default one, made when first needed */
-    Handle *signal_handlers[65];       /* by number */
+    Handle *signal_handlers[SIGNALS];  /* by number */
     volatile sig_atomic_t signalled;   /* a signal came that has a handler, not looked at yet */
     volatile sig_atomic_t interrupted; /* Ctrl-C, not looked at yet */
     bool woken;                        /* something is in the inbox; atomic */
@@ -366,8 +378,8 @@ struct Loop {
     double virtual_now;
     double looked; /* the time when somebody last looked, in round `looked_at` */
     long looked_at;
-    /* number: of all loops that were ever made; an address may come again */
-    long tick, number;
+    long tick;   /* the number of the round */
+    long number; /* of all loops that were ever made: an address may come again */
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
 
@@ -376,15 +388,13 @@ static const Class str_class, bytes_class, list_class, exc_class, coroutine_clas
 static const Class shield_class, task_class, handle_class, generator_class, lock_class, variables_class;
 static void pool_grow(Stack *stack);
 static List *list_new(const Class *class, int capacity);
-static Value vformat(const char *text, va_list args);
 static void value_write(Value v, bool as_repr, FILE *out);
 static FILE *open_memory(char **data, size_t *size);
 static bool is_exception(Value v);
 static void exception_write_str(Value e, FILE *out);
-static bool handler_next_star(Handler *handler);
-static void handler_collect(Handler *handler, Exc *x);
+static size_t object_size(const Object *object);
+static void memory_report(const char *what, size_t size);
 static _Noreturn void fatal(const Site *site, const char *text, ...);
-static bool debug_by_default(void);
 static void stack_park(Loop *loop);
 static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
 static bool frame_shows(const Coroutine *frame);
@@ -395,13 +405,8 @@ static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
 static Stack *task_run(Stack *me);
 static void task_failed(Task *task, Value e);
 static Stack *task_over(Stack *me);
-static Value task_interruption(Task *task);
-static void task_start_eagerly(Task *task);
-static Stack *task_return_to_caller(Task *task);
 static void loop_abandon_tasks(Loop *loop);
-static void release_waiter(Future *future, Value waiter);
 static void loop_end_watching(Loop *loop);
-static void stream_received(Value self, const char *data, size_t size);
 static void loop_drop_transports(Loop *loop);
 static void loop_end_children(Loop *loop);
 static Stack *generator_run(Stack *me);
@@ -425,6 +430,7 @@ COLD static void trace_event(const char *name, char phase, const char *fields, .
 COLD static void trace_exception(const char *name, Value e, const Site *site);
 static int trace_control_fd(void);
 static bool trace_heed_control(void);
+COLD static void trace_drop(Object *object);
 COLD static int trace_subject(const Handle *handle);
 COLD static void trace_handle_ready(Handle *handle, void *cause);
 COLD static void trace_transport(Transport *transport, const char *why);
@@ -471,10 +477,16 @@ struct Block {
 
 enum { BLOCKS_KEPT = 500 };
 
+/* Sizes below `block_sizes` go back to the lists. It is 0 under valgrind and the sanitizers: the lists stay empty, and
+ * each block comes from malloc and goes to free, where they see it. */
+static size_t block_sizes = BLOCK_SIZES;
 static long live_objects, fail_allocation_at;
-static size_t block_sizes = BLOCK_SIZES; /* 0: each block comes straight from malloc, where the sanitizers see it */
 
-static _Noreturn void out_of_memory(size_t size);
+static _Noreturn void out_of_memory(size_t size)
+{
+    memory_report("out of memory", size);
+    abort();
+}
 
 static bool allocation_fails(void) { return fail_allocation_at > 0 && --fail_allocation_at == 0; }
 
@@ -584,6 +596,17 @@ static void value_replace(Value *place, Value v)
     value_release(old);
 }
 
+static void pool_grow(Stack *stack)
+{
+    int capacity = stack->pool_capacity * 2;
+    Object **pool = allocation_fails() ? NULL : malloc(capacity * sizeof *pool);
+    if (!pool) out_of_memory(capacity * sizeof *pool);
+    memcpy(pool, stack->pool, stack->pool_size * sizeof *pool);
+    if (stack->pool != stack->pool_first) free(stack->pool);
+    stack->pool = pool;
+    stack->pool_capacity = capacity;
+}
+
 /* The pool takes over the caller's hold on an object and gives the object back, for a return statement. */
 static inline void *pooled(void *pointer)
 {
@@ -612,17 +635,6 @@ static inline bool unpool_newest(void *pointer)
     if (!stack->pool_size || stack->pool[stack->pool_size - 1] != pointer) return false;
     stack->pool_size--;
     return true;
-}
-
-static void pool_grow(Stack *stack)
-{
-    int capacity = stack->pool_capacity * 2;
-    Object **pool = allocation_fails() ? NULL : malloc(capacity * sizeof *pool);
-    if (!pool) out_of_memory(capacity * sizeof *pool);
-    memcpy(pool, stack->pool, stack->pool_size * sizeof *pool);
-    if (stack->pool != stack->pool_first) free(stack->pool);
-    stack->pool = pool;
-    stack->pool_capacity = capacity;
 }
 
 static void pool_init(Stack *stack)
@@ -691,14 +703,6 @@ void asyncio_fail_allocation(long n)
     fail_allocation_at = n;
 }
 
-static void memory_report(const char *what, size_t size);
-
-static _Noreturn void out_of_memory(size_t size)
-{
-    memory_report("out of memory", size);
-    abort();
-}
-
 /* ---- [values] Values ----------------------------------------------------------------------------------------------
  *
  * Strings and bytes share a layout, lists and tuples another. print() and repr() write what Python writes, because
@@ -718,6 +722,7 @@ static void *allocate_or_raise(void *old, size_t size)
     return memory;
 }
 
+/* object_new() ends the program when there is no memory, so a large size is tried out first. */
 static Text *text_new(const Class *class, const void *data, size_t length)
 {
     if (length > BLOCK_LARGEST) free(allocate_or_raise(NULL, sizeof(Text) + length + 1));
@@ -754,6 +759,18 @@ Value bytes(const void *data, size_t length)
     return (Value){.tag = VALUE_BYTES, .object = pooled(text_new(&bytes_class, data, length))};
 }
 
+__attribute__((format(printf, 1, 0))) static Value vformat(const char *text, va_list args)
+{
+    assert(text);
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, text, args);
+    Text *result = text_new(&str_class, NULL, length > 0 ? (size_t)length : 0);
+    if (length > 0) vsnprintf(result->data, (size_t)length + 1, text, again);
+    va_end(again);
+    return (Value){.tag = VALUE_STR, .object = pooled(result)};
+}
+
 Value format(const char *text, ...)
 {
     va_list args;
@@ -761,18 +778,6 @@ Value format(const char *text, ...)
     Value v = vformat(text, args);
     va_end(args);
     return v;
-}
-
-__attribute__((format(printf, 1, 0))) static Value vformat(const char *text, va_list args)
-{
-    va_list again;
-    assert(text);
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, text, args);
-    Text *result = text_new(&str_class, NULL, length > 0 ? (size_t)length : 0);
-    if (length > 0) vsnprintf(result->data, (size_t)length + 1, text, again);
-    va_end(again);
-    return (Value){.tag = VALUE_STR, .object = pooled(result)};
 }
 
 Value value_object_(const void *object)
@@ -795,8 +800,8 @@ Value value_tuple_(int count, const Value *values) { return sequence(&tuple_clas
 
 const char *value_type(Value v)
 {
-    static const char *const names[] = {"NoneType", "bool", "int",   "float",  "str",
-                                        "bytes",    "list", "tuple", "object", "pointer"};
+    static const char *const names[] = {
+        "NoneType", "bool", "int", "float", "str", "bytes", "list", "tuple", "object", "pointer"};
     if (v.tag == VALUE_OBJECT) return is_exception(v) ? exception_type(v)->name : v.object->class->name;
     return v.tag <= VALUE_POINTER ? names[v.tag] : "unset";
 }
@@ -819,7 +824,8 @@ bool as_bool(Value v) { return expect(v, VALUE_BOOL, "bool").boolean; }
 int64_t as_int(Value v) { return v.tag == VALUE_BOOL ? v.boolean : expect(v, VALUE_INT, "int").integer; }
 double as_float(Value v)
 {
-    return v.tag == VALUE_INT || v.tag == VALUE_BOOL ? (double)as_int(v) : expect(v, VALUE_FLOAT, "float").number;
+    if (v.tag == VALUE_INT || v.tag == VALUE_BOOL) return (double)as_int(v);
+    return expect(v, VALUE_FLOAT, "float").number;
 }
 void *as_pointer(Value v) { return expect(v, VALUE_POINTER, "pointer").pointer; }
 const char *as_str(Value v) { return ((Text *)expect(v, VALUE_STR, "str").object)->data; }
@@ -1029,7 +1035,7 @@ void list_clear(Value v)
     while (l->count) value_release(l->items[--l->count]);
 }
 
-/* A merge of two sorted halves keeps equal items in order. */
+/* A merge of two sorted halves keeps equal items in order, as Python's sort() does. */
 static void merge_sort(Value *items, Value *spare, int count)
 {
     if (count < 2) return;
@@ -1041,13 +1047,14 @@ static void merge_sort(Value *items, Value *spare, int count)
     memcpy(items, spare, n * sizeof *items);
 }
 
+/* A comparison may raise: until all are made the list stays as it is. */
 void list_sort(Value v)
 {
     List *l = as_list(v);
-    Value copy = value_list_(l->count, l->items),
-          spare = value_list_(l->count, l->items); /* a comparison may raise */
-    merge_sort(((List *)copy.object)->items, ((List *)spare.object)->items, l->count);
-    for (int i = 0; i < l->count; i++) value_replace(&l->items[i], ((List *)copy.object)->items[i]);
+    Value *sorted = as_list(value_list_(l->count, l->items))->items;
+    Value *spare = as_list(value_list_(l->count, l->items))->items;
+    merge_sort(sorted, spare, l->count);
+    for (int i = 0; i < l->count; i++) value_replace(&l->items[i], sorted[i]);
 }
 
 void value_unpack_(Value items, size_t count, Value **places)
@@ -1142,19 +1149,32 @@ static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
     return good ? c : 0xDC00u + *p;
 }
 
+/* Single quotes, unless double ones save escaping. */
+static char quote_for(const Text *text)
+{
+    return memchr(text->data, '\'', text->length) && !memchr(text->data, '"', text->length) ? '"' : '\'';
+}
+
+static bool write_escaped(uint32_t c, char quote, FILE *out)
+{
+    if (c == '\n') fputs("\\n", out);
+    else if (c == '\r') fputs("\\r", out);
+    else if (c == '\t') fputs("\\t", out);
+    else if (c == (unsigned char)quote || c == '\\') fprintf(out, "\\%c", (int)c);
+    else return false;
+    return true;
+}
+
 static void write_str_repr(const Text *text, FILE *out)
 {
     const unsigned char *p = (const unsigned char *)text->data, *end = p + text->length;
-    char quote = memchr(p, '\'', text->length) && !memchr(p, '"', text->length) ? '"' : '\'';
+    char quote = quote_for(text);
     fputc(quote, out);
     while (p < end) {
         const unsigned char *start = p;
         uint32_t c = utf8_next(&p, end);
-        if (c == '\n') fputs("\\n", out);
-        else if (c == '\r') fputs("\\r", out);
-        else if (c == '\t') fputs("\\t", out);
-        else if (c == (unsigned char)quote || c == '\\') fprintf(out, "\\%c", (int)c);
-        else if (is_printable(c)) fwrite(start, 1, (size_t)(p - start), out);
+        if (write_escaped(c, quote, out)) continue;
+        if (is_printable(c)) fwrite(start, 1, (size_t)(p - start), out);
         else fprintf(out, c < 0x100U ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
     }
     fputc(quote, out);
@@ -1162,16 +1182,12 @@ static void write_str_repr(const Text *text, FILE *out)
 
 static void write_bytes_repr(const Text *text, FILE *out)
 {
-    char quote = memchr(text->data, '\'', text->length) && !memchr(text->data, '"', text->length) ? '"' : '\'';
+    char quote = quote_for(text);
     fprintf(out, "b%c", quote);
     for (size_t i = 0; i < text->length; i++) {
         unsigned char c = (unsigned char)text->data[i];
-        if (c == '\n') fputs("\\n", out);
-        else if (c == '\r') fputs("\\r", out);
-        else if (c == '\t') fputs("\\t", out);
-        else if (c == quote || c == '\\') fprintf(out, "\\%c", c);
-        else if (c >= 0x20 && c < 0x7F) fputc(c, out);
-        else fprintf(out, "\\x%02x", c);
+        if (write_escaped(c, quote, out)) continue;
+        fprintf(out, c >= 0x20 && c < 0x7F ? "%c" : "\\x%02x", c);
     }
     fputc(quote, out);
 }
@@ -1216,6 +1232,14 @@ static void value_write(Value v, bool as_repr, FILE *out)
     }
 }
 
+/* A stream that collects what is written into memory; the caller frees *data after fclose. */
+static FILE *open_memory(char **data, size_t *size)
+{
+    FILE *out = open_memstream(data, size);
+    if (!out) out_of_memory(BUFSIZ);
+    return out;
+}
+
 static Value value_text(Value v, bool as_repr)
 {
     char *data;
@@ -1253,14 +1277,6 @@ void value_print_(int count, const Value *values)
     fclose(out);
     trace_output(text, size);
     free(text);
-}
-
-/* A stream that collects what is written into memory; the caller frees *data after fclose. */
-static FILE *open_memory(char **data, size_t *size)
-{
-    FILE *out = open_memstream(data, size);
-    if (!out) out_of_memory(BUFSIZ);
-    return out;
 }
 
 /* ---- [exceptions] Exceptions --------------------------------------------------------------------------------------
@@ -1359,8 +1375,8 @@ Value exception_group(const char *text, Value exceptions)
     for_in (e, exceptions)
         if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
     Value group = exception_new_args(class, tuple(text, exceptions));
-    ((Exc *)group.object)->exceptions =
-        value_retain(value_tuple_(as_sequence(exceptions)->count, as_sequence(exceptions)->items));
+    List *members = as_sequence(exceptions);
+    value_replace(&as_exc(group)->exceptions, value_tuple_(members->count, members->items));
     return group;
 }
 
@@ -1463,8 +1479,8 @@ static inline void mark_await(const Site *site, Object *awaitable)
 /* The function as the reader wrote it: a coroutine's body has a longer name. */
 static const char *site_function(const Site *site, const Coroutine *frame)
 {
-    return frame && !strncmp(site->function, frame->code->name, strlen(frame->code->name)) ? frame->code->name
-                                                                                           : site->function;
+    const char *name = frame ? frame->code->name : site->function;
+    return strncmp(site->function, name, strlen(name)) ? site->function : name;
 }
 
 /* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of
@@ -1526,8 +1542,8 @@ static Value exception_in_sight(void)
     return None;
 }
 
-/* What is being handled becomes the context of x. If x is in that chain already, the chain ends before it, and a
- * a group that leads to x does not become its context, which is None then: no cycles. */
+/* What is being handled becomes the context of x, but never so that a chain of contexts leads back to where it began:
+ * if x is in the chain already, the chain ends before it; if a group in it holds x, x has no context. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
@@ -1539,7 +1555,7 @@ static void exception_set_context(Exc *x, Value handled)
     value_replace(&x->context, exception_leads_to(handled, x) ? None : handled);
 }
 
-/* RuntimeError(text), raised from e while e is handled. */
+/* RuntimeError(text), as if raised from e while e is handled. */
 static Value exception_instead(const char *text, Value e)
 {
     Value instead = exception_with_cause_(exception_new(RuntimeError, "%s", text), e);
@@ -1547,7 +1563,8 @@ static Value exception_instead(const char *text, Value e)
     return instead;
 }
 
-/* What ends iterations would, out of a coroutine, end one of somebody else's. */
+/* StopIteration that leaves a coroutine would end an iteration of its caller's, which it knows nothing of: so it becomes
+ * a RuntimeError, and so does StopAsyncIteration that leaves a generator. The caller holds what is returned. */
 static Exc *exception_leaving(Exc *x, Coroutine *frame)
 {
     AsyncGenerator *gen = here.stack->generator;
@@ -1566,6 +1583,7 @@ static void exception_thrown_into(Exc *x)
     if (here.thrown_into) exception_set_context(x, handled_by(stack, here.thrown_into));
 }
 
+static void handler_collect(Handler *handler, Exc *x);
 static _Noreturn void uncaught(Exc *x);
 
 /* Flies on with x, which the caller holds, to the innermost handler. */
@@ -1584,8 +1602,8 @@ static _Noreturn void exception_fly(Exc *x)
         x->last_frame = NULL;
     }
     if (stack->frame) traceback_add(x, stack->frame, stack->frame->site);
+    /* a finally that raises replaces what it delayed */
     for (Handler *h = stack->handling; h && h != handler && h != handler->outer_handling; h = h->outer_handling)
-        /* a finally that raises replaces what it delayed */
         if (h->phase == PHASE_FINALLY) value_release(h->exception);
     stack->handling = handler->outer_handling;
     if (handler->phase == PHASE_STAR) handler_collect(handler, x);
@@ -1668,7 +1686,7 @@ static Value os_error(const char *text, ...)
 
 #define throw_errno(...) throw(os_error(__VA_ARGS__))
 
-/* Python's str(), inside this file: the text of an exception. */
+/* What str() gives for an exception. */
 static void exception_write_str(Value e, FILE *out)
 {
     Exc *x = as_exc(e);
@@ -1704,6 +1722,17 @@ void handler_open_(Handler *handler, const Site *site)
     handler->phase = PHASE_PROBE;
     handler->has_finally = handler->reraises = false;
     stack->handlers = handler;
+}
+
+/* After an except_star block: what is left of the group goes to the clauses again. */
+static bool handler_next_star(Handler *handler)
+{
+    here.stack->handling = handler->outer_handling;
+    handler->exception = handler->rest;
+    handler->rest = None;
+    handler->reraises = false;
+    handler->phase = is_none(handler->exception) ? PHASE_HANDLING : PHASE_LANDED;
+    return handler->phase == PHASE_LANDED;
 }
 
 /* Reached at the end of the block, and once before its start. True: go (back) to the start. */
@@ -1759,17 +1788,6 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
     return true;
 }
 
-/* After an except_star block: what is left of the group goes to the clauses again. */
-static bool handler_next_star(Handler *handler)
-{
-    here.stack->handling = handler->outer_handling;
-    handler->exception = handler->rest;
-    handler->rest = None;
-    handler->reraises = false;
-    handler->phase = is_none(handler->exception) ? PHASE_HANDLING : PHASE_LANDED;
-    return handler->phase == PHASE_LANDED;
-}
-
 /* An except_star block raised: the other clauses still get their part, then all that was raised goes on together.
  * What a block raises again joins what no clause wanted, in `kept`, which began as the whole group alone. */
 static void handler_collect(Handler *handler, Exc *x)
@@ -1800,20 +1818,19 @@ static Value group_project(Value group, Value kept)
     return group_derive(group, members);
 }
 
+/* What the except_star blocks raised anew, and what is left of the group, as one exception. */
 static void handler_merge_raised(Handler *handler)
 {
     if (handler->phase == PHASE_LANDED) {
         list_append(handler->kept, handler->exception);
         value_release(handler->exception);
     }
-    Value whole = list_pop(handler->kept, 0), raised = handler->raised;
-    Value left = is_group(whole)      ? group_project(whole, handler->kept)
-                 : len(handler->kept) ? list_get(handler->kept, 0)
-                                      : None;
-    if (len(raised) && !is_none(left)) list_append(raised, left);
-    handler->exception = value_retain(!len(raised)       ? left
-                                      : len(raised) == 1 ? list_get(raised, 0)
-                                                         : exception_group("", raised));
+    Value whole = list_pop(handler->kept, 0), raised = handler->raised, left = None;
+    if (is_group(whole)) left = group_project(whole, handler->kept);
+    else if (len(handler->kept)) left = list_get(handler->kept, 0);
+    if (!is_none(left)) list_append(raised, left);
+    int count = len(raised);
+    handler->exception = value_retain(count > 1 ? exception_group("", raised) : count ? list_get(raised, 0) : None);
     value_release(raised);
     handler->raised = None;
     handler->phase = PHASE_FAILED;
@@ -1908,8 +1925,7 @@ static void exception_write(Exc *x, const char *prefix, FILE *out);
 static void write_group_members(Exc *x, const char *prefix, FILE *out)
 {
     char inner[64];
-    int n = 0;
-    int outer = (int)strlen(prefix) - 2; /* without the "| " of this level */
+    int n = 0, outer = (int)strlen(prefix) - 2; /* without the "| " of this level */
     memset(inner, ' ', sizeof inner);
     if (strlen(prefix) > sizeof inner - 8) {
         fprintf(out, "%s... (max nesting reached)\n", prefix);
@@ -1975,7 +1991,15 @@ static _Noreturn void uncaught(Exc *x)
     exit(1);
 }
 
-static void write_where(FILE *out);
+/* " (in task 'Task-1', at file:line)" where a task runs. */
+static void write_where(FILE *out)
+{
+    Coroutine *frame = here.stack ? here.stack->frame : NULL;
+    Task *task = here.loop ? here.loop->current : NULL;
+    if (task) fprintf(out, " (in task '%s'", task_get_name(task));
+    if (task && frame && frame->site) fprintf(out, ", at %s:%d", frame->site->file, frame->site->line);
+    fputs(task ? ")\n" : "\n", out);
+}
 
 /* What a program must not do, or a broken invariant: says so, with the place, and stops. */
 static _Noreturn void fatal(const Site *site, const char *text, ...)
@@ -1989,16 +2013,6 @@ static _Noreturn void fatal(const Site *site, const char *text, ...)
     write_where(stderr);
     trace_finish(134);
     abort();
-}
-
-/* " (task 'Task-1', at file:line)" where a task runs. */
-static void write_where(FILE *out)
-{
-    Coroutine *frame = here.stack ? here.stack->frame : NULL;
-    Task *task = here.loop ? here.loop->current : NULL;
-    if (task) fprintf(out, " (in task '%s'", task_get_name(task));
-    if (task && frame && frame->site) fprintf(out, ", at %s:%d", frame->site->file, frame->site->line);
-    fputs(task ? ")\n" : "\n", out);
 }
 
 static void memory_report(const char *what, size_t size)
@@ -2757,6 +2771,12 @@ static Stack *loop_next(Loop *loop, Stack *idle)
 
 /* Running. */
 
+static bool debug_by_default(void)
+{
+    const char *value = getenv("ASYNCIO_DEBUG");
+    return value && *value && strcmp(value, "0");
+}
+
 Loop *asyncio_new_event_loop(void)
 {
     static long loop_numbers;
@@ -2931,12 +2951,6 @@ bool loop_get_debug(Loop *loop) { return loop->debug; }
 void loop_set_slow_callback_duration(Loop *loop, double seconds) { loop->slow_callback_duration = seconds; }
 void loop_set_exception_handler(Loop *loop, ExceptionHandler handler) { loop->exception_handler = handler; }
 ExceptionHandler loop_get_exception_handler(Loop *loop) { return loop->exception_handler; }
-
-static bool debug_by_default(void)
-{
-    const char *value = getenv("ASYNCIO_DEBUG");
-    return value && *value && strcmp(value, "0");
-}
 
 static void write_reported(const char *key, const void *object)
 {
@@ -3788,6 +3802,38 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
     return pooled(task);
 }
 
+/* An eager task runs inside create_task() until it first suspends: its creator switches to it at once, and it back. */
+
+static void task_start_eagerly(Task *task)
+{
+    Loop *loop = task->future.loop;
+    Task *outer = loop->current;
+    Variables **variables = here.variables;
+    Coroutine *thrown_into = here.thrown_into;
+    Stack *stack = stack_take();
+    loop->current = retain(task);
+    here.variables = task_variables(task);
+    task->stack = stack;
+    task->eager_caller = stack->resumer = here.stack;
+    stack_switch(here.stack, stack);
+    stack->resumer = NULL;
+    loop->current = outer;
+    here.variables = variables;
+    here.thrown_into = thrown_into;
+    release(task);
+    if (task->future.state != PENDING && !task->future.failed) {
+        release(task->coro);
+        task->coro = NULL;
+    }
+}
+
+static Stack *task_return_to_caller(Task *task)
+{
+    Stack *caller = task->eager_caller;
+    task->eager_caller = NULL;
+    return caller;
+}
+
 Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
 {
     Loop *loop = options.loop ? options.loop : asyncio_get_running_loop();
@@ -3892,8 +3938,17 @@ static void task_failed(Task *task, Value e)
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
 
-/* A whole task, on a stack of its own: the first step begins here, the last one ends here. Returns whose stack is
- * to go on. */
+/* What the step that begins is to raise where the task waited, or None. */
+static Value task_interruption(Task *task)
+{
+    if (task->abandoned) return V(GeneratorExit);
+    if (!task->must_cancel) return None;
+    task->must_cancel = false;
+    return cancelled_error(task->future.message);
+}
+
+/* A whole task, on a stack of its own: the first step begins here, the last one ends here. What it raises goes to the
+ * try of stack_main(), and from there to task_failed(). Returns whose stack is to go on. */
 static Stack *task_run(Stack *me)
 {
     Task *task = here.loop->current;
@@ -3964,15 +4019,6 @@ static inline Task *task_to_suspend(void)
     Task *task = task_running();
     if (task->abandoned) throw(RuntimeError, "coroutine ignored GeneratorExit");
     return task;
-}
-
-/* What the step that begins is to raise where the task waited, or None. */
-static Value task_interruption(Task *task)
-{
-    if (task->abandoned) return V(GeneratorExit);
-    if (!task->must_cancel) return None;
-    task->must_cancel = false;
-    return cancelled_error(task->future.message);
 }
 
 /* The innermost coroutine goes on with an exception. */
@@ -4056,38 +4102,6 @@ Value await_(Object *awaitable, int made_here, const Site *site)
     }
     if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
     throw(TypeError, "object %s can't be used in 'await' expression", value_type(value_object_(awaitable)));
-}
-
-/* Eager tasks run inside create_task() until they first suspend. */
-
-static void task_start_eagerly(Task *task)
-{
-    Loop *loop = task->future.loop;
-    Task *outer = loop->current;
-    Variables **variables = here.variables;
-    Coroutine *thrown_into = here.thrown_into;
-    Stack *stack = stack_take();
-    loop->current = retain(task);
-    here.variables = task_variables(task);
-    task->stack = stack;
-    task->eager_caller = stack->resumer = here.stack;
-    stack_switch(here.stack, stack);
-    stack->resumer = NULL;
-    loop->current = outer;
-    here.variables = variables;
-    here.thrown_into = thrown_into;
-    release(task);
-    if (task->future.state != PENDING && !task->future.failed) {
-        release(task->coro);
-        task->coro = NULL;
-    }
-}
-
-static Stack *task_return_to_caller(Task *task)
-{
-    Stack *caller = task->eager_caller;
-    task->eager_caller = NULL;
-    return caller;
 }
 
 /* Cancelling. */
@@ -4428,6 +4442,12 @@ static bool timeout_leave(void *manager, Value e)
     return false;
 }
 
+static void release_waiter(Future *future, Value waiter)
+{
+    (void)future;
+    future_finish_unless_done((Future *)waiter.object, None);
+}
+
 /* Cancels a future and waits until that has happened. The future itself is not awaited: a cancel() of the waiting
  * task must interrupt the wait only. */
 static void cancel_and_wait(Future *future)
@@ -4438,12 +4458,6 @@ static void cancel_and_wait(Future *future)
     Value interruption = future_wait(waiter);
     future_forget(future, release_waiter, waiter);
     if (!is_none(interruption)) throw(interruption);
-}
-
-static void release_waiter(Future *future, Value waiter)
-{
-    (void)future;
-    future_finish_unless_done((Future *)waiter.object, None);
 }
 
 ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *)awaitable, (double)timeout)
@@ -7194,7 +7208,7 @@ bool threadfuture_cancel(ThreadFuture *tf)
  * signal, in the order in which they came.
  */
 
-enum { SIGNALS = 65, SIGNALS_KEPT = 256 };
+enum { SIGNALS_KEPT = 256 };
 static unsigned char signals[SIGNALS_KEPT]; /* a ring of numbers; 0: taken, or not yet written */
 static unsigned signals_came, signals_taken;
 
@@ -8060,7 +8074,7 @@ static void transport_received(Transport *transport, const char *data, size_t si
     TRACE_BYTES(transport, "received", data, size);
     *callback = protocol->get_buffer ? "buffer_updated" : "data_received";
     if (protocol->get_buffer) protocol->buffer_updated(transport->self, size);
-    else protocol->data_received(transport->self, data, size);
+    else if (protocol->data_received) protocol->data_received(transport->self, data, size);
 }
 
 /* A BufferedProtocol lends its own memory. */

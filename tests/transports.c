@@ -88,6 +88,21 @@ IO_TEST(abort_does_not)
     return None;
 }
 
+/* As with the methods of Python's class Protocol: what a protocol does not say, does nothing. */
+IO_TEST(a_protocol_without_callbacks)
+{
+    static const Protocol silent = {.connection_made = connected};
+    Transport *transport = connect_pair(&silent);
+    ck_assert_int_eq(write(pair[1], "hi", 2), 2);
+    spin(3);
+    ck_assert(!transport_is_closing(transport));
+    close(pair[1]);
+    spin(5);
+    ck_assert(transport_is_closing(transport));
+    ck_notes("p made");
+    return None;
+}
+
 IO_TEST(the_water_marks)
 {
     Transport *transport = connect_pair(&noting);
