@@ -176,6 +176,9 @@ static long trace_loops; /* loops that were given a virtual clock */
 #define TRACE_TRANSPORT(transport, why) do { if (TRACING) trace_transport(transport, why); } while (0)
 #define TRACE_BYTES(object, why, data, size) do { if (TRACING) trace_bytes(object, why, data, size); } while (0)
 
+/* Tells the loop's exception handler of what nobody else can be told. */
+#define REPORT(loop, ...) loop_call_exception_handler(loop, &(ExceptionReport){__VA_ARGS__})
+
 /* The coroutine functions of the interface are ordinary ones, with external linkage and the name that Python's
  * would have. */
 #define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
@@ -5763,9 +5766,11 @@ struct TaskGroup {
     Task *parent;
     Task *first, *last; /* its tasks that are not done, held */
     int count;
-    Value errors, base_error;
-    Future *all_done;
-    bool entered, exiting, aborting, parent_cancel_requested;
+    Value errors;     /* what its tasks and its block have raised, a list */
+    Value base_error; /* KeyboardInterrupt or SystemExit: goes on alone, past all of these */
+    Future *all_done; /* what the exit waits for */
+    bool entered, exiting, aborting;
+    bool parent_cancel_requested; /* by the group itself */
 };
 
 static void taskgroup_destroy(void *object);
@@ -5828,12 +5833,11 @@ static Value taskgroup_enter(void *manager)
 {
     TaskGroup *group = manager;
     if (group->entered)
-        throw(RuntimeError, "TaskGroup %s has already been entered", as_str(value_repr(value_object_(group))));
+        throw(RuntimeError, "TaskGroup %s has already been entered", as_str(repr(group)));
     group->loop = asyncio_get_running_loop();
     group->parent = group->loop->current;
     if (!group->parent)
-        throw(RuntimeError, "TaskGroup %s cannot determine the parent task",
-              as_str(value_repr(value_object_(group))));
+        throw(RuntimeError, "TaskGroup %s cannot determine the parent task", as_str(repr(group)));
     group->entered = true;
     TRACE_MADE(group);
     return V(group);
@@ -5846,15 +5850,19 @@ static void taskgroup_abort(TaskGroup *group)
     for (Task *task = group->first; task; task = task->after) task_cancel(task);
 }
 
+static void taskgroup_note_base_error(TaskGroup *group, Value e)
+{
+    if (leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
+}
+
 static void taskgroup_failed(TaskGroup *group, Task *task, Value e)
 {
     list_append(group->errors, e);
-    if (leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
+    taskgroup_note_base_error(group, e);
     if (task_done(group->parent)) {
         Value message = format("Task %s has errored out but its parent task %s is already completed",
                                as_str(repr(task)), as_str(repr(group->parent)));
-        loop_call_exception_handler(group->loop,
-                                    &(ExceptionReport){.message = as_str(message), .exception = e, .task = task});
+        REPORT(group->loop, .message = as_str(message), .exception = e, .task = task);
     } else if (!group->aborting && !group->parent_cancel_requested) {
         taskgroup_abort(group);
         group->parent_cancel_requested = true;
@@ -5877,19 +5885,24 @@ static void taskgroup_one_done(Future *future, Value arg)
     taskgroup_settle(group, task);
 }
 
+/* Why it takes no task, or NULL if it does. */
+static const char *taskgroup_problem(const TaskGroup *group)
+{
+    if (!group->entered) return "has not been entered";
+    if (group->exiting && !group->count) return "is finished";
+    return group->aborting ? "is shutting down" : NULL;
+}
+
 Task *taskgroup_create_task_(TaskGroup *group, Coroutine *coro, TaskOptions options, const Site *site)
 {
-    const char *problem = !group->entered                        ? "has not been entered"
-                          : group->exiting && !group->count     ? "is finished"
-                          : group->aborting                      ? "is shutting down"
-                                                                 : NULL;
+    const char *problem = taskgroup_problem(group);
     if (problem) {
         coroutine_close(coro);
-        throw(RuntimeError, "TaskGroup %s %s", as_str(value_repr(value_object_(group))), problem);
+        throw(RuntimeError, "TaskGroup %s %s", as_str(repr(group)), problem);
     }
     options.loop = group->loop;
     Task *task = asyncio_create_task_(coro, options, site);
-    if (task_done(task)) {
+    if (task_done(task)) { /* an eager one that never suspended */
         taskgroup_settle(group, task);
         return task;
     }
@@ -5921,7 +5934,7 @@ static bool taskgroup_leave(void *manager, Value e)
     TaskGroup *group = manager;
     bool cancelled_here = isinstance(e, CancelledError);
     group->exiting = true;
-    if (!is_none(e) && leaves_loop(e) && is_none(group->base_error)) value_replace(&group->base_error, e);
+    taskgroup_note_base_error(group, e);
     if (!is_none(e) && !group->aborting) taskgroup_abort(group);
     Value cancelled = taskgroup_wait(group, cancelled_here ? e : None);
     TRACE_CHANGED(group, "all its tasks are done");
@@ -5952,11 +5965,11 @@ struct AsyncGenerator {
     Stack *stack, *consumer;
     Loop *loop;                      /* where it was started: closes it at shutdown */
     AsyncGenerator *previous, *next; /* in that loop's list */
-    Value yielded, sent, thrown;
+    Value yielded;                   /* on its way to the consumer */
+    Value sent, thrown;              /* on its way to the generator; thrown: also what it lets out */
     GeneratorState state;
-    /* nobody holds it any more; `closer` closes it, once it has begun */
-    bool finalising;
-    Task *closer; /* not held: it holds the generator */
+    bool finalising; /* nobody holds it any more: a task is about to close it */
+    Task *closer;    /* that task, once it has begun; not held: it holds the generator */
 };
 
 static void generator_destroy(void *object);
@@ -6015,6 +6028,7 @@ static Stack *generator_run(Stack *me)
     return generator_over(me);
 }
 
+/* Nobody on its stack has caught e: generator_step() raises it in the consumer. */
 static void generator_failed(AsyncGenerator *gen, Value e) { gen->thrown = value_retain(e); }
 
 static Stack *generator_over(Stack *me)
@@ -6115,6 +6129,9 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *)gen)
     return None;
 }
 
+/* Nobody can ask a generator for more, but its `finally` blocks are still to run, and may await. So a task closes it, as
+ * Python's does, begun by a callback; without a loop it is closed where it is dropped, and an await in it fails. */
+
 static void generator_finalise(Value v)
 {
     AsyncGenerator *gen = (AsyncGenerator *)v.object;
@@ -6136,8 +6153,6 @@ static bool generator_finalise_soon(AsyncGenerator *gen)
     return true;
 }
 
-/* Nobody can ask it for more. Its `finally` blocks may await, so a task closes it, as Python's does, begun by a
- * callback; without a loop it is closed here, and an await in it fails. */
 static void generator_destroy(void *object)
 {
     AsyncGenerator *gen = object;
@@ -6152,8 +6167,7 @@ static void generator_destroy(void *object)
     }
     generator_delist(gen);
     release(gen->body);
-    /* its last step may have left it in a pool: then this runs again */
-    gen->body = NULL;
+    gen->body = NULL; /* its last step may have left it in a pool: then this runs again */
 }
 
 ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *)loop)
@@ -6172,13 +6186,12 @@ ASYNC(loop_shutdown_asyncgens, loop_shutdown_asyncgens, (Loop *)loop)
         if (!isinstance(e, Exception)) continue;
         AsyncGenerator *gen = (AsyncGenerator *)list_get(generators, i).object;
         Value message = format("an error occurred during closing of asynchronous generator %s", as_str(repr(gen)));
-        loop_call_exception_handler(loop,
-                                    &(ExceptionReport){.message = as_str(message), .exception = e, .asyncgen = gen});
+        REPORT(loop, .message = as_str(message), .exception = e, .asyncgen = gen);
     }
     return None;
 }
 
-/* Iterators that the program wrote. */
+/* Iterators that the program wrote: a function that plays __anext__. */
 struct AsyncIterator {
     Object object;
     Coroutine *(*anext)(Value self);
@@ -6198,8 +6211,10 @@ static Value iterator_next(void *object, bool *end)
     return None;
 }
 
-static const Class iterator_class = {
-    .name = "async_iterator", .size = sizeof(AsyncIterator), .destroy = iterator_destroy, .next = iterator_next};
+static const Class iterator_class = {.name = "async_iterator",
+                                     .size = sizeof(AsyncIterator),
+                                     .destroy = iterator_destroy,
+                                     .next = iterator_next};
 
 AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
 {
@@ -6235,6 +6250,7 @@ typedef struct Iteration {
     int mark;
     bool made_here; /* the iterator has no name outside */
 } Iteration;
+
 static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
 static const Class iteration_class = {.name = "async_for", .size = sizeof(Iteration), .destroy = iteration_destroy};
 
@@ -6247,7 +6263,7 @@ Value async_iter_(Value iterable, bool only_here, const Site *site)
     Iteration *iteration = pooled(object_new(&iteration_class, sizeof *iteration));
     iteration->made_here = only_here && newest;
     iteration->iterator = retain(iterator);
-    iteration->mark = here.stack->pool_size;
+    iteration->mark = stack->pool_size;
     return V(&iteration->object);
 }
 
@@ -6270,6 +6286,7 @@ void async_leave_(Value *v)
     if (iteration->made_here && iterator->class == &generator_class) generator_finalise_soon((AsyncGenerator *)iterator);
 }
 
+/* [await x for x in awaitables] */
 Value async_list_await_(Value awaitables, const Site *site)
 {
     Value results = list();
@@ -6370,8 +6387,7 @@ ContextManager *asyncio_contextmanager(AsyncGenerator *gen)
 void with_enter_(With *with, Value manager, const Site *site)
 {
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
-        throw(TypeError, "'%s' object does not support the asynchronous context manager protocol",
-              value_type(manager));
+        throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
     mark_await(site, manager.object);
     pooled(retain(manager.object));
     with->manager = manager;
@@ -6434,14 +6450,14 @@ typedef struct Token {
     ContextVar *var;
     Value old;
     Task *task; /* the running one */
-    Variables **place;
+    Variables **place; /* `here.variables` then */
     bool used;
 } Token;
 
 static void contextvar_destroy(void *object)
 {
     ContextVar *var = object;
-    if (var->default_value.tag != VALUE_UNSET_) value_release(var->default_value);
+    value_release(var->default_value);
     free(var->name);
 }
 
@@ -6469,13 +6485,9 @@ static void token_destroy(void *object)
     Token *token = object;
     release(token->var);
     release(token->task);
-    if (token->old.tag != VALUE_UNSET_) value_release(token->old);
+    value_release(token->old);
 }
 
-static const Class contextvar_class = {
-    .name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
-static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
-static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
 static void token_repr(void *object, FILE *out)
 {
     Token *token = object;
@@ -6484,13 +6496,19 @@ static void token_repr(void *object, FILE *out)
     fprintf(out, " at %p>", object);
 }
 
+static const Class contextvar_class = {.name = "ContextVar",
+                                       .size = sizeof(ContextVar),
+                                       .destroy = contextvar_destroy,
+                                       .write = contextvar_repr};
+static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
+static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
 static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy, .write = token_repr};
 
 ContextVar *context_var_(const char *name, Value default_value)
 {
     ContextVar *var = pooled(object_new(&contextvar_class, sizeof *var));
     var->name = copy_string(name);
-    var->default_value = default_value.tag == VALUE_UNSET_ ? default_value : value_retain(default_value);
+    var->default_value = value_retain(default_value);
     return var;
 }
 
@@ -6506,8 +6524,7 @@ static Variables *variables_with(const Variables *old, ContextVar *var, Value v)
 {
     int count = 0, room = (old ? old->count : 0) + 1;
     Variables *new = object_new(&variables_class, sizeof *new + room * sizeof new->entries[0]);
-    /* what its block's size is computed from: unused entries stay empty */
-    new->count = room;
+    new->count = room; /* what its block's size is computed from: entries that are left over stay empty */
     for (int i = 0; old && i < old->count; i++) {
         if (!old->entries[i].var || old->entries[i].var == var) continue;
         new->entries[count].var = retain(old->entries[i].var);
@@ -6536,7 +6553,7 @@ Value contextvar_get_or_(ContextVar *var, Value otherwise)
 Value contextvar_get(ContextVar *var)
 {
     Value v = contextvar_get_or_(var, var->default_value);
-    if (v.tag == VALUE_UNSET_) throw(LookupError, "%s", as_str(value_repr(value_object_(var))));
+    if (v.tag == VALUE_UNSET_) throw(LookupError, "%s", as_str(repr(var)));
     return v;
 }
 
@@ -6552,8 +6569,7 @@ Value contextvar_set_(ContextVar *var, Value v)
 {
     Token *token = pooled(object_new(&token_class, sizeof *token));
     token->var = retain(var);
-    token->old = variables_get(*here.variables, var);
-    if (token->old.tag != VALUE_UNSET_) value_retain(token->old);
+    token->old = value_retain(variables_get(*here.variables, var));
     token->task = here.loop ? retain(here.loop->current) : NULL;
     token->place = here.variables;
     variables_replace(var, v);
@@ -6628,12 +6644,10 @@ struct ThreadFuture {
     Value arg;
     Variables *variables; /* the context that it runs in */
     ThreadFuture *next;   /* in the executor's queue */
-    /* the other side of the bridge; only that loop's thread touches `future` */
-    Loop *loop;
-    Future *future;
-    Wrapped *wrapped; /* what wrap_future() made of it */
-    /* of run_coroutine_threadsafe(), until the loop has made a task of it */
-    Coroutine *coro;
+    Loop *loop;           /* the other side of the bridge */
+    Future *future;       /* there; only that loop's thread touches it */
+    Wrapped *wrapped;     /* what wrap_future() made of it */
+    Coroutine *coro;      /* of run_coroutine_threadsafe(), until the loop has made a task of it */
 };
 
 struct Executor {
@@ -6657,8 +6671,7 @@ static const Class threadfuture_class = {.name = "ThreadFuture",
                                          .write = threadfuture_write,
                                          .describe = threadfuture_describe,
                                          .is_io = true};
-static const Class executor_class = {
-    .name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
+static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
 
 /* Threads of this file that may be about, working or idle. */
 static long library_threads;
@@ -6717,7 +6730,7 @@ static ThreadState threadfuture_state(ThreadFuture *tf)
 bool threadfuture_done(ThreadFuture *tf) { return threadfuture_state(tf) >= THREAD_CANCELLED; }
 bool threadfuture_cancelled(ThreadFuture *tf) { return threadfuture_state(tf) == THREAD_CANCELLED; }
 
-/* Into a state, unless it is over already. True if so. */
+/* Into a state, unless it is over already, or runs and can no more be cancelled. True if so. */
 static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value result, bool failed)
 {
     pthread_mutex_lock(&tf->lock);
@@ -6958,7 +6971,7 @@ static void threadfuture_tell_loop(ThreadFuture *tf, Callback fn, const char *na
 
 static void threadfuture_deliver(ThreadFuture *tf) { threadfuture_tell_loop(tf, threadfuture_arrived, "threadfuture_arrived"); }
 
-static void wrapped_future_done(Future *future, Value arg)
+static void bridged_future_done(Future *future, Value arg)
 {
     ThreadFuture *tf = (ThreadFuture *)arg.object;
     if (future->state == CANCELLED && threadfuture_become(tf, THREAD_CANCELLED, None, false))
@@ -6972,11 +6985,11 @@ static Future *threadfuture_bridge(ThreadFuture *tf, Loop *loop)
     tf->loop = retain(loop);
     tf->future = retain(future);
     loop->outside++;
-    future_on_done(future, wrapped_future_done, tf, "wrapped_future_done");
+    future_on_done(future, bridged_future_done, tf, "bridged_future_done");
     return future;
 }
 
-/* wrap_future(): a future of another loop, or a second one, learns of the end too. It is told in its own loop's thread. */
+/* wrap_future(): a ThreadFuture whose end any number of Futures learn of, each told in its own loop's thread. */
 struct Wrapped {
     Object object;
     ThreadFuture *tf;
@@ -7046,9 +7059,12 @@ Future *asyncio_wrap_future_(void *future, Loop *loop)
     const Object *object = future;
     if (object && (object->class == &future_class || object->class == &task_class)) return future;
     if (!object || object->class != &threadfuture_class)
-        throw(TypeError, "a ThreadFuture, Future or Task is expected, got %s", object ? as_str(repr(value_object_(object))) : "NULL");
+        throw(TypeError, "a ThreadFuture, Future or Task is expected, got %s",
+              object ? as_str(repr(value_object_(object))) : "NULL");
     return threadfuture_wrap(future, loop ? loop : asyncio_get_event_loop());
 }
+
+/* run_in_executor() and to_thread(): the two halves above put together. */
 
 static Executor *loop_default_executor(Loop *loop)
 {
@@ -7098,7 +7114,7 @@ typedef struct Joining {
 
 static void joined(Value done) { future_finish_unless_done((Future *)done.object, None); }
 
-static void joining_do(Joining *joining)
+static void join_and_tell(Joining *joining)
 {
     executor_shutdown_(joining->executor, true);
     try {
@@ -7114,7 +7130,7 @@ static void joining_do(Joining *joining)
 
 static void *join_workers(void *joining)
 {
-    joining_do(joining);
+    join_and_tell(joining);
     count(&library_threads, -1);
     return NULL;
 }
@@ -7127,9 +7143,8 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)l
     Joining *joining = allocate_or_raise(NULL, sizeof *joining);
     Future *done = pooled(future_inner(loop, "the executor's threads", NULL));
     *joining = (Joining){retain(loop->executor), retain(loop), retain(done)};
-    int problem = start_thread(&thread, join_workers, joining);
-    if (problem) {
-        joining_do(joining); /* without a thread, here */
+    if (start_thread(&thread, join_workers, joining) != 0) {
+        join_and_tell(joining); /* without a thread, here */
         return None;
     }
     loop->outside++;
@@ -7139,9 +7154,7 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)l
         } end_with
         pthread_join(thread, NULL);
     } except (TimeoutError) {
-        fprintf(stderr,
-                "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n",
-                timeout);
+        fprintf(stderr, "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n", timeout);
         pthread_detach(thread);
     } except (BaseException) {
         pthread_detach(thread);
@@ -7212,6 +7225,8 @@ enum { SIGNALS_KEPT = 256 };
 static unsigned char signals[SIGNALS_KEPT]; /* a ring of numbers; 0: taken, or not yet written */
 static unsigned signals_came, signals_taken;
 
+static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid); }
+
 static void on_signal(int number)
 {
     int saved = errno;
@@ -7225,12 +7240,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-static void trace_signal(const char *event, int number, const char *what)
-{
-    const char *name = sigabbrev_np(number);
-    TRACE(event, 'i', "signal:i label:s what:s", number, name ? as_str(format("SIG%s", name)) : "", what);
-}
-
+/* The number of the next signal that came, or 0. Where more came than the ring holds, the oldest are lost. */
 static int signal_next(void)
 {
     unsigned came = __atomic_load_n(&signals_came, __ATOMIC_ACQUIRE);
@@ -7239,6 +7249,12 @@ static int signal_next(void)
     int number = __atomic_exchange_n(&signals[signals_taken % SIGNALS_KEPT], 0, __ATOMIC_ACQ_REL);
     if (number) signals_taken++;
     return number;
+}
+
+static void trace_signal(const char *event, int number, const char *what)
+{
+    const char *name = sigabbrev_np(number);
+    TRACE(event, 'i', "signal:i label:s what:s", number, name ? as_str(format("SIG%s", name)) : "", what);
 }
 
 static void loop_take_signals(Loop *loop)
@@ -11464,8 +11480,6 @@ Loop *runner_get_loop(Runner *runner)
     runner_init(runner);
     return runner->loop;
 }
-
-static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid); }
 
 /* Takes Ctrl-C, unless the program has a handler of its own. */
 static bool interrupts_begin(Runner *runner)
