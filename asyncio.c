@@ -147,8 +147,7 @@ typedef struct Thread {
 
 static __thread Thread here;
 
-/* A thread is set up when it first makes an object, enters a try or throws: nothing else can come before one of
- * these. */
+/* A thread is set up when it first makes an object, enters a try or throws: one of these comes before all else. */
 static void thread_begin(void);
 static inline Stack *this_stack(void)
 {
@@ -179,8 +178,7 @@ static long trace_loops; /* loops that were given a virtual clock */
 /* Tells the loop's exception handler of what nobody else can be told. */
 #define REPORT(loop, ...) loop_call_exception_handler(loop, &(ExceptionReport){__VA_ARGS__})
 
-/* The coroutine functions of the interface are ordinary ones, with external linkage and the name that Python's
- * would have. */
+/* The coroutine functions of the interface are ordinary ones, with external linkage and the names that Python has. */
 #define ASYNC(shown, name, ...) ASYNC_DEFINE_(, Coroutine, coroutine_new_, #shown, name, __VA_ARGS__)
 
 /* Compared by address: a compiler keeps one copy of a literal. */
@@ -425,7 +423,6 @@ static void check_no_transport(Loop *loop, int fd);
 static void loop_take_signals(Loop *loop);
 static void loop_remove_signal_handlers(Loop *loop);
 static bool program_has_threads(void);
-static bool is_main_thread(void);
 static void on_interrupt(int number);
 static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C is for, and other signals */
 static int trace_task(void);
@@ -630,8 +627,7 @@ static inline void pool_drop(Stack *stack, int mark)
     while (stack->pool_size > mark) release(stack->pool[--stack->pool_size]);
 }
 
-/* Takes the newest object out of the pool, if it is this one: what was made only to be handed on at once leaves no
- * trace. */
+/* Takes the newest object out of the pool, if it is this one: what was made only to be handed on leaves no trace. */
 static inline bool unpool_newest(void *pointer)
 {
     Stack *stack = here.stack;
@@ -1092,8 +1088,7 @@ static bool digits_suffice(double d, int precision, char digits[32])
     return strtod(digits, NULL) == d;
 }
 
-/* The shortest digits that read back as the same double, laid out as Python does: an exponent below 1e-4 and from
- * 1e16 on. */
+/* The shortest digits that read back as the same double, as Python lays them out: an exponent below 1e-4, from 1e16. */
 static void write_float(double d, FILE *out)
 {
     char digits[32];
@@ -1133,8 +1128,7 @@ static bool is_printable(uint32_t c)
     return true;
 }
 
-/* Decodes one character; a byte that begins none comes out as the lone surrogate that Python's surrogateescape
- * makes of it. */
+/* Decodes one character; a byte that begins none comes out as the surrogate that Python's surrogateescape makes of it. */
 static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
 {
     static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
@@ -1486,8 +1480,7 @@ static const char *site_function(const Site *site, const Coroutine *frame)
     return strncmp(site->function, name, strlen(name)) ? site->function : name;
 }
 
-/* One entry for each frame, however often an exception is caught and raised again in it; none for the insides of
- * this file. */
+/* One entry for each frame, however often an exception is caught and raised again in it; none for this file's own. */
 static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
 {
     const void *of = frame ? (const void *)frame : (const void *)here.stack;
@@ -1545,8 +1538,8 @@ static Value exception_in_sight(void)
     return None;
 }
 
-/* What is being handled becomes the context of x, but never so that a chain of contexts leads back to where it began:
- * if x is in the chain already, the chain ends before it; if a group in it holds x, x has no context. */
+/* What is being handled becomes the context of x, but never so that the chain of contexts leads back to x: if x is in
+ * it already, the chain ends before it; if a group in it leads to x, x has no context. */
 static void exception_set_context(Exc *x, Value handled)
 {
     if (!is_exception(handled) || (Exc *)handled.object == x) return;
@@ -1566,8 +1559,8 @@ static Value exception_instead(const char *text, Value e)
     return instead;
 }
 
-/* StopIteration that leaves a coroutine would end an iteration of its caller's, which it knows nothing of: so it becomes
- * a RuntimeError, and so does StopAsyncIteration that leaves a generator. The caller holds what is returned. */
+/* StopIteration that leaves a coroutine would end an iteration of its caller's, which it knows nothing of: so it
+ * becomes a RuntimeError, as does StopAsyncIteration that leaves a generator. The caller holds what is returned. */
 static Exc *exception_leaving(Exc *x, Coroutine *frame)
 {
     AsyncGenerator *gen = here.stack->generator;
@@ -2065,6 +2058,14 @@ static Handle *handle_new(Loop *loop, const char *name, Context *context)
     return handle;
 }
 
+static Handle *handle_to_call(Loop *loop, Callback fn, CallOptions options)
+{
+    Handle *handle = handle_new(loop, options.name, options.context);
+    handle->callback = fn;
+    handle->arg = value_retain(options.arg);
+    return handle;
+}
+
 /* Lets go of what the callback would have needed. */
 static void handle_clear(Handle *handle)
 {
@@ -2144,12 +2145,10 @@ static void handle_failed(Handle *handle, Value e)
         abort();
     }
     Value message = format("Exception in callback %s()", handle->name);
-    loop_call_exception_handler(handle->loop,
-                                &(ExceptionReport){.message = as_str(message), .exception = e, .handle = handle});
+    REPORT(handle->loop, .message = as_str(message), .exception = e, .handle = handle);
 }
 
-/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises goes to the exception
- * handler. */
+/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises is reported. */
 static void handle_run(Handle *handle)
 {
     TRACE("handle.run", 'B', "handle:o what:s task:i of:i", handle, handle->name, 0, trace_subject(handle));
@@ -2196,7 +2195,7 @@ static inline Object *ready_take(Loop *loop)
     return entry;
 }
 
-/* As above. */
+/* This queue, too, takes over the caller's hold. `cause`, for the trace: what made it ready. */
 static inline void handle_ready(Loop *loop, Handle *handle, void *cause)
 {
     if (TRACING) trace_handle_ready(handle, cause);
@@ -2217,16 +2216,14 @@ Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
     if (!fn) throw(TypeError, "a callable object was expected by call_soon(), got NULL");
     /* what was called from elsewhere before comes first */
     if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
-    Handle *handle = pooled(handle_new(loop, options.name, options.context));
-    handle->callback = fn;
-    handle->arg = value_retain(options.arg);
+    Handle *handle = pooled(handle_to_call(loop, fn, options));
     handle_ready(loop, retain(handle), NULL);
     return handle;
 }
 
 /* Timers: a binary heap by time, moved through exactly as Python's heapq does, so that equal times come out in the
- * same order. Sift down to a leaf, always to the smaller child, then back up: fewer comparisons than stopping on
- * the way. */
+ * same order. Sift down to a leaf, always to the smaller child, then back up: this takes fewer comparisons than to
+ * stop on the way. */
 
 static void timers_sift_up(Timer *heap, int position)
 {
@@ -2275,26 +2272,29 @@ static Handle *timers_pop(Loop *loop)
     return handle;
 }
 
-/* CPython's numbers, as the order of equal times depends on them */
-enum { CANCELLED_TIMERS_MIN = 100 };
+static void timers_rebuild(Loop *loop)
+{
+    int kept = 0;
+    for (int i = 0; i < loop->timer_count; i++) {
+        Handle *handle = loop->timers[i].handle;
+        if (!handle->cancelled) {
+            loop->timers[kept++] = loop->timers[i];
+            continue;
+        }
+        handle->armed = false;
+        release(handle);
+    }
+    loop->timer_count = kept;
+    loop->timers_cancelled = 0;
+    for (int i = kept / 2 - 1; i >= 0; i--) timers_sift_down(loop->timers, kept, i);
+}
 
-/* Cancelled timers leave when they come to the top, or all at once when they are more than half of many. */
+/* Cancelled timers leave when they come to the top, or all at once when they are more than half of over a hundred. The
+ * numbers are CPython's, as the order of equal times depends on them. */
 static void timers_drop_cancelled(Loop *loop)
 {
-    if (loop->timer_count > CANCELLED_TIMERS_MIN && loop->timers_cancelled * 2 > loop->timer_count) {
-        int kept = 0;
-        for (int i = 0; i < loop->timer_count; i++) {
-            Handle *handle = loop->timers[i].handle;
-            if (!handle->cancelled) {
-                loop->timers[kept++] = loop->timers[i];
-                continue;
-            }
-            handle->armed = false;
-            release(handle);
-        }
-        loop->timer_count = kept;
-        loop->timers_cancelled = 0;
-        for (int i = kept / 2 - 1; i >= 0; i--) timers_sift_down(loop->timers, kept, i);
+    if (loop->timer_count > 100 && loop->timers_cancelled * 2 > loop->timer_count) {
+        timers_rebuild(loop);
         return;
     }
     while (loop->timer_count && loop->timers[0].handle->cancelled) {
@@ -2307,9 +2307,7 @@ Handle *loop_call_at_(Loop *loop, double when, Callback fn, CallOptions options)
 {
     loop_check_usable(loop);
     if (!fn) throw(TypeError, "a callable object was expected by call_at(), got NULL");
-    Handle *handle = pooled(handle_new(loop, options.name, options.context));
-    handle->callback = fn;
-    handle->arg = value_retain(options.arg);
+    Handle *handle = pooled(handle_to_call(loop, fn, options));
     handle->is_timer = true;
     handle->when = when;
     timers_push(loop, handle);
@@ -2326,7 +2324,8 @@ Handle *loop_call_later_(Loop *loop, double delay, Callback fn, CallOptions opti
     return handle;
 }
 
-/* The clock stands still while a viewer of the trace thinks. A virtual clock moves only when the loop would sleep. */
+/* The clock, which stands still while a viewer of the trace thinks. A virtual one moves only when the loop would
+ * sleep. A look at it costs as much as two thirds of a switch: who needs the time twice in one round looks once. */
 
 static double monotonic(void)
 {
@@ -2339,8 +2338,6 @@ static const double clock_resolution = 1e-9;
 
 double loop_time(Loop *loop) { return loop->virtual ? loop->virtual_now : monotonic(); }
 
-/* A look at the clock costs as much as two thirds of a switch: who needs the time twice in one round looks once. */
-
 static double loop_look(Loop *loop)
 {
     loop->looked_at = loop->tick;
@@ -2352,9 +2349,8 @@ static double loop_last_look(Loop *loop) { return loop->looked_at == loop->tick 
 void loop_set_virtual_clock(Loop *loop, bool on)
 {
     if (on && !loop->virtual) {
-        loop->virtual_now = ceil(monotonic()); /* a whole number: sums of halves and quarters stay exact */
-        /* a trace of virtual time begins at 0, whenever it was made */
-        if (!trace_loops++) trace_began = loop->virtual_now;
+        loop->virtual_now = ceil(monotonic());               /* a whole number: sums of quarters stay exact */
+        if (!trace_loops++) trace_began = loop->virtual_now; /* so that a trace of virtual time begins at 0 */
     }
     loop->virtual = on;
 }
@@ -2392,6 +2388,7 @@ static void bit_set(unsigned long *set, int fd, bool on)
     else set[fd / WORD_BITS] &= ~bit;
 }
 
+/* Where the handle is that a descriptor's readiness calls. */
 static Handle **watch_place(Loop *loop, int fd, int direction)
 {
     return direction == FOR_READING ? &loop->watches[fd].reader : &loop->watches[fd].writer;
@@ -2424,9 +2421,7 @@ static void watch(Loop *loop, int fd, int direction, Callback fn, CallOptions op
     if (fcntl(fd, F_GETFD) < 0) throw_errno(NULL);
     if (fd >= loop->watch_capacity) watches_grow(loop, fd);
     unwatch(loop, fd, direction);
-    Handle *handle = handle_new(loop, options.name, options.context);
-    handle->callback = fn;
-    handle->arg = value_retain(options.arg);
+    Handle *handle = handle_to_call(loop, fn, options);
     *watch_place(loop, fd, direction) = handle;
     bit_set(loop->interest[direction], fd, true);
     bit_set(loop->hot, fd, true);
@@ -2475,9 +2470,7 @@ Handle *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options)
 {
     if (!fn) throw(TypeError, "a callable object was expected by call_soon_threadsafe(), got NULL");
     if (here.loop == loop) return loop_call_soon_(loop, fn, options);
-    Handle *handle = pooled(handle_new(loop, options.name, options.context));
-    handle->callback = fn;
-    handle->arg = value_retain(options.arg);
+    Handle *handle = pooled(handle_to_call(loop, fn, options));
     pthread_mutex_lock(&loop->inbox_lock);
     if (loop->closed) {
         pthread_mutex_unlock(&loop->inbox_lock);
@@ -2518,7 +2511,7 @@ static double loop_patience(Loop *loop)
 
 static void loop_deadlock(Loop *loop);
 
-/* Can anything outside this thread still wake the loop? A second thread of the program's own may. */
+/* Can anything outside this thread still wake the loop? */
 static bool loop_expects_outside(Loop *loop) { return loop->watch_count || loop->outside || program_has_threads(); }
 
 /* Polling. select() costs some 0.1 us for each descriptor that it is asked about. That is little if many of them are
@@ -2593,7 +2586,7 @@ static int sets_ask_all(Loop *loop, double end)
     return count;
 }
 
-/* Asks the hot ones, and sleeps with them until it is time for all. */
+/* Asks about the hot ones, and sleeps with them until it is time for all. */
 static int sets_ask_in_turn(Loop *loop, double patience)
 {
     double now = loop_time(loop), end = now + patience;
@@ -2633,14 +2626,18 @@ static int sets_ask_traced(Loop *loop, double patience)
     }
 }
 
+static int sets_poll(Loop *loop, double patience)
+{
+    if (TRACING) return sets_ask_traced(loop, patience);
+    if (loop->watch_count > FEW && !loop->virtual) return sets_ask_in_turn(loop, patience);
+    return sets_ask(loop, true, patience);
+}
+
 /* Lets select() look at the descriptors, and what is ready join the queue. */
 static void loop_select(Loop *loop, double patience)
 {
     trace_select(loop, patience);
-    bool in_turn = loop->watch_count > FEW && !loop->virtual;
-    int count = TRACING   ? sets_ask_traced(loop, patience)
-                : in_turn ? sets_ask_in_turn(loop, patience)
-                          : sets_ask(loop, true, patience);
+    int count = sets_poll(loop, patience);
     if (count < 0 && errno != EINTR) {
         loop_leave(loop, os_error("select() on %d descriptors", loop->watch_count));
         return;
@@ -2659,14 +2656,13 @@ static bool loop_polled_lately(Loop *loop)
     return loop->quiet_polls > QUIET_POLLS && !loop->virtual && !TRACING && loop_time(loop) < loop->next_poll;
 }
 
-/* Waits as long as the loop may. Without descriptors there is nothing to ask the kernel unless there is time to
- * pass. */
+/* Waits as long as the loop may. Without descriptors and without time to pass there is nothing to ask the kernel. */
 __attribute__((noinline)) static void loop_wait(Loop *loop)
 {
     bool woken = __atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE);
     double patience = loop_patience(loop);
+    /* the second look at `woken`: a thread that has just ended may have left something */
     if (isinf(patience) && !loop_expects_outside(loop) && !__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) {
-        /* a thread that has just ended may have left something: hence the second look */
         loop_deadlock(loop);
         return;
     }
@@ -2681,9 +2677,9 @@ __attribute__((noinline)) static void loop_wait(Loop *loop)
     else if (woken) loop_empty_inbox(loop);
 }
 
+/* The first comparison is for times so large that adding the resolution changes nothing. */
 static void timers_due(Loop *loop)
 {
-    /* far from zero that is now: a double's steps are larger there */
     double now = loop_time(loop), end = now + clock_resolution;
     while (loop->timer_count && (loop->timers[0].when <= now || loop->timers[0].when < end)) {
         Handle *handle = timers_pop(loop);
@@ -2693,7 +2689,8 @@ static void timers_due(Loop *loop)
     }
 }
 
-/* One round, up to where the queue is run. Usually something is ready and there is nothing to wait for. */
+/* One round, up to where the queue is run. Usually something is ready, and there is neither a timer nor a descriptor
+ * to look at: then this is a few tests, and waiting is kept out of their way. */
 static inline void loop_collect(Loop *loop)
 {
     if (loop->interrupted) loop_interrupt(loop);
@@ -2831,11 +2828,16 @@ static void loop_destroy(void *object)
     pthread_mutex_destroy(&loop->inbox_lock);
 }
 
-void loop_run_forever(Loop *loop)
+static void loop_check_may_run(Loop *loop)
 {
     if (loop->closed) throw(RuntimeError, "Event loop is closed");
     if (loop->running) throw(RuntimeError, "This event loop is already running");
     if (here.loop) throw(RuntimeError, "Cannot run the event loop while another loop is running");
+}
+
+void loop_run_forever(Loop *loop)
+{
+    loop_check_may_run(loop);
     loop->running = true;
     loop->thread = pthread_self();
     loop->home = here.stack;
@@ -2865,16 +2867,9 @@ static void run_until_complete_done(Future *future, Value arg)
 
 Value loop_run_until_complete_(Loop *loop, Object *awaitable, const Site *site)
 {
-    if (loop->closed) {
-        if (awaitable->class == &coroutine_class) coroutine_close((Coroutine *)awaitable);
-        throw(RuntimeError, "Event loop is closed");
-    }
-    if (here.loop) {
-        if (awaitable->class == &coroutine_class) coroutine_close((Coroutine *)awaitable);
-        throw(RuntimeError, loop->running ? "This event loop is already running"
-                                          : "Cannot run the event loop while another loop is running");
-    }
     bool made_here = awaitable->class == &coroutine_class;
+    if (made_here && (loop->closed || loop->running || here.loop)) coroutine_close((Coroutine *)awaitable);
+    loop_check_may_run(loop);
     Future *future = asyncio_ensure_future_(awaitable, (TaskOptions){.loop = loop}, site);
     if (made_here) future->quiet = true;
     future_add_done_callback(future, run_until_complete_done);
@@ -2976,7 +2971,7 @@ void loop_default_exception_handler(Loop *loop, const ExceptionReport *report)
     fflush(stderr);
 }
 
-/* The context of what failed. */
+/* The context of the task that failed; of anything else, the one in force. */
 static Variables **report_variables(const ExceptionReport *report)
 {
     const void *failed = report->task ? (void *)report->task : (void *)report->future;
@@ -2997,8 +2992,8 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
     } except (BaseException, e) {
         here.variables = outer;
         if (leaves_loop(e)) rethrow;
-        loop_default_exception_handler(
-            loop, &(ExceptionReport){.message = "Unhandled error in exception handler", .exception = e});
+        ExceptionReport error = {.message = "Unhandled error in exception handler", .exception = e};
+        loop_default_exception_handler(loop, &error);
     } end_try
     here.variables = outer;
 }
@@ -3085,11 +3080,9 @@ static void stack_guard(char *low, size_t page)
     if (madvise(low, page, MADV_GUARD) == 0) return;
     if (count(&guards, 1) <= GUARDS_BY_MPROTECT && mprotect(low, page, PROT_NONE) == 0) return;
     long guarded = count(&guards, -1);
-    if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
-        fprintf(stderr,
-                "asyncio: more than %ld tasks at once: further stacks have no guard page, an overflow there goes "
-                "unnoticed\n",
-                guarded);
+    if (__atomic_exchange_n(&told, true, __ATOMIC_RELAXED)) return;
+    fprintf(stderr, "asyncio: more than %ld tasks at once: further stacks have no guard page, ", guarded);
+    fputs("an overflow there goes unnoticed\n", stderr);
 }
 
 static void stack_overflow_watch(void);
@@ -3099,9 +3092,8 @@ static void stack_overflow_watch(void);
 static void stacks_map(void)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), total = stack_size * STACKS_PER_SLAB;
-    char *slab = allocation_fails() ? MAP_FAILED
-                                    : mmap(NULL, total, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK;
+    char *slab = allocation_fails() ? MAP_FAILED : mmap(NULL, total, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (slab == MAP_FAILED) out_of_memory(total);
     madvise(slab, total, MADV_NOHUGEPAGE);
     stack_overflow_watch();
@@ -3217,7 +3209,7 @@ static void stack_park(Loop *loop)
     else stack_switch(me, next);
 }
 
-/* Off with this stack: it waits in the list until somebody needs one, unless it has more to do at once. */
+/* This stack's task is done: it waits in the list until a new task needs it, unless `next` is it already. */
 static void stack_hand_over(Stack *me, Stack *next)
 {
     if (next == me) {
@@ -3230,7 +3222,7 @@ static void stack_hand_over(Stack *me, Stack *next)
 }
 
 /* The bottom of every stack but the thread's first: runs tasks and generators, one after the other, for ever. One try
- * serves all of them, until one fails. */
+ * serves them all, until one of them fails: only then is it left, that one settled, and a new try entered. */
 static void stack_main(void)
 {
     __sanitizer_finish_switch_fiber(NULL, NULL, NULL);
@@ -3269,7 +3261,7 @@ static void tell(const char *text)
     (void)ignored;
 }
 
-/* The loop and its callbacks run on the stack of a task that has nothing to do: it may be theirs that overflows. */
+/* The loop and its callbacks run on the stack of a task that has nothing to do: it may be them who fill it. */
 static void stack_tell_overflow(Stack *stack)
 {
     char place[512], text[1024];
@@ -3324,23 +3316,19 @@ static void stack_overflow_watch(void)
 /* ---- [futures] Futures --------------------------------------------------------------------------------------------
  *
  * A Future is a result that is not there yet, and the list of who wants to know: it goes once from PENDING to
- * FINISHED or CANCELLED, and then each callback of the list is put into the ready queue, in order. Never called at
- * once: who completes a future goes on undisturbed. A task that awaits a future is in that list too, as itself.
- *
- * Invariant: `callbacks` is empty once the state is not PENDING.
+ * FINISHED or CANCELLED, and then each callback of the list is put into the ready queue, in order. None is called at
+ * once: whoever completes a future goes on undisturbed. A task that awaits a future is in that list too, as itself.
  */
 
 static void future_destroy(void *object);
 static void future_repr(void *object, FILE *out);
 static bool future_cancel_plain(Future *future, Value message);
-static const Class future_class = {.name = "Future",
-                                   .size = sizeof(Future),
-                                   .destroy = future_destroy,
-                                   .write = future_repr,
-                                   .cancel = future_cancel_plain,
-                                   .describe = future_describe};
+static const Class future_class = {
+    .name = "Future", .size = sizeof(Future), .destroy = future_destroy, .write = future_repr,
+    .cancel = future_cancel_plain, .describe = future_describe};
 
-/* A future may outlive the run of its loop, and still wants to say there that nobody read its exception: it holds the loop. */
+/* A future may outlive the run of its loop, and still wants to say there that nobody read its exception: so it holds
+ * the loop. */
 static void future_init(Future *future, Loop *loop) { future->loop = retain(loop); }
 
 Future *loop_create_future(Loop *loop)
@@ -3416,8 +3404,10 @@ Value future_exception(Future *future)
 
 /* Callbacks. */
 
+/* Entry i of the list. */
 static Object **future_waiting(Future *future, int i) { return i ? &future->more[i - 1] : &future->first; }
 
+/* The task, if it is one that waits. */
 static Task *future_waiting_task(Future *future, int i)
 {
     Object *entry = *future_waiting(future, i);
@@ -3439,7 +3429,7 @@ static void future_append(Future *future, void *entry)
     future->callback_count++;
 }
 
-/* What waited for the future goes into the ready queue. */
+/* An entry of the list goes into the ready queue, which takes over the hold. */
 static inline void future_wake(Future *future, Object *entry)
 {
     if (entry->class != &task_class) {
@@ -3489,7 +3479,8 @@ static int future_forget(Future *future, DoneCallback fn, void *arg)
     return future_remove_done_callback_(future, fn, (DoneOptions){.arg = value_object_(arg)});
 }
 
-/* Puts every callback into the ready queue. */
+/* Puts every callback into the ready queue. The trace is told of all of them after that, in one call: the entries are
+ * still in their places. */
 static void future_schedule_callbacks(Future *future)
 {
     int count = future->callback_count;
@@ -3539,14 +3530,8 @@ void future_set_exception_(Future *future, Value e)
 {
     check_pending(future, "set_exception");
     if (!is_exception(e)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(e));
-    if (value_is_exception(e, StopIteration)) {
-        Value wrapped = exception_with_cause_(
-            exception_new(RuntimeError,
-                          "StopIteration interacts badly with generators and cannot be raised into a Future"),
-            e);
-        value_replace(&as_exc(wrapped)->context, e);
-        e = wrapped;
-    }
+    if (value_is_exception(e, StopIteration))
+        e = exception_instead("StopIteration interacts badly with generators and cannot be raised into a Future", e);
     future_fail(future, e);
 }
 
@@ -3573,8 +3558,7 @@ static void future_report_unretrieved(Future *future)
     if (!future->unretrieved) return;
     future->unretrieved = false;
     Value message = format("%s exception was never retrieved", future->object.class->name);
-    loop_call_exception_handler(
-        future->loop, &(ExceptionReport){.message = as_str(message), .exception = future->result, .future = future});
+    REPORT(future->loop, .message = as_str(message), .exception = future->result, .future = future);
 }
 
 static void future_destroy(void *object)
@@ -3590,7 +3574,8 @@ static void future_destroy(void *object)
     release(future->loop);
 }
 
-/* Who waits for it without being a task: the newest in `awaited_by`, as there is seldom a second. */
+/* Who waits for it without being a task: the newest in `awaited_by`, the others, of which there are seldom any, behind
+ * `also_awaited_by`. */
 
 void asyncio_future_add_to_awaited_by(Future *future, Future *waiter)
 {
@@ -3615,6 +3600,8 @@ void asyncio_future_discard_from_awaited_by(Future *future, Future *waiter)
     future->also_count = kept;
 }
 
+static const char *const future_states[] = {"pending", "finished", "cancelled"};
+
 static void future_repr_result(Future *future, FILE *out)
 {
     if (future->state != FINISHED) return;
@@ -3624,9 +3611,8 @@ static void future_repr_result(Future *future, FILE *out)
 
 static void future_repr(void *object, FILE *out)
 {
-    static const char *const states[] = {"pending", "finished", "cancelled"};
     Future *future = object;
-    fprintf(out, "<%s %s", future->object.class->name, states[future->state]);
+    fprintf(out, "<%s %s", future->object.class->name, future_states[future->state]);
     future_repr_result(future, out);
     fputc('>', out);
 }
@@ -3642,7 +3628,7 @@ static void coroutine_destroy(void *object);
 static void coroutine_repr(void *object, FILE *out);
 static const Class coroutine_class = {.name = "coroutine", .destroy = coroutine_destroy, .write = coroutine_repr};
 
-/* The arguments are held already. */
+/* The arguments are held already. Only the head is cleared, as this is done so often. */
 Coroutine *coroutine_new_(const Code *code, const void *arguments)
 {
     Coroutine *coro = block_take(sizeof *coro + code->size);
@@ -3738,10 +3724,16 @@ static Value coroutine_call(Coroutine *coro)
     return result;
 }
 
-static Value coroutine_await(Coroutine *coro, bool only_here)
+static inline void coroutine_check_unused(Coroutine *coro)
 {
     if (coro->state == CLOSED) throw(RuntimeError, "cannot reuse already awaited coroutine");
     if (coro->state == RUNNING) throw(RuntimeError, "coroutine is being awaited already");
+}
+
+/* only_here: the coroutine was made in the await itself, so nobody else can name it, and it goes at once. */
+static Value coroutine_await(Coroutine *coro, bool only_here)
+{
+    coroutine_check_unused(coro);
     Value result = coroutine_call(coro);
     if (only_here && unpool_newest(coro)) coroutine_release(coro);
     return value_pooled(result);
@@ -3913,8 +3905,7 @@ static void task_ended(Task *task)
 static void task_finished(Task *task, Value result)
 {
     task_ended(task);
-    /* cancelled itself, or was, and returned before it took effect */
-    if (task->must_cancel) {
+    if (task->must_cancel) { /* it was cancelled, perhaps by itself, and returned before that took effect */
         task->must_cancel = false;
         TRACE("task.done", 'E', "task:o state:s", task, "cancelled");
         future_cancel_plain(&task->future, task->future.message);
@@ -3962,13 +3953,12 @@ static Stack *task_run(Stack *me)
         coroutine_close(coro);
         throw(interruption);
     }
-    if (coro->state != CREATED)
-        throw(RuntimeError, coro->state == CLOSED ? "cannot reuse already awaited coroutine"
-                                                  : "coroutine is being awaited already");
+    coroutine_check_unused(coro);
     task_finished(task, value_pooled(coroutine_call(coro)));
     return task_over(me);
 }
 
+/* The stack's task is settled: the next one may begin on this stack. */
 static Stack *task_over(Stack *me)
 {
     Loop *loop = here.loop;
@@ -3981,8 +3971,7 @@ static Stack *task_over(Stack *me)
     return loop_next(loop, me);
 }
 
-/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come
- * again. */
+/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come. */
 static inline void task_let_go(Task *task)
 {
     if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
@@ -4012,8 +4001,8 @@ static inline void task_suspend(Task *task)
 static inline Task *task_running(void)
 {
     if (!here.loop || !here.loop->current || here.stack == &here.loop->own)
-        throw(RuntimeError, here.loop ? "await outside a task: this is a plain callback"
-                                      : "await outside a task: no event loop is running");
+        throw(RuntimeError, "await outside a task: %s",
+              here.loop ? "this is a plain callback" : "no event loop is running");
     return here.loop->current;
 }
 
@@ -4040,10 +4029,10 @@ static void task_yield(Task *task)
 /* What a task may not wait for: it is told a round of the loop later, as in CPython, and a cancellation goes first. */
 static void future_refuse(Future *future, Task *task)
 {
+    const char *me = as_str(repr(task));
     Value e = future == &task->future
-                  ? exception_new(RuntimeError, "Task cannot await on itself: %s", as_str(repr(task)))
-                  : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop",
-                                  as_str(repr(task)), as_str(repr(future)));
+        ? exception_new(RuntimeError, "Task cannot await on itself: %s", me)
+        : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", me, as_str(repr(future)));
     task_yield(task);
     throw_into(e);
 }
@@ -4051,10 +4040,10 @@ static void future_refuse(Future *future, Task *task)
 /* What the await of a future that is done raises in this task, or None. */
 static Value future_outcome(Future *future, Task *task)
 {
-    bool cancels =
-        future->state == CANCELLED || (future_failed(future) && value_is_exception(future->result, CancelledError));
+    bool failed = future_failed(future);
+    bool cancels = future->state == CANCELLED || (failed && value_is_exception(future->result, CancelledError));
     if (task->abandoned || (task->must_cancel && !cancels)) {
-        if (future_failed(future)) future->unretrieved = false;
+        if (failed) future->unretrieved = false;
         return task_interruption(task);
     }
     assert(future->state != PENDING && "a task is woken by the future it waits for");
@@ -4205,12 +4194,15 @@ Value asyncio_all_tasks_(Loop *loop)
     return tasks;
 }
 
+static void task_report_pending(Task *task)
+{
+    if (!task->future.quiet) REPORT(task->future.loop, .message = "Task was destroyed but it is pending!", .task = task);
+}
+
 static void task_destroy(void *object)
 {
     Task *task = object;
-    if (task->future.state == PENDING && !task->future.quiet && task->in_list)
-        loop_call_exception_handler(
-            task->future.loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+    if (task->future.state == PENDING && task->in_list) task_report_pending(task);
     future_report_unretrieved(&task->future);
     if (task->future.object.references > 1) return;
     task_delist(task);
@@ -4228,32 +4220,29 @@ static void coroutine_repr_state(Coroutine *coro, FILE *out)
         fputs(" coro=None", out);
         return;
     }
-    fprintf(out, " coro=<%s() ", coro->code->name);
-    if (coro->state == RUNNING && coro->site) fprintf(out, "running at %s:%d>", coro->site->file, coro->site->line);
-    else
-        fprintf(out, "%s at %s:%d>", coro->state == CLOSED ? "done, defined" : "running", coro->code->file,
-                coro->code->line);
+    const Code *code = coro->code;
+    fprintf(out, " coro=<%s() %s at ", code->name, coro->state == CLOSED ? "done, defined" : "running");
+    if (coro->state == RUNNING && coro->site) fprintf(out, "%s:%d>", coro->site->file, coro->site->line);
+    else fprintf(out, "%s:%d>", code->file, code->line);
 }
 
 static void task_repr(void *object, FILE *out)
 {
-    static const char *const states[] = {"pending", "finished", "cancelled"};
     Task *task = object;
-    fprintf(out, "<Task %s name='%s'",
-            task->cancel_requests && task->future.state == PENDING ? "cancelling" : states[task->future.state],
-            task_get_name(task));
+    Future *awaited = task->waiting_on;
+    bool cancelling = task->cancel_requests && task->future.state == PENDING;
+    const char *state = cancelling ? "cancelling" : future_states[task->future.state];
+    fprintf(out, "<Task %s name='%s'", state, task_get_name(task));
     coroutine_repr_state(task->coro, out);
-    if (task->waiting_on) {
-        fputs(" wait_for=", out);
-        if (task->waiting_on->object.class == &task_class)
-            fprintf(out, "<Task %s name='%s'>", states[task->waiting_on->state],
-                    task_get_name((Task *)task->waiting_on));
-        else value_write(V(task->waiting_on), true, out);
-    }
+    if (awaited) fputs(" wait_for=", out);
+    if (awaited && awaited->object.class == &task_class)
+        fprintf(out, "<Task %s name='%s'>", future_states[awaited->state], task_get_name((Task *)awaited));
+    else if (awaited) value_write(V(awaited), true, out);
     future_repr_result(&task->future, out);
     fputc('>', out);
 }
 
+/* Switches to where the task waits, as if it were an eager one: it comes back when it ends. */
 static void task_abandon(Loop *loop, Task *task)
 {
     Stack *me = here.stack;
@@ -4274,9 +4263,7 @@ static void loop_abandon_tasks(Loop *loop)
 {
     for (Task *task; (task = loop->tasks);) {
         retain(task);
-        if (!task->future.quiet)
-            loop_call_exception_handler(
-                loop, &(ExceptionReport){.message = "Task was destroyed but it is pending!", .task = task});
+        task_report_pending(task);
         task->future.quiet = true;
         task_delist(task);
         if (task->stack) task_abandon(loop, task);
@@ -4324,9 +4311,9 @@ struct Timeout {
     Object object;
     double when;
     TimeoutState state;
-    Task *task;
+    Task *task; /* not held: it is in the block */
     Handle *timer;
-    int cancelling;
+    int cancelling; /* how many requests there were on entry */
 };
 
 static Value timeout_enter(void *manager);
@@ -4334,13 +4321,9 @@ static bool timeout_leave(void *manager, Value e);
 static void timeout_destroy(void *object);
 static void timeout_repr(void *object, FILE *out);
 static void timeout_describe(void *object, FILE *out);
-static const Class timeout_class = {.name = "Timeout",
-                                    .size = sizeof(Timeout),
-                                    .destroy = timeout_destroy,
-                                    .write = timeout_repr,
-                                    .enter = timeout_enter,
-                                    .leave = timeout_leave,
-                                    .describe = timeout_describe};
+static const Class timeout_class = {
+    .name = "Timeout", .size = sizeof(Timeout), .destroy = timeout_destroy, .write = timeout_repr,
+    .enter = timeout_enter, .leave = timeout_leave, .describe = timeout_describe};
 
 Timeout *asyncio_timeout_at_(double when)
 {
@@ -4353,6 +4336,7 @@ Timeout *asyncio_timeout_(double delay)
 {
     return asyncio_timeout_at_(isinf(delay) ? delay : loop_look(asyncio_get_running_loop()) + delay);
 }
+
 double timeout_of_value_(Value v) { return is_none(v) ? NO_TIMEOUT : as_float(v); }
 double timeout_when(Timeout *timeout) { return timeout->when; }
 bool timeout_expired(Timeout *timeout)
@@ -4486,11 +4470,11 @@ ASYNC(asyncio_wait_for, asyncio_wait_for_, (Object *)awaitable, (double)timeout)
  * All four watch other futures through done callbacks, and complete a future of their own when enough has happened.
  */
 
-/* Callbacks that were in the ready queue already may come after wait() has returned: so this holds the waiter. */
-/* futures: not held */
+/* Callbacks that were in the ready queue already may come after wait() has returned: so the waiter is not on its
+ * stack but held by this object, and this object by them. */
 typedef struct Wait {
     Object object;
-    Value futures;
+    Value futures; /* not held */
     Future *waiter;
     Handle *timer;
     int left, return_when;
@@ -4507,10 +4491,9 @@ static void wait_over(Value waiter) { future_finish_unless_done((Future *)waiter
 static void wait_one_done(Future *future, Value arg)
 {
     Wait *wait = (Wait *)arg.object;
-    wait->left--;
-    bool enough =
-        wait->left <= 0 || wait->return_when == FIRST_COMPLETED
-        || (wait->return_when == FIRST_EXCEPTION && !future_cancelled(future) && !is_none(future_exception(future)));
+    bool enough = --wait->left <= 0 || wait->return_when == FIRST_COMPLETED;
+    if (!enough && wait->return_when == FIRST_EXCEPTION && !future_cancelled(future))
+        enough = !is_none(future_exception(future));
     if (!enough) return;
     if (wait->timer) handle_cancel(wait->timer);
     future_finish_unless_done(wait->waiter, None);
@@ -4522,8 +4505,8 @@ static int compare_pointers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Sorted, equals are
- * neighbours. */
+/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Usually none is there
+ * twice, and that is soon found out: sorted, equals are neighbours. */
 static Value unique(Value objects)
 {
     int count = len(objects), repeated = 0;
@@ -4573,6 +4556,8 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value)awaitables, (WaitOptions)options)
     return tuple(done, pending);
 }
 
+/* The loop's list of those who watch futures and hold them; see Watching. */
+
 static void watching_begin(Watching *watching, Loop *loop, void *watcher)
 {
     *watching = (Watching){.next = loop->watching, .loop = loop, .watcher = watcher};
@@ -4611,13 +4596,9 @@ static void gather_destroy(void *object);
 static void gather_let_go(void *object);
 static bool gather_cancel(Future *future, Value message);
 static void gather_describe(void *object, FILE *out);
-static const Class gather_class = {.name = "_GatheringFuture",
-                                   .size = sizeof(Gather),
-                                   .destroy = gather_destroy,
-                                   .write = future_repr,
-                                   .cancel = gather_cancel,
-                                   .let_go = gather_let_go,
-                                   .describe = gather_describe};
+static const Class gather_class = {
+    .name = "_GatheringFuture", .size = sizeof(Gather), .destroy = gather_destroy, .write = future_repr,
+    .cancel = gather_cancel, .let_go = gather_let_go, .describe = gather_describe};
 
 static void gather_destroy(void *object)
 {
@@ -4633,11 +4614,11 @@ static bool gather_cancel(Future *future, Value message)
     if (future_done(future)) return false;
     for_in (child, gather->children)
         if (future_cancel_(as_future(child), message)) any = true;
-    /* the end is then told as a cancellation, whatever the children do */
-    if (any) gather->cancel_requested = true;
+    if (any) gather->cancel_requested = true; /* it then ends as cancelled, whatever the children make of it */
     return any;
 }
 
+/* What return_exceptions puts into the list, or the result: an exception that is told is no longer unretrieved. */
 static Value gather_result(Future *child)
 {
     if (future_cancelled(child))
@@ -4734,8 +4715,7 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
     for (int i = 0; i < count; i++) {
         Object *object = options.awaitables[i];
         if (!object || (object->class != &coroutine_class && !is_future(object)))
-            throw(TypeError,
-                  "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)",
+            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)",
                   i + 1);
         list_append(awaitables, object);
     }
@@ -4752,13 +4732,9 @@ typedef struct Shield {
 static void shield_destroy(void *object);
 static void shield_let_go(void *object);
 static void shield_describe(void *object, FILE *out);
-static const Class shield_class = {.name = "Future",
-                                   .size = sizeof(Shield),
-                                   .destroy = shield_destroy,
-                                   .write = future_repr,
-                                   .cancel = future_cancel_plain,
-                                   .let_go = shield_let_go,
-                                   .describe = shield_describe};
+static const Class shield_class = {
+    .name = "Future", .size = sizeof(Shield), .destroy = shield_destroy, .write = future_repr,
+    .cancel = future_cancel_plain, .let_go = shield_let_go, .describe = shield_describe};
 
 static void shield_destroy(void *object)
 {
@@ -4814,17 +4790,15 @@ struct AsCompleted {
     Value futures;
     Queue *done;
     Handle *timer;
-    int unfinished, left;
+    int unfinished, left; /* left: not taken out yet */
 };
 
 static void as_completed_destroy(void *object);
 static void as_completed_let_go(void *object);
 static Value as_completed_step(void *iterator, bool *end);
-static const Class as_completed_class = {.name = "as_completed",
-                                         .size = sizeof(AsCompleted),
-                                         .destroy = as_completed_destroy,
-                                         .let_go = as_completed_let_go,
-                                         .next = as_completed_step};
+static const Class as_completed_class = {
+    .name = "as_completed", .size = sizeof(AsCompleted), .destroy = as_completed_destroy,
+    .let_go = as_completed_let_go, .next = as_completed_step};
 
 static void as_completed_destroy(void *object)
 {
@@ -4915,14 +4889,14 @@ static Value as_completed_step(void *iterator, bool *end)
 typedef struct Waiter {
     Future future;
     Task *task;
-    const char *role;
+    const char *role; /* for the trace: "getter" */
     struct Waiter *previous, *next;
     bool in_line;
 } Waiter;
-/* loop: the number of the first waiter's; it may be gone by now */
+
 typedef struct Line {
     Waiter *first, *last;
-    long loop;
+    long loop; /* the number of the first waiter's, which may be gone by now */
 } Line;
 
 /* The task that is about to wait in this line, which belongs to one loop for good. */
@@ -4935,7 +4909,8 @@ static Task *line_task(Line *line, void *owner)
     return task;
 }
 
-/* A future in memory of the waiter's own, field by field: to clear the whole of it first would take as long as all else. */
+/* A future in memory of the waiter's own, field by field: to clear the whole of it first would take as long as all the
+ * rest of waiting. */
 static void future_begin(Future *future, Loop *loop, const char *purpose, void *owner)
 {
     future->object = (Object){.class = &future_class, .references = 1};
@@ -5045,13 +5020,9 @@ static void lock_repr(void *object, FILE *out);
 static void lock_describe(void *object, FILE *out);
 static Value lock_enter(void *manager);
 static bool lock_leave(void *manager, Value e);
-static const Class lock_class = {.name = "Lock",
-                                 .size = sizeof(Lock),
-                                 .destroy = lock_destroy,
-                                 .write = lock_repr,
-                                 .enter = lock_enter,
-                                 .leave = lock_leave,
-                                 .describe = lock_describe};
+static const Class lock_class = {
+    .name = "Lock", .size = sizeof(Lock), .destroy = lock_destroy, .write = lock_repr,
+    .enter = lock_enter, .leave = lock_leave, .describe = lock_describe};
 
 Lock *asyncio_Lock(void)
 {
@@ -5198,13 +5169,9 @@ static void condition_repr(void *object, FILE *out);
 static void condition_describe(void *object, FILE *out);
 static Value condition_enter(void *manager);
 static bool condition_leave(void *manager, Value e);
-static const Class condition_class = {.name = "Condition",
-                                      .size = sizeof(Condition),
-                                      .destroy = condition_destroy,
-                                      .write = condition_repr,
-                                      .enter = condition_enter,
-                                      .leave = condition_leave,
-                                      .describe = condition_describe};
+static const Class condition_class = {
+    .name = "Condition", .size = sizeof(Condition), .destroy = condition_destroy, .write = condition_repr,
+    .enter = condition_enter, .leave = condition_leave, .describe = condition_describe};
 
 Condition *asyncio_Condition_(Lock *lock)
 {
@@ -5244,20 +5211,26 @@ void condition_notify_(Condition *condition, int n)
 
 void condition_notify_all(Condition *condition) { condition_notify_(condition, INT_MAX); }
 
+/* Takes the lock again, however often that is cancelled. Returns the last of those cancellations, or None. */
+static Value condition_lock_again(Condition *condition)
+{
+    Value last = None;
+    for (Value again; !is_none(again = lock_wait(condition->lock)); last = again)
+        if (!isinstance(again, CancelledError)) throw(again);
+    return last;
+}
+
 static void condition_sleep(Condition *condition)
 {
     bool woken;
     if (!condition->lock->locked) throw(RuntimeError, "cannot wait on un-acquired lock");
     line_task(&condition->line, condition); /* while the lock is still held: it may raise */
     lock_release(condition->lock);
-    Value asleep = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken), last = asleep, again;
-    while (!is_none(again = lock_wait(condition->lock))) {
-        last = again;
-        if (!isinstance(again, CancelledError)) throw(again);
-    }
+    Value asleep = line_wait(&condition->line, "waiter", "condition.wait()", condition, &woken);
+    Value last = condition_lock_again(condition);
+    if (is_none(last)) last = asleep;
     if (is_none(last)) return;
-    /* it may have been this one's; a wake-up too many does no harm */
-    condition_wake(condition, 1);
+    condition_wake(condition, 1); /* the wake-up may have been this one's; one too many does no harm */
     if (is_none(asleep)) throw(last);
     exception_set_context((Exc *)last.object, asleep);
     exception_fly(retain(last.object));
@@ -5290,26 +5263,20 @@ ASYNC(condition_wait_for, condition_wait_for, (Condition *)condition, (Predicate
  * Invariant: value > 0 only while nobody in line is asleep, once the running task lets go of the loop. */
 struct Semaphore {
     Object object;
-    int value, bound;
+    int value, bound; /* bound: -1 if it has none */
     Line line;
-}; /* bound: -1 if it has none */
+};
 
 static void semaphore_repr(void *object, FILE *out);
 static void semaphore_describe(void *object, FILE *out);
 static Value semaphore_enter(void *manager);
 static bool semaphore_leave(void *manager, Value e);
-static const Class semaphore_class = {.name = "Semaphore",
-                                      .size = sizeof(Semaphore),
-                                      .write = semaphore_repr,
-                                      .enter = semaphore_enter,
-                                      .leave = semaphore_leave,
-                                      .describe = semaphore_describe};
-static const Class bounded_semaphore_class = {.name = "BoundedSemaphore",
-                                              .size = sizeof(Semaphore),
-                                              .write = semaphore_repr,
-                                              .enter = semaphore_enter,
-                                              .leave = semaphore_leave,
-                                              .describe = semaphore_describe};
+static const Class semaphore_class = {
+    .name = "Semaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
+    .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
+static const Class bounded_semaphore_class = {
+    .name = "BoundedSemaphore", .size = sizeof(Semaphore), .write = semaphore_repr,
+    .enter = semaphore_enter, .leave = semaphore_leave, .describe = semaphore_describe};
 
 static Semaphore *semaphore_new(const Class *class, int value, int bound)
 {
@@ -5338,15 +5305,17 @@ bool semaphore_locked(Semaphore *semaphore)
 static void semaphore_repr(void *object, FILE *out)
 {
     Semaphore *semaphore = object;
-    fprintf(out, semaphore_locked(semaphore) ? "<%s [locked" : "<%s [unlocked, value:%d",
-            semaphore->object.class->name, semaphore->value);
+    fprintf(out, "<%s [", semaphore->object.class->name);
+    if (semaphore_locked(semaphore)) fputs("locked", out);
+    else fprintf(out, "unlocked, value:%d", semaphore->value);
     write_waiter_count(&semaphore->line, out);
 }
 
+/* Hands a unit to the first who is still asleep. */
 static bool semaphore_wake_next(Semaphore *semaphore)
 {
-    bool any = line_first_asleep(&semaphore->line);
-    if (any) semaphore->value--;
+    if (!line_first_asleep(&semaphore->line)) return false;
+    semaphore->value--;
     return line_wake_first(&semaphore->line);
 }
 
@@ -5407,13 +5376,9 @@ static void barrier_repr(void *object, FILE *out);
 static void barrier_describe(void *object, FILE *out);
 static Value barrier_enter(void *manager);
 static bool barrier_leave(void *manager, Value e);
-static const Class barrier_class = {.name = "Barrier",
-                                    .size = sizeof(Barrier),
-                                    .destroy = barrier_destroy,
-                                    .write = barrier_repr,
-                                    .enter = barrier_enter,
-                                    .leave = barrier_leave,
-                                    .describe = barrier_describe};
+static const Class barrier_class = {
+    .name = "Barrier", .size = sizeof(Barrier), .destroy = barrier_destroy, .write = barrier_repr,
+    .enter = barrier_enter, .leave = barrier_leave, .describe = barrier_describe};
 
 Barrier *asyncio_Barrier(int parties)
 {
@@ -5518,9 +5483,10 @@ ASYNC(barrier_abort, barrier_abort, (Barrier *)barrier)
 
 /* ---- [queues] Queues -----------------------------------------------------------------------------------------------
  *
- * The same shape with two lines: getters wait while it is empty, putters while it is full. A woken getter leaves
- * the line, but the item stays in the queue: whoever comes first takes it, and the getter looks again. Three ways
- * to store the items make three queues.
+ * The same shape with two lines: getters wait while the queue is empty, putters while it is full. A woken getter
+ * leaves the line, but the item stays in the queue: whoever comes first takes it, and the getter looks again. (A third
+ * line, of those in join(), waits until all that was put has been worked off.) Three ways to store the items make
+ * three queues.
  */
 
 typedef enum { FIFO, LIFO, PRIORITY } QueueOrder;
@@ -5528,10 +5494,9 @@ typedef enum { FIFO, LIFO, PRIORITY } QueueOrder;
 struct Queue {
     Object object;
     QueueOrder order;
-    int maxsize, unfinished;
+    int maxsize, unfinished; /* unfinished: put, and no task_done() for it yet */
     bool shut;
-    /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
-    Value *items;
+    Value *items;               /* FIFO: a ring from `first` on; LIFO: a stack; PRIORITY: a heap */
     int first, count, capacity; /* capacity: a power of two */
     Line getters, putters, joiners;
 };
@@ -5539,11 +5504,8 @@ struct Queue {
 static void queue_destroy(void *object);
 static void queue_repr(void *object, FILE *out);
 static void queue_describe(void *object, FILE *out);
-#define QUEUE_CLASS(shown)                                                                                           \
-    {                                                                                                                \
-        .name = shown, .size = sizeof(Queue), .destroy = queue_destroy, .write = queue_repr,                         \
-        .describe = queue_describe                                                                                   \
-    }
+#define QUEUE_CLASS(shown) \
+    {.name = shown, .size = sizeof(Queue), .destroy = queue_destroy, .write = queue_repr, .describe = queue_describe}
 static const Class queue_classes[] = {QUEUE_CLASS("Queue"), QUEUE_CLASS("LifoQueue"), QUEUE_CLASS("PriorityQueue")};
 
 static Queue *queue_new(QueueOrder order, int maxsize)
@@ -5607,8 +5569,7 @@ static void queue_grow(Queue *queue)
     queue->capacity = capacity;
 }
 
-/* The heap, moved through as heapq does. A comparison may raise: the items change places one pair at a time, so
- * none is lost. */
+/* The heap, moved through as heapq does. A comparison may raise: items change places in pairs, so none is lost. */
 
 static void heap_swap(Value *heap, int a, int b)
 {
@@ -5617,11 +5578,13 @@ static void heap_swap(Value *heap, int a, int b)
     heap[b] = v;
 }
 
-static void heap_sift_up(Value *heap, int start, int position)
+static void heap_sift_up(Value *heap, int position)
 {
-    for (int parent; position > start && value_less(heap[position], heap[parent = (position - 1) / 2]);
-         position = parent)
+    for (int parent; position > 0; position = parent) {
+        parent = (position - 1) / 2;
+        if (!value_less(heap[position], heap[parent])) return;
         heap_swap(heap, position, parent);
+    }
 }
 
 static void heap_sift_down(Value *heap, int count)
@@ -5631,14 +5594,14 @@ static void heap_sift_down(Value *heap, int count)
         if (child + 1 < count && !value_less(heap[child], heap[child + 1])) child++;
         heap_swap(heap, position, child);
     }
-    heap_sift_up(heap, 0, position);
+    heap_sift_up(heap, position);
 }
 
 static void queue_store(Queue *queue, Value item)
 {
     if (queue->count == queue->capacity) queue_grow(queue);
     *queue_slot(queue, queue->count++) = value_retain(item);
-    if (queue->order == PRIORITY) heap_sift_up(queue->items, 0, queue->count - 1);
+    if (queue->order == PRIORITY) heap_sift_up(queue->items, queue->count - 1);
 }
 
 /* The caller holds the item. */
@@ -5682,10 +5645,7 @@ void queue_put_nowait_(Queue *queue, Value item)
 
 Value queue_get_nowait(Queue *queue)
 {
-    if (!queue->count) {
-        if (queue->shut) throw(QueueShutDown);
-        else throw(QueueEmpty);
-    }
+    if (!queue->count) throw(queue->shut ? QueueShutDown : QueueEmpty);
     Value item = queue_fetch(queue);
     queue_wake_next(&queue->putters);
     TRACE_CHANGED_VALUE(queue, "got", item);
@@ -7365,19 +7325,21 @@ static Value address_value(const struct sockaddr *address, socklen_t length)
     return V("");
 }
 
+static socklen_t address_fill_unix(struct sockaddr_un *un, const Text *path)
+{
+    if (path->length >= sizeof un->sun_path) throw(OSError, "AF_UNIX path too long");
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path->data, path->length);
+    bool abstract = path->length && !path->data[0]; /* a name that is no file: it has no zero at its end */
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path->length + (abstract ? 0 : 1));
+}
+
 /* The other way. ValueError if it is no such address: a host name must have been looked up before. */
 static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
 {
     memset(storage, 0, sizeof *storage);
-    if (v.tag == VALUE_STR || v.tag == VALUE_BYTES) {
-        struct sockaddr_un *un = (struct sockaddr_un *)storage;
-        Text *path = (Text *)v.object;
-        if (path->length >= sizeof un->sun_path) throw(OSError, "AF_UNIX path too long");
-        un->sun_family = AF_UNIX;
-        memcpy(un->sun_path, path->data, path->length);
-        bool abstract = path->length && !path->data[0];
-        return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path->length + (abstract ? 0 : 1));
-    }
+    if (v.tag == VALUE_STR || v.tag == VALUE_BYTES)
+        return address_fill_unix((struct sockaddr_un *)storage, (Text *)v.object);
     if (v.tag != VALUE_TUPLE || len(v) < 2)
         throw(TypeError, "an address is a tuple (host, port) or a path, not %s", as_str(repr(v)));
     struct sockaddr_in *in = (struct sockaddr_in *)storage;
@@ -7412,8 +7374,7 @@ static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_
 static void check_no_transport(Loop *loop, int fd)
 {
     if (fd >= 0 && fd < loop->watch_capacity && loop->watches[fd].transport)
-        throw(RuntimeError, "File descriptor %d is used by transport %s", fd,
-              as_str(value_repr(value_object_(loop->watches[fd].transport))));
+        throw(RuntimeError, "File descriptor %d is used by transport %s", fd, as_str(repr(loop->watches[fd].transport)));
 }
 
 static void fd_is_ready(Value future) { future_finish_unless_done((Future *)future.object, None); }
@@ -7458,6 +7419,7 @@ static void sock_check(Loop *loop, int fd)
     if (!(flags & O_NONBLOCK)) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
+/* What all four ways to receive do. */
 static ssize_t sock_receive(Loop *loop, int fd, void *buffer, size_t size, struct sockaddr_storage *from,
                             socklen_t *length, const char *purpose)
 {
@@ -7550,7 +7512,7 @@ ASYNC(loop_sock_accept, loop_sock_accept, (Loop *)loop, (int)fd)
     return tuple(connection, address_value((struct sockaddr *)&from, length));
 }
 
-/* Names. */
+/* Names: getaddrinfo() and getnameinfo() of the system, in a thread. */
 
 const ExceptionClass GaiError[1] = {{"gaierror", OSError, "socket"}};
 
@@ -7584,6 +7546,7 @@ static Value look_up(const Lookup *lookup)
     return results;
 }
 
+/* An address in numbers, or none at all: the resolver has nothing to look up. */
 static bool is_literal(const char *host)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -7673,6 +7636,7 @@ enum { SENDFILE_MOST = 1 << 30, FALLBACK_BLOCK = 64 * 1024 };
 static void transport_wait(Transport *transport);
 static void transport_send(Transport *transport, Value block);
 
+/* How much of it comes next. */
 static int64_t sendfile_left(const SendfileOptions *options, int64_t sent, int64_t most)
 {
     return options->count >= 0 && options->count - sent < most ? options->count - sent : most;
@@ -7717,6 +7681,7 @@ static int64_t sendfile_native(const Sink *sink, int file, const SendfileOptions
     return done ? (int64_t)at - options->offset : -1;
 }
 
+/* In a thread: v is (file, size). */
 static Value read_block(Value v)
 {
     ssize_t n;
@@ -7739,8 +7704,8 @@ static int64_t sendfile_by_reading(const Sink *sink, int file, const SendfileOpt
     forever
     {
         int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
-        Value block =
-            left > 0 ? await(loop_run_in_executor(sink->loop, NULL, read_block, tuple(file, left))) : bytes("", 0);
+        if (left <= 0) break;
+        Value block = await(loop_run_in_executor(sink->loop, NULL, read_block, tuple(file, left)));
         if (!len(block)) break;
         sink_send(sink, block);
         sent += len(block);
@@ -7777,10 +7742,14 @@ ASYNC(loop_sock_sendfile, loop_sock_sendfile_, (Loop *)loop, (int)fd, (int)file,
  *
  * A transport moves bytes: it owns a descriptor, reads when there is something, and keeps in a buffer what cannot
  * be written at once. A protocol is told what happens, by callbacks. The two water marks of the buffer tell the
- * protocol when to stop writing and when to go on. Nothing here suspends; streams, below, put await on top.
+ * protocol when to stop writing and when to go on. Nothing in it suspends, loop.sendfile() excepted; streams, below,
+ * put await on top.
  *
  * Every transport makes two promises: connection_made() comes first, and connection_lost() comes last, exactly
  * once.
+ *
+ * The chapter's order: the end of a transport, reading, writing, sending files, datagrams; then how connections come to
+ * be, from this side, and from the other side, by servers.
  */
 
 typedef enum { SOCKET_TRANSPORT, READ_PIPE, WRITE_PIPE, DATAGRAM, LAYERED } TransportKind;
@@ -7816,7 +7785,8 @@ typedef struct Packet {
     char data[];
 } Packet;
 
-struct Transport { /* what each read or write looks at comes first, and so in one or two lines of the cache */
+/* What each read or write looks at comes first, and so lies in one or two lines of the cache. */
+struct Transport {
     Object object;
     const Protocol *protocol;
     Value self; /* what the protocol's callbacks get */
@@ -7827,13 +7797,13 @@ struct Transport { /* what each read or write looks at comes first, and so in on
     char *buffer; /* what is not yet written: from `first` on, `size` bytes */
     size_t size, first, capacity, high, low;
     Loop *loop;
-    const Layer *layer; /* of a LAYERED one */
+    const Layer *layer;                /* of a LAYERED one */
     Packet *packets, *last_packet;     /* of a datagram transport */
     Value peername, sockname, address; /* address: the peer of a connected datagram transport */
     Value reason;                      /* why the connection is lost: an exception, or None */
-    Server *server;
-    Transport *previous, *next; /* among the server's */
-    Future *waiter; /* of loop.sendfile(), for room in the socket; not held */
+    Server *server;                    /* that has accepted it, or NULL */
+    Transport *previous, *next;        /* among the server's */
+    Future *waiter;                    /* of loop.sendfile(), for room in the socket; not held */
 };
 
 enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
@@ -7851,6 +7821,10 @@ static const Class transport_class = {.name = "Transport",
 static void transport_read_ready(Value v);
 static void transport_write_ready(Value v);
 static void transport_waiter_lost(Transport *transport);
+static void transport_write_packets(Transport *transport);
+static void server_attach(Server *server, Transport *transport);
+static void server_forget(Transport *transport);
+static void server_detach(Transport *transport);
 
 static void transport_destroy(void *object)
 {
@@ -7872,11 +7846,8 @@ static void transport_destroy(void *object)
 static void transport_write_repr(void *object, FILE *out)
 {
     Transport *transport = object;
-    fprintf(out, "<Transport%s fd=%d>",
-            transport->fd < 0    ? " closed"
-            : transport->closing ? " closing"
-                                 : "",
-            transport->fd);
+    const char *state = transport->fd < 0 ? " closed" : transport->closing ? " closing" : "";
+    fprintf(out, "<Transport%s fd=%d>", state, transport->fd);
 }
 
 static void transport_watch_reading(Transport *transport, bool on)
@@ -7908,9 +7879,8 @@ static bool tells_of_its_end(int fd)
 static void transport_reads_now(Value v)
 {
     Transport *transport = (Transport *)v.object;
-    if (!transport->closing && !transport->paused
-        && (transport->kind != WRITE_PIPE || tells_of_its_end(transport->fd)))
-        transport_watch_reading(transport, true);
+    if (transport->closing || transport->paused) return;
+    if (transport->kind != WRITE_PIPE || tells_of_its_end(transport->fd)) transport_watch_reading(transport, true);
 }
 
 static void transport_made(Value v)
@@ -7920,10 +7890,6 @@ static void transport_made(Value v)
     TRACE_TRANSPORT(transport, "connection_made() is called");
     if (transport->protocol->connection_made) transport->protocol->connection_made(transport->self, transport);
 }
-
-static void server_attach(Server *server, Transport *transport);
-static void server_forget(Transport *transport);
-static void server_detach(Transport *transport);
 
 static void ignore_sigpipe(void)
 {
@@ -7960,7 +7926,8 @@ static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Pr
     return transport;
 }
 
-/* The end. */
+/* The end: close() lets what is buffered go out, abort() does not. Either way connection_lost() is called soon, and then
+ * the descriptor is closed. */
 
 static void transport_end(Transport *transport)
 {
@@ -8056,22 +8023,20 @@ static void transport_fatal(Transport *transport, Value e, const char *message)
 {
     if (leaves_loop(e)) throw(e);
     if (!isinstance(e, OSError) || transport->kind == READ_PIPE)
-        loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
+        REPORT(transport->loop, .message = message, .exception = e);
     transport_force_close(transport, e);
 }
 
 /* way: "read" or "write". */
 static void transport_fails(Transport *transport, const char *way, Value e)
 {
-    const char *kind = transport->kind == DATAGRAM           ? "datagram"
-                       : transport->kind == SOCKET_TRANSPORT ? "socket"
-                                                             : "pipe";
+    const char *kind = transport->kind == DATAGRAM ? "datagram" : transport->kind == SOCKET_TRANSPORT ? "socket" : "pipe";
     transport_fatal(transport, e, as_str(format("Fatal %s error on %s transport", way, kind)));
 }
 
 /* Reading. */
 
-/* The protocol's callback that is running, if one is: what it raises is reported under its name. */
+/* The protocol's callback that is running, or NULL: what it raises is reported under its name. */
 typedef const char *volatile CallbackName;
 
 static void transport_at_eof(Transport *transport, CallbackName *callback)
@@ -8111,11 +8076,10 @@ static void transport_read_stream(Transport *transport, CallbackName *callback)
         memory = transport_borrow(transport, &size);
         *callback = NULL;
     }
-    /* recv() takes nearly a tenth less time than read() */
-    ssize_t n = transport->kind == SOCKET_TRANSPORT ? recv(transport->fd, memory, size, 0)
-                                                    : read(transport->fd, memory, size);
+    bool is_socket = transport->kind == SOCKET_TRANSPORT; /* recv() takes nearly a tenth less time than read() */
+    ssize_t n = is_socket ? recv(transport->fd, memory, size, 0) : read(transport->fd, memory, size);
     if (not_now(n)) return;
-    if (n < 0 && errno == EIO && transport->kind == READ_PIPE) { /* how a terminal says that nobody writes to it any more */
+    if (n < 0 && errno == EIO && transport->kind == READ_PIPE) { /* a terminal to which nobody writes any more */
         transport_force_close(transport, os_error(NULL));
         return;
     }
@@ -8184,7 +8148,7 @@ void transport_resume_reading(Transport *transport)
     transport_watch_reading(transport, true);
 }
 
-/* Writing. */
+/* Writing: at once as far as the system takes it, the rest from the buffer, when the socket is ready for more. */
 
 static void transport_call_protocol(Transport *transport, void (*call)(Value self), const char *message)
 {
@@ -8192,7 +8156,7 @@ static void transport_call_protocol(Transport *transport, void (*call)(Value sel
     try {
         call(transport->self);
     } except (Exception, e) {
-        loop_call_exception_handler(transport->loop, &(ExceptionReport){.message = message, .exception = e});
+        REPORT(transport->loop, .message = message, .exception = e);
     } end_try
 }
 
@@ -8231,6 +8195,7 @@ void transport_set_write_buffer_limits_(Transport *transport, WriteLimits limits
 
 Value transport_get_write_buffer_limits(Transport *transport) { return tuple(transport->low, transport->high); }
 
+/* Puts it into the buffer, which is moved to its beginning first, and grows only if that is not enough. */
 static void transport_keep(Transport *transport, const char *data, size_t size)
 {
     if (transport->first && transport->first + transport->size + size > transport->capacity) {
@@ -8247,11 +8212,18 @@ static void transport_keep(Transport *transport, const char *data, size_t size)
     transport->size += size;
 }
 
+/* The first `size` bytes of the buffer have gone. */
+static void transport_drop(Transport *transport, size_t size)
+{
+    transport->size -= size;
+    transport->first = transport->size ? transport->first + size : 0;
+}
+
 /* A write that nobody will read must not raise SIGPIPE. For pipes there is no flag to say so: ignore_sigpipe(). */
 static ssize_t transport_try(Transport *transport, const char *data, size_t size)
 {
-    return transport->kind == SOCKET_TRANSPORT ? send(transport->fd, data, size, MSG_NOSIGNAL)
-                                               : write(transport->fd, data, size);
+    bool is_socket = transport->kind == SOCKET_TRANSPORT;
+    return is_socket ? send(transport->fd, data, size, MSG_NOSIGNAL) : write(transport->fd, data, size);
 }
 
 /* Said to who goes on writing: nobody reads it. */
@@ -8336,7 +8308,8 @@ bool transport_can_write_eof(Transport *transport)
 
 void transport_write_eof(Transport *transport)
 {
-    if (transport->kind == LAYERED) throw(NotImplementedError, "TLS has no way to end one direction only: close the transport");
+    if (transport->kind == LAYERED)
+        throw(NotImplementedError, "TLS has no way to end one direction only: close the transport");
     if (transport->closing || transport->eof) return;
     if (transport->kind == WRITE_PIPE) {
         transport_close(transport); /* it has no other half */
@@ -8349,13 +8322,11 @@ void transport_write_eof(Transport *transport)
 
 static void transport_flushed(Transport *transport)
 {
-    if (transport->waiter) return; /* the next thing to be told is that */
+    if (transport->waiter) return; /* loop.sendfile() goes on, once the socket takes more */
     transport_watch_writing(transport, false);
     if (transport->closing) transport_lost(V(transport));
     else if (transport->eof) transport_shut_writing(transport);
 }
-
-static void transport_write_packets(Transport *transport);
 
 static void transport_write_ready(Value v)
 {
@@ -8365,7 +8336,7 @@ static void transport_write_ready(Value v)
         transport_write_packets(transport);
         return;
     }
-    if (!transport->size) {
+    if (!transport->size) { /* then it is loop.sendfile() that waits */
         future_finish_unless_done(transport->waiter, None);
         return;
     }
@@ -8375,15 +8346,13 @@ static void transport_write_ready(Value v)
         transport_fails(transport, "write", os_error(NULL));
         return;
     }
-    transport->first += (size_t)n;
-    transport->size -= (size_t)n;
-    if (!transport->size) transport->first = 0;
+    transport_drop(transport, (size_t)n);
     TRACE_TRANSPORT(transport, transport->size ? "has sent some of it" : "has sent all of it");
     transport_maybe_resume_protocol(transport);
     if (!transport->size && !transport->lost) transport_flushed(transport);
 }
 
-/* A file is sent past the buffer: what was written before goes first, and until the end nobody else may write or read. */
+/* Sending files, past the buffer: what was written before goes first, and until the end nobody else may write or read. */
 
 /* Suspends until the socket takes more, and the buffer is empty. */
 static void transport_wait(Transport *transport)
@@ -8408,8 +8377,9 @@ static void transport_send(Transport *transport, Value block)
 static void transport_waiter_lost(Transport *transport)
 {
     if (!transport->waiter || future_done(transport->waiter)) return;
-    Value reason = transport->reason;
-    future_fail(transport->waiter, is_none(reason) ? exception_new(ConnectionError, "Connection is closed by peer") : reason);
+    Value e = transport->reason;
+    if (is_none(e)) e = exception_new(ConnectionError, "Connection is closed by peer");
+    future_fail(transport->waiter, e);
 }
 
 ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)file, (SendfileOptions)options)
@@ -8419,8 +8389,7 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
     if (transport->kind != SOCKET_TRANSPORT && transport->kind != LAYERED)
         throw(RuntimeError, "sendfile is not supported for transport %s", as_str(repr(transport)));
     if (transport->layer && !options.fallback)
-        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s",
-              as_str(repr(transport)));
+        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s", as_str(repr(transport)));
     if (transport->sending_file) throw(RuntimeError, "sendfile is in progress already");
     sendfile_check(&options);
     const bool was_reading = transport_is_reading(transport);
@@ -8437,7 +8406,7 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
     return V((int64_t)sent);
 }
 
-/* Datagrams are kept one by one. */
+/* Datagrams: each goes or stays as a whole, so they are kept one by one. */
 
 static socklen_t packet_address(Transport *transport, Value address, struct sockaddr_storage *to)
 {
@@ -8477,7 +8446,7 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
         return;
     }
     if (!transport->packets && packet_sent(transport, data, size, address)) return;
-    if (transport->lost) return;
+    if (transport->lost) return; /* packet_sent() has broken it */
     Packet *packet = allocate_or_raise(NULL, sizeof *packet + size);
     *packet = (Packet){.address = value_retain(address), .size = size};
     memcpy(packet->data, data, size);
@@ -8506,6 +8475,7 @@ static void transport_write_packets(Transport *transport)
 /* What it is. */
 
 bool transport_is_closing(Transport *transport) { return transport->closing; }
+
 const Protocol *transport_get_protocol(Transport *transport, Value *self)
 {
     if (self) *self = transport->self;
@@ -8527,7 +8497,7 @@ Value transport_get_extra_info_(Transport *transport, const char *name, Value ot
     return otherwise;
 }
 
-/* Connecting. */
+/* Connecting: names become addresses, one of them a connected socket, and that one a transport with its protocol. */
 
 static int socket_new(int family, int type, int proto)
 {
@@ -8607,23 +8577,17 @@ static Value interleave(Value infos, int first)
     return result;
 }
 
+/* One exception for all attempts: the first, if the others say the same. */
 static Value combine_errors(Value errors)
 {
-    Value texts = list();
-    if (len(errors) == 1) return list_get(errors, 0);
-    for_in (e, errors) list_append(texts, str(e));
+    Value texts = str(list_get(errors, 0));
     bool same = true;
-    for_in (text, texts)
-        if (!value_equal(text, list_get(texts, 0))) same = false;
-    if (same) return list_get(errors, 0);
-    char *joined;
-    size_t size;
-    FILE *out = open_memory(&joined, &size);
-    for (int i = 0; i < len(texts); i++) fprintf(out, "%s%s", i ? ", " : "", as_str(list_get(texts, i)));
-    fclose(out);
-    Value e = exception_new(OSError, "Multiple exceptions: %s", joined);
-    free(joined);
-    return e;
+    for (int i = 1; i < len(errors); i++) {
+        Value text = str(list_get(errors, i));
+        if (!value_equal(text, str(list_get(errors, 0)))) same = false;
+        texts = format("%s, %s", as_str(texts), as_str(text));
+    }
+    return same ? list_get(errors, 0) : exception_new(OSError, "Multiple exceptions: %s", as_str(texts));
 }
 
 /* One after the other; the first that connects wins. */
@@ -8639,6 +8603,29 @@ static int connect_in_order(Loop *loop, Value infos, Value local, Value errors)
     return -1;
 }
 
+/* Takes the attempts that are done out of the race. Returns who has won: the first that has connected, or -1. */
+static int race_ended(Value attempts, Value done, int winner, Value errors)
+{
+    for_in (v, done) {
+        Task *task = as_task(v);
+        for (int i = 0; i < len(attempts); i++)
+            if (value_equal(list_get(attempts, i), v)) list_pop(attempts, i--);
+        Value e = task_exception(task);
+        if (!is_none(e)) list_append(errors, e);
+        else if (winner < 0) winner = (int)as_int(task_result(task));
+        else close((int)as_int(task_result(task)));
+    }
+    return winner;
+}
+
+static void race_cancel(Value attempts)
+{
+    for_in (task, attempts) task_cancel(as_task(task));
+    if (!len(attempts)) return;
+    for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
+        if (v.tag == VALUE_INT) close((int)v.integer);
+}
+
 /* Happy eyeballs: the next attempt begins when the one before has failed, or has taken `delay` seconds. The first
  * that connects wins, the others are cancelled, and a socket that they win too late is closed. */
 static int connect_racing(Loop *loop, Value infos, Value local, double delay, Value errors)
@@ -8649,24 +8636,12 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
         while (winner < 0 && (next < len(infos) || len(attempts))) {
             if (next < len(infos))
                 list_append(attempts, asyncio_create_task(connect_one(loop, list_get(infos, next++), local)));
-            bool last = next == len(infos);
-            Value done = list_get(
-                await(asyncio_wait(attempts, .timeout = last ? NO_TIMEOUT : delay, .return_when = FIRST_COMPLETED)),
-                0);
-            for_in (task, done) {
-                for (int i = 0; i < len(attempts); i++)
-                    if (value_equal(list_get(attempts, i), task)) list_pop(attempts, i--);
-                Value e = task_exception(as_task(task));
-                if (!is_none(e)) list_append(errors, e);
-                else if (winner < 0) winner = (int)as_int(task_result(as_task(task)));
-                else close((int)as_int(task_result(as_task(task))));
-            }
+            double patience = next == len(infos) ? NO_TIMEOUT : delay;
+            Value sets = await(asyncio_wait(attempts, .timeout = patience, .return_when = FIRST_COMPLETED));
+            winner = race_ended(attempts, list_get(sets, 0), winner, errors);
         }
     } finally {
-        for_in (task, attempts) task_cancel(as_task(task));
-        if (len(attempts))
-            for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
-                if (v.tag == VALUE_INT) close((int)v.integer);
+        race_cancel(attempts);
     } end_try
     return winner;
 }
@@ -8681,8 +8656,8 @@ static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOp
     bool racing = options->happy_eyeballs_delay >= 0;
     if (racing || options->interleave > 0)
         infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
-    int fd = racing ? connect_racing(loop, infos, options->local_addr, options->happy_eyeballs_delay, errors)
-                    : connect_in_order(loop, infos, options->local_addr, errors);
+    Value local = options->local_addr;
+    int fd = racing ? connect_racing(loop, infos, local, options->happy_eyeballs_delay, errors) : connect_in_order(loop, infos, local, errors);
     if (fd < 0 && options->all_errors) throw(exception_group("create_connection failed", errors));
     if (fd < 0) throw(combine_errors(errors));
     return fd;
@@ -8734,7 +8709,7 @@ static void set_nodelay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-typedef const Protocol *ProtocolTable;
+typedef const Protocol *ProtocolTable; /* ASYNC() wants a type of one word before the parameter's name */
 
 static TLS connection_tls(const ConnectionOptions *options)
 {
@@ -8854,12 +8829,12 @@ static void datagram_addresses(Loop *loop, DatagramOptions *options)
     if (!is_none(remotes)) options->remote_addr = list_get(remotes, 0);
     if (is_none(locals) || is_none(remotes)) return;
     for_in (local, locals)
-        for_in (remote, remotes)
-            if (len(local) == len(remote)) {
-                options->local_addr = local;
-                options->remote_addr = remote;
-                return;
-            }
+        for_in (remote, remotes) {
+            if (len(local) != len(remote)) continue;
+            options->local_addr = local;
+            options->remote_addr = remote;
+            return;
+        }
     throw(ValueError, "can not get address information");
 }
 
@@ -8881,7 +8856,7 @@ ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loo
     return pair;
 }
 
-/* Servers. */
+/* Servers: sockets that listen. Each connection that comes is a transport too, with a protocol of its own. */
 
 struct Server {
     Object object;
@@ -8902,11 +8877,7 @@ struct Server {
 static void server_destroy(void *object);
 static void server_write(void *object, FILE *out);
 static void server_describe(void *object, FILE *out);
-static Value server_enter(void *manager)
-{
-    (void)manager;
-    return None;
-}
+static Value server_enter(void *manager);
 static bool server_leave(void *manager, Value e);
 static const Class server_class = {.name = "Server",
                                    .size = sizeof(Server),
@@ -8998,9 +8969,7 @@ async_def(serve_connection, (Server *)server, (Object *)accepted)
         transport_of(server->loop, SOCKET_TRANSPORT, fd, fd, server->protocol, server->arg, server, &server->tls);
     } except (OSError, e) { /* what a peer does before it is a connection is no news */
         if (server->loop->debug)
-            loop_call_exception_handler(
-                server->loop,
-                &(ExceptionReport){.message = "Error on transport creation for incoming connection", .exception = e});
+            REPORT(server->loop, .message = "Error on transport creation for incoming connection", .exception = e);
     } end_try
     return None;
 }
@@ -9032,10 +9001,7 @@ static void server_accept(Value v)
             set_nodelay(connection);
             loop_create_task(server->loop, serve_connection(server, accepted_new(connection)));
         } else if (out_of_resources(errno)) {
-            Value e = os_error(NULL);
-            loop_call_exception_handler(
-                server->loop,
-                &(ExceptionReport){.message = "socket.accept() out of system resource", .exception = e});
+            REPORT(server->loop, .message = "socket.accept() out of system resource", .exception = os_error(NULL));
             loop_call_later(server->loop, ACCEPT_RETRY_DELAY, server_listen, .arg = v);
             unwatch(server->loop, fd, FOR_READING); /* which held v until now */
             return;
@@ -9089,21 +9055,16 @@ void server_close(Server *server)
     server_wake_if_over(server);
 }
 
-void server_close_clients(Server *server)
+static void server_end_clients(Server *server, void (*end)(Transport *transport))
 {
     for (Transport *transport = server->clients, *next; transport; transport = next) {
         next = transport->next;
-        transport_close(transport);
+        end(transport);
     }
 }
 
-void server_abort_clients(Server *server)
-{
-    for (Transport *transport = server->clients, *next; transport; transport = next) {
-        next = transport->next;
-        transport_abort(transport);
-    }
-}
+void server_close_clients(Server *server) { server_end_clients(server, transport_close); }
+void server_abort_clients(Server *server) { server_end_clients(server, transport_abort); }
 
 bool server_is_serving(Server *server) { return server->serving; }
 Loop *server_get_loop(Server *server) { return server->loop; }
@@ -9145,6 +9106,12 @@ ASYNC(server_serve_forever, server_serve_forever, (Server *)server)
     server_close(server);
     await(server_wait_closed(server));
     throw(interruption);
+}
+
+static Value server_enter(void *manager)
+{
+    (void)manager;
+    return None;
 }
 
 static bool server_leave(void *manager, Value e)
@@ -9210,10 +9177,7 @@ static void server_bind_all(Server *server, Value infos, const ServerOptions *op
 
 static Value server_begin(Server *server, bool start)
 {
-    if (start) {
-        server_start(server);
-        await(asyncio_sleep(0));
-    }
+    if (start) await(server_start_serving(server));
     return V(server);
 }
 
@@ -9247,8 +9211,9 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
         socklen_t length = address_fill(&storage, V(path));
         unlink_stale(path);
         server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
-        if (bind(server->sockets[0], (struct sockaddr *)&storage, length) < 0)
-            throw(errno == EADDRINUSE ? os_error_saying(EADDRINUSE, "Address '%s' is already in use", path) : os_error(NULL));
+        bool bound = bind(server->sockets[0], (struct sockaddr *)&storage, length) == 0;
+        if (!bound && errno == EADDRINUSE) throw(os_error_saying(EADDRINUSE, "Address '%s' is already in use", path));
+        if (!bound) throw_errno(NULL);
     } else {
         check_unix_socket(options.sock);
         server_add_socket(server, options.sock);
@@ -9935,11 +9900,8 @@ static void tls_process_outgoing(SSLProtocol *tls)
 static void tls_do_write(SSLProtocol *tls)
 {
     Transport *app = &tls->app;
-    for (long n; app->size && (n = sslobject_write(tls->object, app->buffer + app->first, app->size)) > 0;) {
-        app->first += (size_t)n;
-        app->size -= (size_t)n;
-    }
-    if (!app->size) app->first = 0;
+    for (long n; app->size && (n = sslobject_write(tls->object, app->buffer + app->first, app->size)) > 0;)
+        transport_drop(app, (size_t)n);
     tls_process_outgoing(tls);
 }
 
