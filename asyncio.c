@@ -385,8 +385,7 @@ struct Loop {
 };
 
 /* What earlier chapters use of later ones. */
-static const Class str_class, bytes_class, list_class, exc_class, coroutine_class, future_class, gather_class;
-static const Class shield_class, task_class, handle_class, generator_class, lock_class, variables_class;
+static const Class list_class, coroutine_class, task_class;
 static void pool_grow(Stack *stack);
 static List *list_new(const Class *class, int capacity);
 static void value_write(Value v, bool as_repr, FILE *out);
@@ -477,8 +476,8 @@ struct Block {
 
 enum { BLOCKS_KEPT = 500 };
 
-/* Sizes below `block_sizes` go back to the lists. It is 0 under valgrind and the sanitizers: the lists stay empty, and
- * each block comes from malloc and goes to free, where they see it. */
+/* Sizes below `block_sizes` go back to the lists. It is 0 under valgrind and the sanitizers: the lists stay empty,
+ * and each block comes from malloc and goes to free, where they see it. */
 static size_t block_sizes = BLOCK_SIZES;
 static long live_objects, fail_allocation_at;
 
@@ -1088,7 +1087,7 @@ static bool digits_suffice(double d, int precision, char digits[32])
     return strtod(digits, NULL) == d;
 }
 
-/* The shortest digits that read back as the same double, as Python lays them out: an exponent below 1e-4, from 1e16. */
+/* The shortest digits that read back as the same double, laid out as in Python: an exponent below 1e-4, from 1e16. */
 static void write_float(double d, FILE *out)
 {
     char digits[32];
@@ -1128,7 +1127,7 @@ static bool is_printable(uint32_t c)
     return true;
 }
 
-/* Decodes one character; a byte that begins none comes out as the surrogate that Python's surrogateescape makes of it. */
+/* Decodes one character; a byte that begins none becomes a lone surrogate, as by Python's surrogateescape. */
 static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
 {
     static const uint32_t smallest[] = {0, 0x80, 0x800, 0x10000};
@@ -1520,8 +1519,9 @@ static Value handled_by(Stack *stack, Coroutine *frame)
 }
 
 /* The innermost exception that is being handled, or None. When a task goes on with a result, Python resumes its
- * coroutines from the outermost inwards, and all that they handle is in sight. When it goes on with an exception, only
- * the innermost is resumed, the others as soon as the ones inside are done: `thrown_into` is the outermost that runs. */
+ * coroutines from the outermost inwards, and all that they handle is in sight. When it goes on with an exception,
+ * only the innermost is resumed, and each outer one when those inside it are done: `thrown_into` is the outermost
+ * that has been resumed. */
 static Value exception_in_sight(void)
 {
     Stack *stack = here.stack;
@@ -2289,8 +2289,8 @@ static void timers_rebuild(Loop *loop)
     for (int i = kept / 2 - 1; i >= 0; i--) timers_sift_down(loop->timers, kept, i);
 }
 
-/* Cancelled timers leave when they come to the top, or all at once when they are more than half of over a hundred. The
- * numbers are CPython's, as the order of equal times depends on them. */
+/* Cancelled timers leave when they come to the top, or all at once when they are more than half of over a hundred.
+ * The numbers are CPython's, as the order of equal times depends on them. */
 static void timers_drop_cancelled(Loop *loop)
 {
     if (loop->timer_count > 100 && loop->timers_cancelled * 2 > loop->timer_count) {
@@ -2373,9 +2373,13 @@ static void watches_grow(Loop *loop, int fd)
     if (!watches) out_of_memory(capacity * sizeof *watches);
     memset(watches + loop->watch_capacity, 0, (capacity - loop->watch_capacity) * sizeof *watches);
     loop->watches = watches;
-    unsigned long **sets[] = {&loop->interest[FOR_READING], &loop->interest[FOR_WRITING], &loop->happened[FOR_READING],
-                              &loop->happened[FOR_WRITING], &loop->hot, &loop->active};
-    for (int i = 0; i < 6; i++) set_grow(sets[i], loop->watch_capacity / WORD_BITS, capacity / WORD_BITS);
+    size_t old = loop->watch_capacity / WORD_BITS, words = capacity / WORD_BITS;
+    for (int direction = FOR_READING; direction <= FOR_WRITING; direction++) {
+        set_grow(&loop->interest[direction], old, words);
+        set_grow(&loop->happened[direction], old, words);
+    }
+    set_grow(&loop->hot, old, words);
+    set_grow(&loop->active, old, words);
     loop->watch_capacity = capacity;
 }
 
@@ -2561,7 +2565,7 @@ static int sets_ask(Loop *loop, bool all, double patience)
     return select(top + 1, (fd_set *)asked[FOR_READING], (fd_set *)asked[FOR_WRITING], NULL, &wait);
 }
 
-/* Those that were not ready in the last polls of all turn cold. */
+/* Those that were not ready since the last choice turn cold. */
 static void sets_choose_hot(Loop *loop)
 {
     size_t size = loop->watch_capacity / WORD_BITS * sizeof(long);
@@ -3284,17 +3288,17 @@ static void null_tell(void)
     tell(text);
 }
 
-/* A fault in the running stack's guard page, or near address 0: says so, with the means at hand in a signal handler,
+/* A fault in the running stack's guard page, or near address 0: says so, by such means as a signal handler may use,
  * and dies of it. */
 static void stack_overflowed(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
-    enum { NEAR_NULL = 4096 };
+    enum { PAGE = 4096 };
     Stack *stack = here.ground;
     char *address = info->si_addr;
-    if (here.loop && stack->low && address >= stack->low - 4096 && address < stack->low + 2 * 4096)
+    if (here.loop && stack->low && address >= stack->low - PAGE && address < stack->low + 2 * PAGE)
         stack_tell_overflow(stack);
-    else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < NEAR_NULL) null_tell();
+    else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < PAGE) null_tell();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -3574,7 +3578,7 @@ static void future_destroy(void *object)
     release(future->loop);
 }
 
-/* Who waits for it without being a task: the newest in `awaited_by`, the others, of which there are seldom any, behind
+/* Who waits for it without being a task: the newest in `awaited_by`, the others, of which there are seldom any, in
  * `also_awaited_by`. */
 
 void asyncio_future_add_to_awaited_by(Future *future, Future *waiter)
@@ -3676,8 +3680,8 @@ Coroutine *as_coroutine(Value v)
     return (Coroutine *)v.object;
 }
 
-/* When main has returned its other tasks are cancelled, and their finally blocks may use what main made and put into a
- * global variable. Python's variable would hold it; here the loop does, until it closes. */
+/* When main has returned the other tasks are cancelled, and their finally blocks may use what main made and put into
+ * a global variable. Python's variable would hold it; here the loop does, until it closes. */
 static void coroutine_bequeath(Stack *stack, Coroutine *coro)
 {
     Value *legacy = &coro->heir->legacy;
@@ -3797,7 +3801,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
     return pooled(task);
 }
 
-/* An eager task runs inside create_task() until it first suspends: its creator switches to it at once, and it back. */
+/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it switches back. */
 
 static void task_start_eagerly(Task *task)
 {
@@ -4013,7 +4017,7 @@ static inline Task *task_to_suspend(void)
     return task;
 }
 
-/* The innermost coroutine goes on with an exception. */
+/* The task goes on with an exception, in its innermost coroutine: exception_in_sight() needs to know. */
 static void mark_thrown(void) { here.thrown_into = here.stack->frame; }
 #define throw_into(e) do { mark_thrown(); throw(e); } while (0)
 
@@ -4026,7 +4030,7 @@ static void task_yield(Task *task)
     if (!is_none(interruption)) throw_into(interruption);
 }
 
-/* What a task may not wait for: it is told a round of the loop later, as in CPython, and a cancellation goes first. */
+/* What a task may not wait for. It is told so a round of the loop later, as in CPython; a cancellation goes first. */
 static void future_refuse(Future *future, Task *task)
 {
     const char *me = as_str(repr(task));
@@ -4196,7 +4200,8 @@ Value asyncio_all_tasks_(Loop *loop)
 
 static void task_report_pending(Task *task)
 {
-    if (!task->future.quiet) REPORT(task->future.loop, .message = "Task was destroyed but it is pending!", .task = task);
+    if (task->future.quiet) return;
+    REPORT(task->future.loop, .message = "Task was destroyed but it is pending!", .task = task);
 }
 
 static void task_destroy(void *object)
@@ -4402,7 +4407,7 @@ static Value timeout_enter(void *manager)
     return V(timeout);
 }
 
-/* Somewhere behind e a CancelledError was being handled, and that was this timeout's: put a TimeoutError in between. */
+/* Somewhere behind e a CancelledError was being handled, and it was this timeout's: a TimeoutError goes in between. */
 static void timeout_explain(Value e)
 {
     for (Exc *x = as_exc(e); is_exception(x->context); x = (Exc *)x->context.object) {
@@ -4660,7 +4665,8 @@ static void gather_let_go(void *object)
     }
 }
 
-/* The future of one argument. A coroutine that is named twice is run once: its task is younger than the gather then. */
+/* The future of one argument. A coroutine that is named twice is run once: the second time, its task is younger than
+ * the gather. */
 static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *site)
 {
     if (!asyncio_iscoroutine(v))
@@ -4715,8 +4721,8 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
     for (int i = 0; i < count; i++) {
         Object *object = options.awaitables[i];
         if (!object || (object->class != &coroutine_class && !is_future(object)))
-            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of asyncio_gather)",
-                  i + 1);
+            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of %s)", i + 1,
+                  "asyncio_gather");
         list_append(awaitables, object);
     }
     return asyncio_gather_(awaitables, options.return_exceptions, site);
@@ -4909,8 +4915,8 @@ static Task *line_task(Line *line, void *owner)
     return task;
 }
 
-/* A future in memory of the waiter's own, field by field: to clear the whole of it first would take as long as all the
- * rest of waiting. */
+/* A future in memory of the waiter's own, field by field: to clear the whole of it first would take as long as all
+ * else here. */
 static void future_begin(Future *future, Loop *loop, const char *purpose, void *owner)
 {
     future->object = (Object){.class = &future_class, .references = 1};
@@ -5484,9 +5490,9 @@ ASYNC(barrier_abort, barrier_abort, (Barrier *)barrier)
 /* ---- [queues] Queues -----------------------------------------------------------------------------------------------
  *
  * The same shape with two lines: getters wait while the queue is empty, putters while it is full. A woken getter
- * leaves the line, but the item stays in the queue: whoever comes first takes it, and the getter looks again. (A third
- * line, of those in join(), waits until all that was put has been worked off.) Three ways to store the items make
- * three queues.
+ * leaves the line, but the item stays in the queue: whoever comes first takes it, and the getter looks again. (In a
+ * third line are those who wait in join() until all that was put has been worked off.) Three ways to store the items
+ * make three queues.
  */
 
 typedef enum { FIFO, LIFO, PRIORITY } QueueOrder;
@@ -7897,6 +7903,13 @@ static void ignore_sigpipe(void)
     if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
+/* Something that was waited for has come (e is None), or never will. */
+static void future_settle(Future *future, Value e)
+{
+    if (is_none(e)) future_finish_unless_done(future, None);
+    else if (!future_done(future)) future_fail(future, e);
+}
+
 /* Takes the descriptor over. The protocol is told, reading begins, and then `waiter`, if any, is completed: in
  * three callbacks. */
 static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Protocol *protocol, Value self,
@@ -9249,7 +9262,9 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (Protocol
  */
 
 #define BUILT_IN_SSL(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "ssl"}};
-BUILT_IN_SSL(SSLError, OSError) BUILT_IN_SSL(SSLZeroReturnError, SSLError) BUILT_IN_SSL(SSLEOFError, SSLError)
+BUILT_IN_SSL(SSLError, OSError)
+BUILT_IN_SSL(SSLZeroReturnError, SSLError)
+BUILT_IN_SSL(SSLEOFError, SSLError)
 BUILT_IN_SSL(SSLCertVerificationError, SSLError)
 
 static void tls_required(void);
@@ -9304,7 +9319,7 @@ static const char *ssl_library(unsigned long code)
     }
 }
 
-/* The name of a reason is its text in capitals. What stands for "see another library" has none. */
+/* The name of a reason is its text in capitals. One that OpenSSL's libraries share, "out of memory" say, has none. */
 static Value ssl_reason(unsigned long code)
 {
     const char *text = ERR_reason_error_string(code);
@@ -9322,10 +9337,10 @@ static Value ssl_reason(unsigned long code)
 static Value ssl_error_saying(const ExceptionClass *class, unsigned long code, const char *text)
 {
     const char *library = ssl_library(code);
-    Value reason = ssl_reason(code);
-    Value e = !library             ? exception_new(class, "%s", text)
-              : is_none(reason) ? exception_new(class, "[%s] %s", library, text)
-                                : exception_new(class, "[%s: %s] %s", library, as_str(reason), text);
+    Value reason = ssl_reason(code), source = V("");
+    if (library && is_none(reason)) source = format("[%s] ", library);
+    else if (library) source = format("[%s: %s] ", library, as_str(reason));
+    Value e = exception_new(class, "%s%s", as_str(source), text);
     as_exc(e)->details = value_retain(tuple(library ? V(library) : None, reason));
     return e;
 }
@@ -9379,7 +9394,8 @@ SSLContext *ssl_SSLContext(int protocol)
     context->openssl = SSL_CTX_new(client ? TLS_client_method() : TLS_server_method());
     if (!context->openssl) throw(ssl_error());
     context->protocol = protocol;
-    SSL_CTX_set_options(context->openssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_options(context->openssl,
+                        SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_mode(context->openssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_min_proto_version(context->openssl, TLS1_2_VERSION);
     SSL_CTX_set_cipher_list(context->openssl, ciphers);
@@ -9396,8 +9412,7 @@ SSLContext *ssl_create_default_context_(DefaultContextOptions options)
     SSLContext *context = ssl_SSLContext(client ? PROTOCOL_TLS_CLIENT : PROTOCOL_TLS_SERVER);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->openssl), X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_X509_STRICT);
     if (options.cafile || options.capath || !is_none(options.cadata))
-        sslcontext_load_verify_locations(context, .cafile = options.cafile, .capath = options.capath,
-                                         .cadata = options.cadata);
+        sslcontext_load_verify_locations(context, .cafile = options.cafile, .capath = options.capath, .cadata = options.cadata);
     else if (client) sslcontext_load_default_certs(context);
     return context;
 }
@@ -9415,9 +9430,9 @@ static void sslcontext_add_certificates(SSLContext *context, Value data)
     BIO *bio = BIO_new_mem_buf(text->data, (int)text->length);
     X509_STORE *store = SSL_CTX_get_cert_store(context->openssl);
     int count = 0;
-    for (X509 *certificate; (certificate = pem ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : d2i_X509_bio(bio, NULL)); count++) {
-        X509_STORE_add_cert(store, certificate);
-        X509_free(certificate);
+    for (X509 *each; (each = pem ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : d2i_X509_bio(bio, NULL)); count++) {
+        X509_STORE_add_cert(store, each);
+        X509_free(each);
     }
     bool all = BIO_pending(bio) == 0;
     BIO_free(bio);
@@ -9461,7 +9476,8 @@ void sslcontext_load_cert_chain_(SSLContext *context, const char *certfile, Cert
 int sslcontext_verify_mode(SSLContext *context)
 {
     int mode = SSL_CTX_get_verify_mode(context->openssl);
-    return !(mode & SSL_VERIFY_PEER) ? CERT_NONE : mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT ? CERT_REQUIRED : CERT_OPTIONAL;
+    if (!(mode & SSL_VERIFY_PEER)) return CERT_NONE;
+    return mode & SSL_VERIFY_FAIL_IF_NO_PEER_CERT ? CERT_REQUIRED : CERT_OPTIONAL;
 }
 
 void sslcontext_set_verify_mode(SSLContext *context, int mode)
@@ -9486,7 +9502,8 @@ int sslcontext_maximum_version(SSLContext *context) { return (int)SSL_CTX_get_ma
 
 static void check_tls_version(int version)
 {
-    if (version != TLSv1_2 && version != TLSv1_3) throw(ValueError, "unsupported TLS version %#x: TLSv1_2 or TLSv1_3", version);
+    if (version != TLSv1_2 && version != TLSv1_3)
+        throw(ValueError, "unsupported TLS version %#x: TLSv1_2 or TLSv1_3", version);
 }
 
 void sslcontext_set_minimum_version(SSLContext *context, int version)
@@ -9501,7 +9518,8 @@ void sslcontext_set_maximum_version(SSLContext *context, int version)
     SSL_CTX_set_max_proto_version(context->openssl, version);
 }
 
-/* The first of the server's names that the client has too. None: they go on without. */
+/* ALPN: client and server agree on what they will talk, "h2" or "http/1.1". It is the first of the server's names that
+ * the client has too; if there is none, they go on without. */
 static int choose_alpn(SSL *ssl, const unsigned char **chosen, unsigned char *size, const unsigned char *offered,
                        unsigned offered_size, void *arg)
 {
@@ -9558,12 +9576,10 @@ SSLObject *as_sslobject(Value v) { return expect_object(v, &sslobject_class, "an
 /* A name is told to the server, which may have several certificates; an address is not. Both are checked. */
 static void sslobject_expect(SSLObject *o, const char *hostname)
 {
-    unsigned char address[sizeof(struct in6_addr)];
     if (*hostname == '.') throw(ValueError, "server_hostname cannot start with a dot: '%s'", hostname);
     o->hostname = copy_string(hostname);
     X509_VERIFY_PARAM *check = SSL_get0_param(o->openssl);
-    bool literal = inet_pton(AF_INET, hostname, address) == 1 || inet_pton(AF_INET6, hostname, address) == 1;
-    bool ok = literal || SSL_set_tlsext_host_name(o->openssl, hostname);
+    bool literal = is_literal(hostname), ok = literal || SSL_set_tlsext_host_name(o->openssl, hostname);
     if (ok && o->context->check_hostname)
         ok = literal ? X509_VERIFY_PARAM_set1_ip_asc(check, hostname) : X509_VERIFY_PARAM_set1_host(check, hostname, 0);
     if (!ok) throw(ssl_error());
@@ -9572,8 +9588,8 @@ static void sslobject_expect(SSLObject *o, const char *hostname)
 static SSLObject *sslobject_new(const TLS *tls)
 {
     if (tls->server_side != (tls->context->protocol == PROTOCOL_TLS_SERVER))
-        throw(SSLError, "Cannot create a %s socket with a %s context", tls->server_side ? "server" : "client",
-              tls->server_side ? "PROTOCOL_TLS_CLIENT" : "PROTOCOL_TLS_SERVER");
+        throw(SSLError, tls->server_side ? "Cannot create a server socket with a PROTOCOL_TLS_CLIENT context"
+                                         : "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
     SSLObject *o = pooled(object_new(&sslobject_class, sizeof *o));
     o->context = retain(tls->context);
     o->openssl = SSL_new(tls->context->openssl);
@@ -9600,6 +9616,7 @@ static Value certificate_error(SSLObject *o, unsigned long code)
     Value e = ssl_error_saying(SSLCertVerificationError, code, as_str(format("certificate verify failed: %s", as_str(why))));
     Value details = as_exc(e)->details;
     value_replace(&as_exc(e)->details, tuple(list_get(details, 0), list_get(details, 1), problem, why));
+    ERR_clear_error();
     return e;
 }
 
@@ -9611,12 +9628,8 @@ static void sslobject_check(SSLObject *o, int result)
     if (problem == SSL_ERROR_WANT_READ || problem == SSL_ERROR_WANT_WRITE) return;
     if (problem == SSL_ERROR_ZERO_RETURN) throw(SSLZeroReturnError, "TLS/SSL connection has been closed (EOF)");
     if (!code) throw(SSLEOFError, "EOF occurred in violation of protocol");
-    if (ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-        Value e = certificate_error(o, code);
-        ERR_clear_error();
-        throw(e);
-    }
-    throw(ssl_error());
+    bool refused = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    throw(refused ? certificate_error(o, code) : ssl_error());
 }
 
 static bool sslobject_do_handshake(SSLObject *o)
@@ -9693,7 +9706,8 @@ Value sslobject_selected_alpn_protocol(SSLObject *o)
     return size ? format("%.*s", (int)size, (const char *)name) : None;
 }
 
-/* What OpenSSL prints into a BIO, as a str. */
+/* A certificate as Python shows it: a tuple of pairs of texts. OpenSSL prints most of them, into a BIO. */
+
 static Value take_text(BIO *bio)
 {
     char *data;
@@ -9719,7 +9733,7 @@ static Value serial_text(X509 *certificate)
 
 static Value tuple_of(Value l) { return value_tuple_(len(l), as_sequence(l)->items); }
 
-/* Pairs (("commonName", "localhost"),), ...: each part of a name is a set of pairs, nearly always of one. */
+/* Of ((("commonName", "localhost"),), ...): each part of a name is a set of pairs, nearly always of one. */
 static Value name_parts(const X509_NAME *name)
 {
     Value parts = list();
@@ -9780,7 +9794,8 @@ Value sslobject_getpeercert_(SSLObject *o, PeerCertOptions options)
     return SSL_get_verify_mode(o->openssl) & SSL_VERIFY_PEER ? certificate_items(certificate) : tuple();
 }
 
-/* The protocol of the transport below, and the transport of the protocol above: one object with two faces. */
+/* The protocol of the transport below, and the transport of the protocol above: one object with two faces. `app` is
+ * the application's side of it, `below` the transport that carries what is encrypted. */
 
 typedef enum { UNWRAPPED, DO_HANDSHAKE, WRAPPED, FLUSHING, SHUTDOWN } TLSState;
 typedef enum { APP_INIT, APP_MADE, APP_EOF, APP_LOST } AppState; /* which of its callbacks the application has had */
@@ -9854,23 +9869,25 @@ Transport *as_transport(Value v)
 static void tls_wake_waiter(SSLProtocol *tls, Value e)
 {
     if (!tls->waiter) return;
-    if (is_none(e)) future_finish_unless_done(tls->waiter, None);
-    else if (!future_done(tls->waiter)) future_fail(tls->waiter, e);
+    future_settle(tls->waiter, e);
     release(tls->waiter);
     tls->waiter = NULL;
 }
 
-/* What the peer does is no news; what the program's own callbacks raise is. */
 static void tls_fatal(SSLProtocol *tls, Value e, const char *message)
 {
     if (tls->below) transport_force_close(tls->below, e);
     if (!isinstance(e, OSError) && !isinstance(e, CancelledError))
-        loop_call_exception_handler(tls->app.loop, &(ExceptionReport){.message = message, .exception = e});
+        REPORT(tls->app.loop, .message = message, .exception = e);
 }
 
-/* Outwards. */
+/* Outwards: from the application's buffer through OpenSSL into the transport below. What is in all of them counts
+ * against the application's water marks. */
 
-static size_t tls_buffer_size(Transport *app) { return app->size + BIO_pending(((SSLProtocol *)app)->object->outgoing); }
+static size_t tls_buffer_size(Transport *app)
+{
+    return app->size + BIO_pending(((SSLProtocol *)app)->object->outgoing);
+}
 
 static void tls_control_app_writing(Transport *app)
 {
@@ -9928,7 +9945,7 @@ static void tls_resume_writing(Value self)
     tls_process_outgoing(as_tls(self));
 }
 
-/* The end, from this side or from the other. */
+/* The end, from this side or from the other: WRAPPED, FLUSHING, SHUTDOWN, and the transport below is closed. */
 
 static void tls_end_at_once(SSLProtocol *tls, Value e)
 {
@@ -10001,7 +10018,8 @@ static void tls_start_shutdown(SSLProtocol *tls)
         return;
     }
     tls->state = FLUSHING;
-    tls->shutdown_timer = retain(loop_call_later(tls->app.loop, tls->shutdown_timeout, tls_shutdown_timed_out, V(&tls->app)));
+    Handle *timer = loop_call_later(tls->app.loop, tls->shutdown_timeout, tls_shutdown_timed_out, V(&tls->app));
+    tls->shutdown_timer = retain(timer);
     tls_do_flush(tls);
 }
 
@@ -10018,7 +10036,7 @@ static void tls_force_close(Transport *app, Value e)
     tls_end_at_once((SSLProtocol *)app, e);
 }
 
-/* Inwards. */
+/* Inwards: from the transport below through OpenSSL to the application. */
 
 static void tls_control_reading(SSLProtocol *tls)
 {
@@ -10038,17 +10056,25 @@ static void tls_peer_has_closed(SSLProtocol *tls)
     tls_start_shutdown(tls);
 }
 
+/* Fills memory with what can be decrypted. True: after that the peer has said that no more will come. */
+static bool tls_decrypt(SSLProtocol *tls, char *memory, size_t room, size_t *size)
+{
+    long n = 1;
+    *size = 0;
+    while (*size < room && (n = sslobject_read(tls->object, memory + *size, room - *size)) > 0) *size += (size_t)n;
+    return n == 0;
+}
+
 /* All that can be decrypted, in one piece. It is never more than what came, and what OpenSSL still has of one record. */
 static void tls_read_copied(SSLProtocol *tls)
 {
     scope {
-        size_t room = BIO_pending(tls->object->incoming) + SSL3_RT_MAX_PLAIN_LENGTH, size = 0;
+        size_t room = BIO_pending(tls->object->incoming) + SSL3_RT_MAX_PLAIN_LENGTH, size;
         Value data = bytes(NULL, room);
         char *memory = ((Text *)data.object)->data;
-        long n = 1;
-        while (size < room && (n = sslobject_read(tls->object, memory + size, room - size)) > 0) size += (size_t)n;
+        bool over = tls_decrypt(tls, memory, room, &size);
         if (size && tls->app.protocol->data_received) tls->app.protocol->data_received(tls->app.self, memory, size);
-        if (n == 0) tls_peer_has_closed(tls);
+        if (over) tls_peer_has_closed(tls);
     }
 }
 
@@ -10057,13 +10083,12 @@ static void tls_read_again(Value v) { tls_do_read(as_tls(v)); }
 /* Into the memory of a BufferedProtocol; if that is full there may be more. */
 static void tls_read_lent(SSLProtocol *tls)
 {
-    size_t room, size = 0;
+    size_t room, size;
     char *memory = transport_borrow(&tls->app, &room);
-    long n = 1;
-    while (size < room && (n = sslobject_read(tls->object, memory + size, room - size)) > 0) size += (size_t)n;
+    bool over = tls_decrypt(tls, memory, room, &size);
     if (size == room) loop_call_soon(tls->app.loop, tls_read_again, V(&tls->app));
     if (size) tls->app.protocol->buffer_updated(tls->app.self, size);
-    if (n == 0) tls_peer_has_closed(tls);
+    if (over) tls_peer_has_closed(tls);
 }
 
 static void tls_do_read(SSLProtocol *tls)
@@ -10081,6 +10106,7 @@ static void tls_do_read(SSLProtocol *tls)
     } end_try
 }
 
+/* More has come, or may be read again: whatever the state, it is tried again. */
 static void tls_go_on(Value v)
 {
     SSLProtocol *tls = as_tls(v);
@@ -10096,7 +10122,7 @@ static void tls_resume_reading(Transport *app)
     loop_call_soon(app->loop, tls_go_on, V(app));
 }
 
-/* The handshake. */
+/* The handshake: tried again each time more has come from the peer, until it is done, fails or takes too long. */
 
 static void tls_handshake_failed(SSLProtocol *tls, Value e)
 {
@@ -10145,7 +10171,7 @@ static void tls_handshake_timed_out(Value v)
     tls_fatal(tls, e, "Fatal error on transport");
 }
 
-/* The callbacks of the transport below. */
+/* What the transport below calls: this is the protocol's face. */
 
 static void tls_connection_made(Value self, Transport *below)
 {
@@ -10156,7 +10182,8 @@ static void tls_connection_made(Value self, Transport *below)
     }
     tls->below = below;
     tls->state = DO_HANDSHAKE;
-    tls->handshake_timer = retain(loop_call_later(tls->app.loop, tls->handshake_timeout, tls_handshake_timed_out, self));
+    Handle *timer = loop_call_later(tls->app.loop, tls->handshake_timeout, tls_handshake_timed_out, self);
+    tls->handshake_timer = retain(timer);
     tls_do_handshake(tls);
 }
 
@@ -10207,10 +10234,10 @@ static bool tls_eof_received(Value self)
 {
     SSLProtocol *tls = as_tls(self);
     tls->eof_received = true;
-    if (tls->state == DO_HANDSHAKE)
-        tls_handshake_failed(
-            tls, exception_new(ConnectionResetError, "the peer closed the connection during the TLS handshake"));
-    else if (tls->state == WRAPPED) {
+    if (tls->state == DO_HANDSHAKE) {
+        Value e = exception_new(ConnectionResetError, "the peer closed the connection during the TLS handshake");
+        tls_handshake_failed(tls, e);
+    } else if (tls->state == WRAPPED) {
         tls->state = FLUSHING;
         if (tls->app.paused) return true;
         tls_do_flush(tls);
@@ -10229,6 +10256,8 @@ static const Protocol tls_protocol = {.connection_made = tls_connection_made,
                                       .eof_received = tls_eof_received,
                                       .pause_writing = tls_pause_writing,
                                       .resume_writing = tls_resume_writing};
+
+/* What the application calls: the transport's face. */
 
 static Value tls_extra_info(Transport *app, const char *name, Value otherwise)
 {
@@ -10253,7 +10282,8 @@ static const Layer tls_layer = {.write = tls_write,
                                 .high_water = OUTGOING_HIGH};
 
 /* told: APP_MADE if the application knows the connection already. */
-static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, const TLS *wanted, Future *waiter, AppState told)
+static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, const TLS *wanted, Future *waiter,
+                            AppState told)
 {
     SSLObject *object = sslobject_new(wanted);
     SSLProtocol *tls = pooled(object_new(&tls_class, sizeof *tls));
@@ -10287,6 +10317,8 @@ static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol
     transport_new(loop, SOCKET_TRANSPORT, fd, &tls_protocol, V(&tls->app), NULL, server);
     return &tls->app;
 }
+
+/* start_tls(): a transport that is connected already gets another protocol, and the old one another transport. */
 
 static void tls_begin(Value v)
 {
@@ -10415,9 +10447,9 @@ struct StreamWriter {
     bool paused, lost;
     Loop *loop;
     Line draining;
-    Future *closed; /* completed when the connection is lost */
-    const Process *process; /* whose pipe it is, or NULL; not held */
-    Coroutine *(*connected)(StreamReader *, StreamWriter *);
+    Future *closed;            /* completed when the connection is lost */
+    const Process *process;    /* whose pipe it is, or NULL; not held */
+    ClientConnected connected; /* what a server calls with it, or NULL */
 };
 
 enum { DEFAULT_LIMIT = 65536 };
@@ -10457,6 +10489,12 @@ static void reader_destroy(void *object)
     value_release(reader->exception);
 }
 
+static void write_field(const char *name, Value v, FILE *out)
+{
+    fprintf(out, " %s=", name);
+    value_write(v, true, out);
+}
+
 static void reader_write_repr(void *object, FILE *out)
 {
     StreamReader *reader = object;
@@ -10464,22 +10502,13 @@ static void reader_write_repr(void *object, FILE *out)
     if (reader->size) fprintf(out, " %zu bytes", reader->size);
     if (reader->eof) fputs(" eof", out);
     if (reader->limit != DEFAULT_LIMIT) fprintf(out, " limit=%zu", reader->limit);
-    if (reader->waiter) {
-        fputs(" waiter=", out);
-        value_write(V(reader->waiter), true, out);
-    }
-    if (!is_none(reader->exception)) {
-        fputs(" exception=", out);
-        value_write(reader->exception, true, out);
-    }
-    if (reader->transport) {
-        fputs(" transport=", out);
-        value_write(V(reader->transport), true, out);
-    }
+    if (reader->waiter) write_field("waiter", V(reader->waiter), out);
+    if (!is_none(reader->exception)) write_field("exception", reader->exception, out);
+    if (reader->transport) write_field("transport", V(reader->transport), out);
     fputs(reader->paused ? " paused>" : ">", out);
 }
 
-/* What the protocol does. */
+/* The reader's far side: what the protocol puts in. */
 
 static void reader_wake(StreamReader *reader)
 {
@@ -10523,23 +10552,25 @@ Value streamreader_exception(StreamReader *reader) { return reader->exception; }
 bool streamreader_at_eof(StreamReader *reader) { return reader->eof && !reader->size; }
 void streamreader_set_transport(StreamReader *reader, Transport *transport) { reader->transport = transport; }
 
-/* What its users do. */
+/* The reader's near side: what programs take out. Each way of reading waits until it has what it wants, or the end. */
+
+static void reader_resume(StreamReader *reader)
+{
+    if (!reader->paused) return;
+    reader->paused = false;
+    if (reader->transport) transport_resume_reading(reader->transport);
+}
 
 static void reader_maybe_resume(StreamReader *reader)
 {
-    if (!reader->paused || reader->size > reader->limit) return;
-    reader->paused = false;
-    if (reader->transport) transport_resume_reading(reader->transport);
+    if (reader->size <= reader->limit) reader_resume(reader);
 }
 
 static void reader_wait(StreamReader *reader, const char *function)
 {
     if (reader->waiter)
         throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
-    if (reader->paused) { /* a read may want more than the limit */
-        reader->paused = false;
-        if (reader->transport) transport_resume_reading(reader->transport);
-    }
+    reader_resume(reader); /* a read may want more than the limit */
     future_begin(&reader->data_comes, reader->loop, function, reader);
     reader->waiter = &reader->data_comes;
     Value interruption = future_wait(reader->waiter);
@@ -10552,6 +10583,7 @@ static void reader_check(StreamReader *reader)
 {
     if (!is_none(reader->exception)) throw(reader->exception);
 }
+
 static char *reader_data(StreamReader *reader) { return reader->buffer + reader->first; }
 
 static void reader_drop(StreamReader *reader, size_t size)
@@ -10621,9 +10653,8 @@ static bool reader_find(StreamReader *reader, const Separators *s, size_t offset
     for (int i = 0; i < s->count; i++) {
         size_t size;
         const char *separator = as_bytes(s->items[i], &size);
-        char *at = offset < reader->size
-                       ? memmem(reader_data(reader) + offset, reader->size - offset, separator, size)
-                       : NULL;
+        if (offset >= reader->size) continue;
+        char *at = memmem(reader_data(reader) + offset, reader->size - offset, separator, size);
         if (!at) continue;
         size_t from = (size_t)(at - reader_data(reader));
         if (found && from + size >= *end) continue;
@@ -10634,6 +10665,7 @@ static bool reader_find(StreamReader *reader, const Separators *s, size_t offset
     return found;
 }
 
+/* What has been searched once is not searched again: `offset` says where the next search begins. */
 static Value reader_until(StreamReader *reader, Value separator, const char *function)
 {
     Separators s = separators_of(&separator);
@@ -10653,10 +10685,8 @@ static Value reader_until(StreamReader *reader, Value separator, const char *fun
 
 ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *)reader, (Value)separator)
 {
-    return reader_until(
-        reader,
-        separator.tag == VALUE_STR ? bytes(as_str(separator), (size_t)((Text *)separator.object)->length) : separator,
-        "readuntil");
+    if (separator.tag == VALUE_STR) separator = bytes(as_str(separator), ((Text *)separator.object)->length);
+    return reader_until(reader, separator, "readuntil");
 }
 
 static Value reader_line(StreamReader *reader)
@@ -10731,7 +10761,7 @@ static Value reader_next(void *iterator, bool *end)
     return line;
 }
 
-/* The protocol between the transport and the two. */
+/* The protocol between the transport and the two. Its `self` is the writer, which holds the reader. */
 
 static void writer_destroy(void *object)
 {
@@ -10755,8 +10785,8 @@ static StreamWriter *writer_new(Loop *loop, StreamReader *reader, const Process 
     return writer;
 }
 
-/* The other end has sent all it will, and nobody but the transport and this call holds the writer: nobody can ever close it. So
- * it is closed here, as Python's collector does. */
+/* The other end has sent all it will, and nobody but the transport and this call holds the writer: nobody can ever
+ * close it. So it is closed here, as Python's collector does. */
 static void stream_let_go(Value v)
 {
     StreamWriter *writer = (StreamWriter *)v.object;
@@ -10766,12 +10796,8 @@ static void stream_let_go(Value v)
 static void handler_ended(Future *task, Value arg)
 {
     StreamWriter *writer = (StreamWriter *)arg.object;
-    if (future_failed(task)) {
-        Value e = future_exception(task);
-        loop_call_exception_handler(
-            writer->loop,
-            &(ExceptionReport){.message = "Unhandled exception in client_connected_cb", .exception = e});
-    }
+    if (future_failed(task))
+        REPORT(writer->loop, .message = "Unhandled exception in client_connected_cb", .exception = future_exception(task));
     if (future_failed(task) || future_cancelled(task)) transport_close(writer->transport);
     else loop_call_soon(writer->loop, stream_let_go, V(writer));
 }
@@ -10814,14 +10840,8 @@ static void stream_lost(Value self, Value e)
     }
     writer->lost = true;
     TRACE_CHANGED(writer, "is closed");
-    if (!future_done(writer->closed)) {
-        if (is_none(e)) future_finish(writer->closed, None);
-        else future_fail(writer->closed, e);
-    }
-    for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining));) {
-        if (is_none(e)) future_finish(&waiter->future, None);
-        else future_fail(&waiter->future, e);
-    }
+    future_settle(writer->closed, e);
+    for (Waiter *waiter; (waiter = line_first_asleep(&writer->draining));) future_settle(&waiter->future, e);
 }
 
 static void writer_let_go(void *object) { stream_lost(V((StreamWriter *)object), None); }
@@ -10835,12 +10855,9 @@ static void stream_resume(Value self)
     while (line_wake_first(&writer->draining)) {}
 }
 
-static const Protocol stream_protocol = {.connection_made = stream_made,
-                                         .data_received = stream_received,
-                                         .eof_received = stream_eof,
-                                         .connection_lost = stream_lost,
-                                         .pause_writing = stream_pause,
-                                         .resume_writing = stream_resume};
+#define STREAM_CALLBACKS .connection_made = stream_made, .data_received = stream_received, .eof_received = stream_eof, \
+                         .connection_lost = stream_lost, .pause_writing = stream_pause, .resume_writing = stream_resume
+static const Protocol stream_protocol = {STREAM_CALLBACKS};
 
 /* The writer. */
 
@@ -10861,6 +10878,7 @@ void streamwriter_writelines(StreamWriter *writer, Value lines)
 {
     for_in (line, lines) streamwriter_write_(writer, line);
 }
+
 void streamwriter_write_eof(StreamWriter *writer) { transport_write_eof(writer_transport(writer)); }
 bool streamwriter_can_write_eof(StreamWriter *writer) { return transport_can_write_eof(writer_transport(writer)); }
 void streamwriter_close(StreamWriter *writer) { transport_close(writer_transport(writer)); }
@@ -10886,9 +10904,10 @@ ASYNC(streamwriter_drain, streamwriter_drain, (StreamWriter *)writer)
 
 ASYNC(streamwriter_wait_closed, streamwriter_wait_closed, (StreamWriter *)writer) { return await(writer->closed); }
 
-/* The same protocol goes on, on another transport. What the peer has sent and nobody has read belongs to TLS: read later
- * it would pass for something that came encrypted. */
-ASYNC(streamwriter_start_tls, streamwriter_start_tls_, (StreamWriter *)writer, (SSLContext *)context, (StartTLSOptions)options)
+/* The same protocol goes on, on another transport. What the peer has sent and nobody has read belongs to TLS: read
+ * later it would pass for something that came encrypted. */
+ASYNC(streamwriter_start_tls, streamwriter_start_tls_, (StreamWriter *)writer, (SSLContext *)context,
+      (StartTLSOptions)options)
 {
     StreamReader *reader = writer->reader;
     await(streamwriter_drain(writer));
@@ -10905,6 +10924,8 @@ ASYNC(streamwriter_start_tls, streamwriter_start_tls_, (StreamWriter *)writer, (
 
 StreamReader *as_streamreader(Value v) { return expect_object(v, &reader_class, "a StreamReader"); }
 StreamWriter *as_streamwriter(Value v) { return expect_object(v, &writer_class, "a StreamWriter"); }
+
+/* Clients and servers. */
 
 ASYNC(asyncio_open_connection, asyncio_open_connection_, (const char *)host, (Value)port, (ConnectionOptions)options)
 {
@@ -10931,6 +10952,7 @@ typedef struct StreamServer {
     ClientConnected connected;
     long limit;
 } StreamServer;
+
 static const Class stream_server_class = {.name = "stream server", .size = sizeof(StreamServer)};
 
 static Value stream_server_make(Value arg)
@@ -10941,13 +10963,7 @@ static Value stream_server_make(Value arg)
     return V(writer);
 }
 
-static const Protocol stream_server_protocol = {.make = stream_server_make,
-                                                .connection_made = stream_made,
-                                                .data_received = stream_received,
-                                                .eof_received = stream_eof,
-                                                .connection_lost = stream_lost,
-                                                .pause_writing = stream_pause,
-                                                .resume_writing = stream_resume};
+static const Protocol stream_server_protocol = {.make = stream_server_make, STREAM_CALLBACKS};
 
 static Value stream_server_new(ClientConnected connected, long limit)
 {
@@ -10989,13 +11005,13 @@ struct Process {
     pid_t pid;
     int pidfd;
     int open_pipes;
-    Value returncode;       /* None while it runs; -N if signal N ended it */
-    StreamWriter *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
+    Value returncode;            /* None while it runs; -N if signal N ended it */
+    StreamWriter *pipes[3];      /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
-    char *command; /* for the trace */
+    char *command;               /* for the trace */
     ThreadFuture *thread_future; /* of the thread that waits for its end */
     pthread_t thread;
-    Process *next, **place; /* among the loop's children, while it runs */
+    Process *next, **place;      /* among the loop's children, while it runs */
 };
 
 static void process_destroy(void *object);
@@ -11007,8 +11023,6 @@ static const Class process_class = {.name = "Process",
                                     .write = process_write,
                                     .describe = process_describe,
                                     .is_io = true};
-
-static Value returncode_of(int status) { return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status)); }
 
 static void process_destroy(void *object)
 {
@@ -11056,6 +11070,8 @@ static void process_unwatch(Process *process)
     release(process->thread_future);
     process->thread_future = NULL;
 }
+
+static Value returncode_of(int status) { return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status)); }
 
 /* flags: WNOHANG if it may still be running. */
 static void process_reap(Process *process, int flags)
@@ -11110,16 +11126,8 @@ static void thread_has_waited(Future *future, Value arg)
     if (is_none(process->returncode)) process_reap(process, 0);
 }
 
-static void process_watch(Process *process)
+static void process_watch_in_thread(Process *process)
 {
-    process_enlist(process);
-    process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
-    if (process->pidfd >= 0) {
-        fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
-        watch(process->loop, process->pidfd, FOR_READING, pidfd_is_ready,
-              (CallOptions){.arg = V(process), .name = "pidfd_is_ready"});
-        return;
-    }
     ThreadFuture *tf = threadfuture_for(wait_in_thread, (ThreadOptions){.arg = V(process->pid), .name = "waitpid"}, NULL);
     Future *ended = threadfuture_bridge(tf, process->loop);
     future_on_done(ended, thread_has_waited, process, "thread_has_waited");
@@ -11134,6 +11142,19 @@ static void process_watch(Process *process)
     process_reap(process, 0);
     errno = problem;
     throw_errno("a thread to wait for process %d", (int)process->pid);
+}
+
+static void process_watch(Process *process)
+{
+    process_enlist(process);
+    process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
+    if (process->pidfd < 0) {
+        process_watch_in_thread(process);
+        return;
+    }
+    fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
+    watch(process->loop, process->pidfd, FOR_READING, pidfd_is_ready,
+          (CallOptions){.arg = V(process), .name = "pidfd_is_ready"});
 }
 
 static Value process_over(Process *process)
@@ -11164,10 +11185,10 @@ static void process_connect(Process *process, int which, int fd, long limit)
     transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, -1, &stream_protocol, V(writer), NULL, NULL);
 }
 
-/* The far ends, as the child will have them, and the near ones. */
+/* The far ends of the three standard streams, as the child will have them, and the near ones. */
 typedef struct Plumbing {
-    int far[3], near[3];
-    bool ours[3];
+    int far[3], near[3]; /* -1: none */
+    bool ours[3];        /* the far end is not the program's own descriptor, so it is closed here */
 } Plumbing;
 
 static void plumbing_close(Plumbing *plumbing, bool near_too)
@@ -11332,15 +11353,18 @@ void process_kill(Process *process) { process_send_signal(process, SIGKILL); }
 
 ASYNC(process_wait, process_wait, (Process *)process) { return process_over(process); }
 
+/* communicate(): the three pipes at once, or a child that fills one while another is waited for would wait for ever. */
+
 async_def(feed_stdin, (StreamWriter *)writer, (Value)input)
 {
+    if (!writer) return None;
     try {
         if (!is_none(input)) {
             streamwriter_write_(writer, input);
             await(streamwriter_drain(writer));
         }
     } except_any (e, BrokenPipeError, ConnectionResetError) {
-        /* the child does not want it all */
+        /* the child has not read it all */
     } end_try
     streamwriter_close(writer);
     return None;
@@ -11354,15 +11378,10 @@ async_def(drain_stream, (StreamWriter *)writer)
     return output;
 }
 
-async_def(feed_if_piped, (StreamWriter *)writer, (Value)input)
-{
-    return writer ? await(feed_stdin(writer, input)) : None;
-}
-
 ASYNC(process_communicate, process_communicate_, (Process *)process, (Value)input)
 {
-    Value outputs = await(asyncio_gather(feed_if_piped(process->pipes[0], input), drain_stream(process->pipes[1]),
-                                         drain_stream(process->pipes[2])));
+    StreamWriter *const *pipes = process->pipes;
+    Value outputs = await(asyncio_gather(feed_stdin(pipes[0], input), drain_stream(pipes[1]), drain_stream(pipes[2])));
     process_over(process);
     return tuple(list_get(outputs, 1), list_get(outputs, 2));
 }
@@ -11394,6 +11413,7 @@ struct Runner {
 static void runner_destroy(void *object);
 static const Class runner_class = {.name = "Runner", .size = sizeof(Runner), .destroy = runner_destroy};
 
+/* The handler of Ctrl-C. */
 static void on_interrupt(int number)
 {
     Loop *loop = interruptible;
@@ -11408,6 +11428,7 @@ static void on_interrupt(int number)
     errno = saved;
 }
 
+/* What the loop does about it when it comes round. */
 static void loop_interrupt(Loop *loop)
 {
     Runner *runner = loop->runner;
@@ -11463,7 +11484,7 @@ static void interrupts_end(void)
 
 async_def(run_awaitable, (Object *)awaitable) { return await(awaitable); }
 
-static void runner_refuse(Object *main, const char *why)
+static _Noreturn void runner_refuse(Object *main, const char *why)
 {
     if (main && main->class == &coroutine_class) coroutine_close((Coroutine *)main);
     throw(RuntimeError, "%s", why);
@@ -11510,9 +11531,7 @@ static void loop_cancel_all_tasks(Loop *loop)
         if (task_cancelled(task)) continue;
         Value e = task_exception(task);
         if (is_none(e)) continue;
-        loop_call_exception_handler(
-            loop, &(ExceptionReport){
-                      .message = "unhandled exception during asyncio.run() shutdown", .exception = e, .task = task});
+        REPORT(loop, .message = "unhandled exception during asyncio.run() shutdown", .exception = e, .task = task);
     }
 }
 
@@ -11523,8 +11542,7 @@ void runner_close(Runner *runner)
     try {
         loop_cancel_all_tasks(runner->loop);
         loop_run_until_complete(runner->loop, loop_shutdown_asyncgens(runner->loop));
-        /* virtual time would pass at once, whatever the threads do */
-        double patience = runner->loop->virtual ? NO_TIMEOUT : EXECUTOR_PATIENCE;
+        double patience = runner->loop->virtual ? NO_TIMEOUT : EXECUTOR_PATIENCE; /* virtual time would be over at once */
         loop_run_until_complete(runner->loop, loop_shutdown_default_executor(runner->loop, patience));
     } finally {
         if (!runner->options.loop_factory) asyncio_set_event_loop(NULL);
