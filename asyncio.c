@@ -2058,7 +2058,7 @@ static Handle *handle_new(Loop *loop, const char *name, Context *context)
     return handle;
 }
 
-static Handle *handle_to_call(Loop *loop, Callback fn, CallOptions options)
+static inline Handle *handle_to_call(Loop *loop, Callback fn, CallOptions options)
 {
     Handle *handle = handle_new(loop, options.name, options.context);
     handle->callback = fn;
@@ -4721,8 +4721,8 @@ Future *asyncio_gather_args_(GatherOptions options, const Site *site)
     for (int i = 0; i < count; i++) {
         Object *object = options.awaitables[i];
         if (!object || (object->class != &coroutine_class && !is_future(object)))
-            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required (argument %d of %s)", i + 1,
-                  "asyncio_gather");
+            throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required "
+                             "(argument %d of asyncio_gather)", i + 1);
         list_append(awaitables, object);
     }
     return asyncio_gather_(awaitables, options.return_exceptions, site);
