@@ -108,9 +108,10 @@ typedef struct Variables Variables;
 typedef struct List List;
 typedef struct Exc Exc;
 typedef struct Block Block;
+typedef struct Child Child;
 
 enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOCK_LARGEST / BLOCK_UNIT + 1 };
-enum { SIGNALS = 65 }; /* their numbers are smaller */
+enum { SIGNALS = 65 }; /* signals have smaller numbers */
 
 /* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). */
 struct Stack {
@@ -138,7 +139,7 @@ typedef struct Thread {
     Loop *loop;                 /* the running one, or NULL */
     Loop *set_loop;             /* of asyncio_set_event_loop() */
     Variables **variables;      /* the context in force */
-    Stack *free_stacks;         /* whose tasks are done */
+    Stack *free_stacks;         /* that no task uses */
     Block *blocks[BLOCK_SIZES]; /* free ones, by size */
     Value kept;                 /* what keep() saved outside coroutines */
     Variables *base_variables;  /* the context outside tasks */
@@ -357,7 +358,7 @@ struct Loop {
     Handle **inbox; /* what other threads have called soon */
     int inbox_count, inbox_capacity;
     int outside;                       /* how many threads, signals, children may still wake this loop */
-    Process *children;                 /* that run */
+    Child *children;                   /* that run */
     Executor *executor;                /* the default one, made when first needed */
     Handle *signal_handlers[SIGNALS];  /* by number */
     volatile sig_atomic_t signalled;   /* a signal came that has a handler, not looked at yet */
@@ -384,21 +385,16 @@ struct Loop {
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
 };
 
-/* What earlier chapters use of later ones. */
-static const Class list_class, coroutine_class, task_class;
-static void pool_grow(Stack *stack);
+/* What earlier chapters use of later ones, in the order of these; at last what the trace is told. */
+static const Class list_class, coroutine_class, task_class, variables_class;
 static List *list_new(const Class *class, int capacity);
 static void value_write(Value v, bool as_repr, FILE *out);
-static FILE *open_memory(char **data, size_t *size);
 static bool is_exception(Value v);
 static void exception_write_str(Value e, FILE *out);
-static size_t object_size(const Object *object);
 static void memory_report(const char *what, size_t size);
 static _Noreturn void fatal(const Site *site, const char *text, ...);
+static void loop_empty_inbox(Loop *loop);
 static void stack_park(Loop *loop);
-static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
-static bool frame_shows(const Coroutine *frame);
-static Site frame_site(const Coroutine *frame);
 static bool future_failed(Future *future);
 static void coroutine_finish(Stack *stack, Coroutine *coro);
 static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle);
@@ -406,24 +402,27 @@ static Stack *task_run(Stack *me);
 static void task_failed(Task *task, Value e);
 static Stack *task_over(Stack *me);
 static void loop_abandon_tasks(Loop *loop);
+static Variables **task_variables(Task *task);
 static void loop_end_watching(Loop *loop);
-static void loop_drop_transports(Loop *loop);
-static void loop_end_children(Loop *loop);
 static Stack *generator_run(Stack *me);
 static void generator_failed(AsyncGenerator *gen, Value e);
 static Stack *generator_over(Stack *me);
 static Coroutine *generator_body(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
-static void loop_empty_inbox(Loop *loop);
 static Context *context_of(Variables *variables);
-static Variables **task_variables(Task *task);
-static void loop_interrupt(Loop *loop);
-static void check_no_transport(Loop *loop, int fd);
+static bool program_has_threads(void);
 static void loop_take_signals(Loop *loop);
 static void loop_remove_signal_handlers(Loop *loop);
-static bool program_has_threads(void);
+static void check_no_transport(Loop *loop, int fd);
+static void loop_drop_transports(Loop *loop);
+static void loop_end_children(Loop *loop);
+static void loop_interrupt(Loop *loop);
 static void on_interrupt(int number);
-static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C is for, and other signals */
+static Coroutine *frame_outer(Stack **stack, Coroutine *frame);
+static bool frame_shows(const Coroutine *frame);
+static Site frame_site(const Coroutine *frame);
+static void loop_deadlock(Loop *loop);
+
 static int trace_task(void);
 COLD static void trace_event(const char *name, char phase, const char *fields, ...);
 COLD static void trace_exception(const char *name, Value e, const Site *site);
@@ -447,7 +446,8 @@ static void trace_output(const char *text, size_t size);
 COLD static void trace_changed(Object *object, const char *why, Value v);
 static void future_describe(void *object, FILE *out);
 static void trace_finish(int status);
-static char *copy_string(const char *text);
+
+static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C is for, and other signals */
 
 /* ---- [memory] Objects, counting, pools ---------------------------------------------------------------------------
  *
@@ -527,6 +527,13 @@ static void blocks_free(void)
         for (Block *block; (block = here.blocks[units]); free(block)) here.blocks[units] = block->next;
 }
 
+static char *copy_string(const char *text)
+{
+    char *copy = allocation_fails() ? NULL : strdup(text);
+    if (!copy) out_of_memory(strlen(text) + 1);
+    return copy;
+}
+
 static inline Object object_begin(const Class *class)
 {
     count(&live_objects, 1);
@@ -556,8 +563,14 @@ static inline bool last_reference(Object *object)
     return __atomic_sub_fetch(&object->references, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
-static size_t object_size(const Object *object);
-COLD static void trace_drop(Object *object);
+/* Of one whose class does not say it. */
+static size_t object_size(const Object *object)
+{
+    const Variables *variables = (const Variables *)object;
+    if (object->class == &coroutine_class) return sizeof(Coroutine) + ((const Coroutine *)object)->code->size;
+    if (object->class == &variables_class) return sizeof *variables + variables->count * sizeof *variables->entries;
+    return sizeof(Text) + ((const Text *)object)->length + 1;
+}
 
 static void object_drop(Object *object)
 {
@@ -1236,6 +1249,19 @@ static FILE *open_memory(char **data, size_t *size)
     return out;
 }
 
+typedef void (*Writer)(void *what, FILE *out);
+
+/* What a function writes, as a string; the caller frees it. */
+static char *written(Writer write, void *what)
+{
+    char *text;
+    size_t size;
+    FILE *out = open_memory(&text, &size);
+    write(what, out);
+    fclose(out);
+    return text;
+}
+
 static Value value_text(Value v, bool as_repr)
 {
     char *data;
@@ -1286,6 +1312,7 @@ void value_print_(int count, const Value *values)
  *     LANDED    the except clauses are asked, in order        a match: HANDLING; none: it goes on after the finally
  *     HANDLING  an except block runs                          an exception here: FAILED, past the other clauses
  *     STAR      an except_star block runs, with what is left of the group in `rest`
+ *     FAILED    what an except block raised is on its way to the end of the block
  *     FINALLY   off the chain; what is still unhandled waits in `exception`
  *     CLOSED    left
  *
@@ -2513,25 +2540,26 @@ static double loop_patience(Loop *loop)
     return left > 0 ? left : 0;
 }
 
-static void loop_deadlock(Loop *loop);
-
 /* Can anything outside this thread still wake the loop? */
 static bool loop_expects_outside(Loop *loop) { return loop->watch_count || loop->outside || program_has_threads(); }
 
 /* Polling. select() costs some 0.1 us for each descriptor that it is asked about. That is little if many of them are
- * ready, and a lot if 50 of 5,000 are. So those that were ready lately are *hot* and asked each time, and of the
- * others, the cold ones, is asked only in full polls. A full poll comes when eight times as long has passed as the
- * last one took. Until then a loop that has nothing to do sleeps with the hot ones alone; with all when none was
- * ready from one full poll to the next. So a cold descriptor waits no longer than a microsecond for each one that is
- * registered, however busy the hot ones are. Every 16 full polls the hot ones are chosen anew. Up to 64 descriptors
- * are all asked each time.
+ * ready, and a lot if 50 of 5,000 are. So every poll asks about those that are *hot*: that are new, or were ready
+ * lately. Only full polls ask about the others, the cold ones, too. A full poll comes when eight times as long has
+ * passed as the last one took. Until then a loop that has nothing to do sleeps with the hot ones alone, and if none
+ * was ready from one full poll to the next, with all. So a cold descriptor waits no longer than a microsecond for
+ * each one that is registered, however busy the hot ones are.
  *
- * In rounds that have callbacks to run anyway, polls for nothing are rationed in the same way, but not the first 16
- * in a row: so a program that writes into its own pipe sees the order that CPython has.
+ * In rounds that have callbacks to run anyway, polls that find nothing are rationed in the same way, but for the
+ * first 16 in a row: so a program that writes into its own pipe sees the order that CPython has.
  *
  * How long a poll takes is computed, not measured: a clock would count the time that other programs had, too. */
 
-enum { FEW = 64, QUIET_POLLS = 16, FULL_POLLS = 16 };
+enum {
+    FEW = 64,         /* descriptors, up to which every poll asks about all */
+    QUIET_POLLS = 16, /* in a row, that are not rationed */
+    FULL_POLLS = 16,  /* until the hot ones are chosen anew */
+};
 
 /* How long until a poll like the last one may come again. */
 static double poll_rest(Loop *loop) { return 8 * (0.5e-6 + 0.1e-6 * loop->asked); }
@@ -2660,6 +2688,16 @@ static bool loop_polled_lately(Loop *loop)
     return loop->quiet_polls > QUIET_POLLS && !loop->virtual && !TRACING && loop_time(loop) < loop->next_poll;
 }
 
+/* Under a virtual clock, instead of sleeping: unless a descriptor is ready it is now the next timer's time. */
+static void loop_skip_time(Loop *loop, double patience)
+{
+    if (loop->watch_count) loop_select(loop, 0);
+    if (loop->ready_count) return;
+    trace_select(loop, patience);
+    loop->virtual_now = loop->timers[0].when;
+    trace_selected(loop, false, false);
+}
+
 /* Waits as long as the loop may. Without descriptors and without time to pass there is nothing to ask the kernel. */
 __attribute__((noinline)) static void loop_wait(Loop *loop)
 {
@@ -2670,14 +2708,8 @@ __attribute__((noinline)) static void loop_wait(Loop *loop)
         loop_deadlock(loop);
         return;
     }
-    if (loop->virtual && patience > 0 && !isinf(patience)) {
-        if (loop->watch_count) loop_select(loop, 0);
-        if (!loop->ready_count) {
-            trace_select(loop, patience);
-            loop->virtual_now = loop->timers[0].when;
-            trace_selected(loop, false, false);
-        }
-    } else if (patience > 0 || loop->watch_count) loop_select(loop, patience);
+    if (loop->virtual && patience > 0 && !isinf(patience)) loop_skip_time(loop, patience);
+    else if (patience > 0 || loop->watch_count) loop_select(loop, patience);
     else if (woken) loop_empty_inbox(loop);
 }
 
@@ -4389,9 +4421,9 @@ void timeout_reschedule_(Timeout *timeout, double when)
     if (isinf(when)) return;
     Loop *loop = asyncio_get_running_loop();
     bool past = when <= loop_last_look(loop);
-    Handle *timer =
-        past ? loop_call_soon(loop, timeout_over, V(timeout)) : loop_call_at(loop, when, timeout_over, V(timeout));
-    if (unpool_newest(timer)) timeout->timer = timer;
+    Handle *timer = past ? loop_call_soon(loop, timeout_over, V(timeout))
+                         : loop_call_at(loop, when, timeout_over, V(timeout));
+    if (unpool_newest(timer)) timeout->timer = timer; /* the pool's hold is now the timeout's */
 }
 
 static Value timeout_enter(void *manager)
@@ -10994,111 +11026,119 @@ Server *as_server(Value v) { return expect_object(v, &server_class, "a Server");
 
 /* ---- [subprocess] Subprocesses -------------------------------------------------------------------------------------
  *
- * A child is started by posix_spawn, its standard streams given or made as pipes, whose near ends become streams.
- * Its end is a readable descriptor too, a pidfd, so the loop waits for it as for any other, and reaps exactly this
- * child, once. Where the kernel has no pidfd (before 5.3, and under valgrind) a thread waits instead.
+ * A child is started by posix_spawn, its standard streams given or made as pipes. Its end is a readable descriptor too,
+ * a pidfd, so the loop waits for it as for any other, and reaps exactly this child, once. Where the kernel has no pidfd
+ * (before 5.3, and under valgrind) a thread waits instead.
+ *
+ * Two classes begin with a Child. A SubprocessTransport tells a protocol what happens; of a Process, the near ends of
+ * the pipes are streams.
  */
 
-struct Process {
+/* What makes the difference. */
+typedef struct ChildKind {
+    Transport *(*connect)(Child *child, int which, int fd, const SubprocessOptions *options); /* the near end of a pipe */
+    void (*exited)(Child *child); /* may be NULL */
+    void (*over)(Child *child);   /* it has ended, and its pipes are closed too */
+} ChildKind;
+
+struct Child {
     Object object;
+    const ChildKind *kind;
     Loop *loop;
     pid_t pid;
     int pidfd;
     int open_pipes;
-    Value returncode;            /* None while it runs; -N if signal N ended it */
-    StreamWriter *pipes[3];      /* those of stdin, stdout, stderr that are pipes */
+    Value returncode;    /* None while it runs; -N if signal N ended it */
+    Transport *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
-    char *command;               /* for the trace */
+    char *command;       /* for the trace */
     ThreadFuture *thread_future; /* of the thread that waits for its end */
     pthread_t thread;
-    Process *next, **place;      /* among the loop's children, while it runs */
+    Child *next, **place; /* among the loop's children, while it runs */
 };
 
-static void process_destroy(void *object);
-static void process_write(void *object, FILE *out);
-static void process_describe(void *object, FILE *out);
-static const Class process_class = {.name = "Process",
-                                    .size = sizeof(Process),
-                                    .destroy = process_destroy,
-                                    .write = process_write,
-                                    .describe = process_describe,
-                                    .is_io = true};
+static void child_describe(void *object, FILE *out);
 
-static void process_destroy(void *object)
+static void child_destroy(Child *child)
 {
-    Process *process = object;
-    for (int i = 0; i < 3; i++) {
-        if (process->pipes[i]) process->pipes[i]->process = NULL;
-        release(process->pipes[i]);
-    }
-    free(process->command);
+    for (int i = 0; i < 3; i++) release(child->pipes[i]);
+    free(child->command);
 }
 
-static void process_write(void *object, FILE *out) { fprintf(out, "<Process %d>", (int)((Process *)object)->pid); }
-
-static void process_wake_if_over(Process *process)
+static void child_wake_waiters(Child *child)
 {
-    if (is_none(process->returncode) || process->open_pipes) return;
-    while (line_wake_first(&process->waiters)) {}
+    while (line_wake_first(&child->waiters)) {}
+}
+
+static void child_maybe_over(Child *child)
+{
+    if (!is_none(child->returncode) && !child->open_pipes) child->kind->over(child);
+}
+
+static void child_pipe_lost(Child *child)
+{
+    child->open_pipes--;
+    child_maybe_over(child);
 }
 
 /* The loop holds a child until it has ended. */
-static void process_enlist(Process *process)
+static void child_enlist(Child *child)
 {
-    process->next = process->loop->children;
-    if (process->next) process->next->place = &process->next;
-    process->place = &process->loop->children;
-    process->loop->children = retain(process);
+    child->next = child->loop->children;
+    if (child->next) child->next->place = &child->next;
+    child->place = &child->loop->children;
+    child->loop->children = retain(child);
 }
 
-static void process_delist(Process *process)
+static void child_delist(Child *child)
 {
-    *process->place = process->next;
-    if (process->next) process->next->place = process->place;
+    *child->place = child->next;
+    if (child->next) child->next->place = child->place;
 }
 
-static void process_unwatch(Process *process)
+static void child_unwatch(Child *child)
 {
-    if (process->pidfd >= 0) {
-        unwatch(process->loop, process->pidfd, FOR_READING);
-        close(process->pidfd);
-        process->pidfd = -1;
+    if (child->pidfd >= 0) {
+        unwatch(child->loop, child->pidfd, FOR_READING);
+        close(child->pidfd);
+        child->pidfd = -1;
     }
-    if (!process->thread_future) return;
-    pthread_join(process->thread, NULL);
-    threadfuture_arrived(V(process->thread_future)); /* if the loop has not heard of it: it may be closing */
-    release(process->thread_future);
-    process->thread_future = NULL;
+    if (!child->thread_future) return;
+    pthread_join(child->thread, NULL);
+    threadfuture_arrived(V(child->thread_future)); /* if the loop has not heard of it: it may be closing */
+    release(child->thread_future);
+    child->thread_future = NULL;
 }
 
 static Value returncode_of(int status) { return WIFSIGNALED(status) ? V(-WTERMSIG(status)) : V(WEXITSTATUS(status)); }
 
 /* flags: WNOHANG if it may still be running. */
-static void process_reap(Process *process, int flags)
+static void child_reap(Child *child, int flags)
 {
     int status = 0;
     pid_t pid;
-    while ((pid = waitpid(process->pid, &status, flags)) < 0 && errno == EINTR) {}
+    while ((pid = waitpid(child->pid, &status, flags)) < 0 && errno == EINTR) {}
     if (pid == 0) return;
-    process_unwatch(process);
+    child_unwatch(child);
     if (pid < 0)
-        fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)process->pid);
-    process->returncode = pid < 0 ? V(255) : returncode_of(status);
-    int64_t code = as_int(process->returncode);
-    TRACE_CHANGED_VALUE(process, code < 0 ? "has been ended by signal" : "has ended with exit status", V(llabs(code)));
-    process_wake_if_over(process);
-    process_delist(process);
-    release(process);
+        fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)child->pid);
+    child->returncode = pid < 0 ? V(255) : returncode_of(status);
+    int64_t code = as_int(child->returncode);
+    TRACE_CHANGED_VALUE(child, code < 0 ? "has been ended by signal" : "has ended with exit status", V(llabs(code)));
+    if (child->kind->exited) child->kind->exited(child);
+    child_maybe_over(child);
+    child_delist(child);
+    release(child);
 }
 
-static void pidfd_is_ready(Value v) { process_reap((Process *)v.object, WNOHANG); }
+static void pidfd_is_ready(Value v) { child_reap((Child *)v.object, WNOHANG); }
 
 /* A loop that closes leaves no child behind, as Python drops none of its transports without closing it. */
 static void loop_end_children(Loop *loop)
 {
     while (loop->children) {
         kill(loop->children->pid, SIGKILL);
-        process_reap(loop->children, 0);
+        child_reap(loop->children, 0);
     }
 }
 
@@ -11122,67 +11162,48 @@ static void *waiter_main(void *arg)
 static void thread_has_waited(Future *future, Value arg)
 {
     (void)future;
-    Process *process = (Process *)arg.object;
-    if (is_none(process->returncode)) process_reap(process, 0);
+    Child *child = (Child *)arg.object;
+    if (is_none(child->returncode)) child_reap(child, 0);
 }
 
-static void process_watch_in_thread(Process *process)
+static void child_watch_in_thread(Child *child)
 {
-    ThreadFuture *tf = threadfuture_for(wait_in_thread, (ThreadOptions){.arg = V(process->pid), .name = "waitpid"}, NULL);
-    Future *ended = threadfuture_bridge(tf, process->loop);
-    future_on_done(ended, thread_has_waited, process, "thread_has_waited");
-    int problem = start_thread(&process->thread, waiter_main, retain(tf));
+    ThreadFuture *tf = threadfuture_for(wait_in_thread, (ThreadOptions){.arg = V(child->pid), .name = "waitpid"}, NULL);
+    Future *ended = threadfuture_bridge(tf, child->loop);
+    future_on_done(ended, thread_has_waited, child, "thread_has_waited");
+    int problem = start_thread(&child->thread, waiter_main, retain(tf));
     if (!problem) {
-        process->thread_future = retain(tf);
+        child->thread_future = retain(tf);
         return;
     }
     release(tf);
     future_cancel(ended);
-    kill(process->pid, SIGKILL);
-    process_reap(process, 0);
+    kill(child->pid, SIGKILL);
+    child_reap(child, 0);
     errno = problem;
-    throw_errno("a thread to wait for process %d", (int)process->pid);
+    throw_errno("a thread to wait for process %d", (int)child->pid);
 }
 
-static void process_watch(Process *process)
+static void child_watch(Child *child)
 {
-    process_enlist(process);
-    process->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, process->pid, 0);
-    if (process->pidfd < 0) {
-        process_watch_in_thread(process);
+    child_enlist(child);
+    child->pidfd = RUNNING_ON_VALGRIND ? -1 : (int)syscall(SYS_pidfd_open, child->pid, 0);
+    if (child->pidfd < 0) {
+        child_watch_in_thread(child);
         return;
     }
-    fcntl(process->pidfd, F_SETFD, FD_CLOEXEC);
-    watch(process->loop, process->pidfd, FOR_READING, pidfd_is_ready,
-          (CallOptions){.arg = V(process), .name = "pidfd_is_ready"});
+    fcntl(child->pidfd, F_SETFD, FD_CLOEXEC);
+    watch(child->loop, child->pidfd, FOR_READING, pidfd_is_ready,
+          (CallOptions){.arg = V(&child->object), .name = "pidfd_is_ready"});
 }
 
-static Value process_over(Process *process)
+static Value child_over(Child *child)
 {
     bool woken;
-    if (!is_none(process->returncode)) return process->returncode;
-    Value interruption = line_wait(&process->waiters, "waiter", "process.wait()", process, &woken);
+    if (!is_none(child->returncode)) return child->returncode;
+    Value interruption = line_wait(&child->waiters, "waiter", "process.wait()", child, &woken);
     if (!is_none(interruption)) throw(interruption);
-    return process->returncode;
-}
-
-static void pipe_closed(Future *closed, Value arg)
-{
-    Process *process = (Process *)arg.object;
-    closed->unretrieved = false;
-    process->open_pipes--;
-    process_wake_if_over(process);
-}
-
-/* The near end of a pipe to or from the child, as a stream. */
-static void process_connect(Process *process, int which, int fd, long limit)
-{
-    StreamReader *reader = which ? asyncio_StreamReader_(limit) : NULL;
-    StreamWriter *writer = writer_new(process->loop, reader, process);
-    process->pipes[which] = retain(writer);
-    process->open_pipes++;
-    future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
-    transport_of(process->loop, which ? READ_PIPE : WRITE_PIPE, fd, -1, &stream_protocol, V(writer), NULL, NULL);
+    return child->returncode;
 }
 
 /* The far ends of the three standard streams, as the child will have them, and the near ones. */
@@ -11218,7 +11239,7 @@ static void plumb(Plumbing *plumbing, int which, int wish)
 }
 
 /* The far ends are moved out of the way first: one may be where another has to go. */
-static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
+static int spawn(Child *child, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -11241,117 +11262,407 @@ static int spawn(Process *process, Plumbing *plumbing, const char *const *argv, 
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);
     if (!problem)
-        problem = posix_spawnp(&process->pid, argv[0], &actions, &attributes, (char *const *)argv,
+        problem = posix_spawnp(&child->pid, argv[0], &actions, &attributes, (char *const *)argv,
                                options->env ? (char *const *)options->env : environ);
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0) close(moved[i]);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    if (problem) process->pid = 0;
+    if (problem) child->pid = 0;
     return problem;
 }
 
-static char *command_line(const char *const *argv)
+static void write_command(void *what, FILE *out)
 {
-    char *text;
-    size_t size;
-    FILE *out = open_memory(&text, &size);
+    const char *const *argv = what;
     for (int i = 0; argv[i]; i++) fprintf(out, i ? " %s" : "%s", argv[i]);
-    fclose(out);
-    return text;
 }
 
-static Process *process_start(Loop *loop, Plumbing *plumbing, const char *const *argv,
-                              const SubprocessOptions *options)
+static void child_start(Child *child, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
 {
-    Process *process = pooled(object_new(&process_class, sizeof *process));
-    process->loop = loop;
-    process->pidfd = -1;
-    errno = spawn(process, plumbing, argv, options);
+    errno = spawn(child, plumbing, argv, options);
     if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno("'%s'", options->cwd);
     if (errno) throw_errno("'%s'", argv[0]);
-    if (TRACING) process->command = command_line(argv);
-    TRACE_CHANGED(process, "started");
-    process_watch(process);
-    return process;
+    if (TRACING) child->command = command_line(argv);
+    TRACE_CHANGED(child, "started");
+    child_watch(child);
 }
 
-/* Interrupted while its pipes were connected: it is ended, and waited for. */
-static void process_abandon(Process *process)
+static void child_connect(Child *child, Plumbing *plumbing, const SubprocessOptions *options)
 {
-    kill(process->pid, SIGKILL);
+    for (int i = 0; i < 3; i++) {
+        if (plumbing->near[i] < 0) continue;
+        child->pipes[i] = retain(child->kind->connect(child, i, plumbing->near[i], options));
+        child->open_pipes++;
+        plumbing->near[i] = -1;
+    }
+}
+
+/* Takes its pipes away, and ends it if it still runs. */
+static void child_close(Child *child)
+{
     for (int i = 0; i < 3; i++)
-        if (process->pipes[i] && process->pipes[i]->transport) transport_abort(process->pipes[i]->transport);
-    process_over(process);
+        if (child->pipes[i]) transport_close(child->pipes[i]);
+    if (is_none(child->returncode)) kill(child->pid, SIGKILL);
 }
 
-static void process_connect_all(Process *process, Plumbing *plumbing, long limit)
+/* Nobody will ever know of it: it is ended, and waited for. */
+static void child_abandon(Child *child)
 {
-    try {
-        for (int i = 0; i < 3; i++) {
-            int fd = plumbing->near[i];
-            plumbing->near[i] = -1;
-            if (fd >= 0) process_connect(process, i, fd, limit);
-        }
-    } except (BaseException) {
-        plumbing_close(plumbing, true);
-        process_abandon(process);
-        rethrow;
-    } end_try
+    child_close(child);
+    child_over(child);
 }
 
-static Process *subprocess(const char *const *argv, const SubprocessOptions *options)
+/* Starts it. Nothing is heard of it, or from its pipes, before the next round of the loop. */
+static void child_begin(Child *child, Loop *loop, const ChildKind *kind, const char *const *argv,
+                        const SubprocessOptions *options)
 {
-    Loop *loop = asyncio_get_running_loop();
     Plumbing plumbing = {.far = {-1, -1, -1}, .near = {-1, -1, -1}};
-    Process *process = NULL;
+    child->loop = loop;
+    child->kind = kind;
+    child->pidfd = -1;
     try {
         plumb(&plumbing, 0, options->stdin);
         plumb(&plumbing, 1, options->stdout);
         plumb(&plumbing, 2, options->stderr);
-        process = process_start(loop, &plumbing, argv, options);
+        child_start(child, &plumbing, argv, options);
+        plumbing_close(&plumbing, false);
+        child_connect(child, &plumbing, options);
     } except (BaseException) {
         plumbing_close(&plumbing, true);
+        if (child->pid) child_abandon(child);
         rethrow;
     } end_try
-    plumbing_close(&plumbing, false);
-    process_connect_all(process, &plumbing, options->limit);
-    return process;
+}
+
+/* Suspends until its pipes are connected, and the callbacks that were there before have run. */
+static void child_wait_connected(Child *child)
+{
+    Future *connected = pooled(future_inner(child->loop, "the pipes", child));
+    loop_call_soon(child->loop, fd_is_ready, V(connected));
+    Value interruption = future_wait(connected);
+    if (is_none(interruption)) return;
+    child_abandon(child);
+    throw(interruption);
+}
+
+static void child_send_signal(Child *child, int number)
+{
+    if (!is_none(child->returncode)) throw(ProcessLookupError, "the process has ended");
+    /* somebody else has reaped it: as good as sent */
+    if (kill(child->pid, number) < 0 && errno != ESRCH) throw_errno(NULL);
+}
+
+/* What is to be run: a program and its arguments, ended by NULL. */
+typedef struct Command {
+    const char *words[sizeof(((SubprocessOptions *)NULL)->argv) / sizeof(char *) + 1];
+} Command;
+
+static Command exec_command(const SubprocessOptions *options)
+{
+    Command command = {{NULL}};
+    memcpy(command.words, options->argv, sizeof options->argv);
+    if (!command.words[0]) throw(TypeError, "program arguments must be strings, not NULL");
+    return command;
+}
+
+static Command shell_command(const SubprocessOptions *options)
+{
+    if (!options->argv[0] || options->argv[1]) throw(ValueError, "cmd must be one string");
+    return (Command){{"/bin/sh", "-c", options->argv[0]}};
+}
+
+/* A SubprocessTransport. All that its protocol is told it is told by callbacks of the loop, one after the other. The
+ * argument of each is a tuple: the transport, the protocol's `self`, which pipe, and what of it. */
+
+struct SubprocessTransport {
+    Child child;
+    const SubprocessProtocol *protocol;
+    Value self;
+    bool closing, lost; /* lost: connection_lost() has been called */
+};
+
+static void subprocess_destroy(void *object);
+static void subprocess_write(void *object, FILE *out);
+static void subprocess_let_go(void *object);
+static const Class subprocess_class = {.name = "SubprocessTransport",
+                                       .size = sizeof(SubprocessTransport),
+                                       .destroy = subprocess_destroy,
+                                       .write = subprocess_write,
+                                       .describe = child_describe,
+                                       .let_go = subprocess_let_go,
+                                       .is_io = true};
+
+static void subprocess_let_go(void *object) { value_replace(&((SubprocessTransport *)object)->self, None); }
+
+static void subprocess_destroy(void *object)
+{
+    subprocess_let_go(object);
+    child_destroy(object);
+}
+
+static void subprocess_write(void *object, FILE *out)
+{
+    static const char *const names[] = {"stdin", "stdout", "stderr"};
+    SubprocessTransport *transport = object;
+    Child *child = &transport->child;
+    fprintf(out, "<SubprocessTransport%s pid=%d ", transport->closing ? " closed" : "", (int)child->pid);
+    if (is_none(child->returncode)) fputs("running", out);
+    else fprintf(out, "returncode=%d", (int)as_int(child->returncode));
+    for (int i = 0; i < 3; i++) {
+        if (!child->pipes[i]) continue;
+        fprintf(out, " %s=", names[i]);
+        value_write(V(child->pipes[i]), true, out);
+    }
+    fputc('>', out);
+}
+
+static SubprocessTransport *told_by(Value news) { return (SubprocessTransport *)list_get(news, 0).object; }
+
+static Value news_of(SubprocessTransport *transport, int fd, Value what)
+{
+    return tuple(transport, transport->self, fd, what);
+}
+
+static void subprocess_made(Value news)
+{
+    SubprocessTransport *transport = told_by(news);
+    TRACE_CHANGED(transport, "connection_made() is called");
+    if (transport->protocol->connection_made) transport->protocol->connection_made(list_get(news, 1), transport);
+}
+
+static void subprocess_data_received(Value news)
+{
+    size_t size;
+    const char *data = as_bytes(list_get(news, 3), &size);
+    const SubprocessProtocol *protocol = told_by(news)->protocol;
+    if (protocol->pipe_data_received)
+        protocol->pipe_data_received(list_get(news, 1), (int)as_int(list_get(news, 2)), data, size);
+}
+
+static void subprocess_pipe_lost(Value news)
+{
+    const SubprocessProtocol *protocol = told_by(news)->protocol;
+    if (protocol->pipe_connection_lost)
+        protocol->pipe_connection_lost(list_get(news, 1), (int)as_int(list_get(news, 2)), list_get(news, 3));
+}
+
+static void subprocess_process_exited(Value news)
+{
+    const SubprocessProtocol *protocol = told_by(news)->protocol;
+    if (protocol->process_exited) protocol->process_exited(list_get(news, 1));
+}
+
+static void subprocess_connection_lost(Value news)
+{
+    SubprocessTransport *transport = told_by(news);
+    TRACE_CHANGED(transport, "connection_lost() is called");
+    try {
+        if (transport->protocol->connection_lost) transport->protocol->connection_lost(list_get(news, 1), None);
+    } finally {
+        transport->lost = true;
+        child_wake_waiters(&transport->child);
+    } end_try
+}
+
+/* The protocols of the pipes. */
+
+static void pipe_has_data(Value self, int fd, const char *data, size_t size)
+{
+    SubprocessTransport *transport = (SubprocessTransport *)self.object;
+    loop_call_soon(transport->child.loop, subprocess_data_received, news_of(transport, fd, bytes(data, size)));
+}
+
+static void pipe_is_lost(Value self, int fd, Value e)
+{
+    SubprocessTransport *transport = (SubprocessTransport *)self.object;
+    loop_call_soon(transport->child.loop, subprocess_pipe_lost, news_of(transport, fd, e));
+    child_pipe_lost(&transport->child);
+}
+
+static void stdin_lost(Value self, Value e) { pipe_is_lost(self, 0, e); }
+static void stdout_received(Value self, const char *data, size_t size) { pipe_has_data(self, 1, data, size); }
+static void stdout_lost(Value self, Value e) { pipe_is_lost(self, 1, e); }
+static void stderr_received(Value self, const char *data, size_t size) { pipe_has_data(self, 2, data, size); }
+static void stderr_lost(Value self, Value e) { pipe_is_lost(self, 2, e); }
+
+static void stdin_pause(Value self)
+{
+    SubprocessTransport *transport = (SubprocessTransport *)self.object;
+    if (transport->protocol->pause_writing) transport->protocol->pause_writing(transport->self);
+}
+
+static void stdin_resume(Value self)
+{
+    SubprocessTransport *transport = (SubprocessTransport *)self.object;
+    if (transport->protocol->resume_writing) transport->protocol->resume_writing(transport->self);
+}
+
+static const Protocol pipe_protocols[] = {
+    {.connection_lost = stdin_lost, .pause_writing = stdin_pause, .resume_writing = stdin_resume},
+    {.connection_lost = stdout_lost, .data_received = stdout_received},
+    {.connection_lost = stderr_lost, .data_received = stderr_received},
+};
+
+static Transport *subprocess_connect(Child *child, int which, int fd, const SubprocessOptions *options)
+{
+    (void)options;
+    return transport_new(child->loop, which ? READ_PIPE : WRITE_PIPE, fd, &pipe_protocols[which], V(&child->object),
+                         NULL, NULL);
+}
+
+static void subprocess_exited(Child *child)
+{
+    loop_call_soon(child->loop, subprocess_process_exited, news_of((SubprocessTransport *)child, -1, None));
+}
+
+/* Its `self` may hold the transport: from here on only the last callback holds `self`. */
+static void subprocess_over(Child *child)
+{
+    loop_call_soon(child->loop, subprocess_connection_lost, news_of((SubprocessTransport *)child, -1, None));
+    subprocess_let_go(child);
+}
+
+static const ChildKind subprocess_kind = {subprocess_connect, subprocess_exited, subprocess_over};
+
+static Value subprocess(Loop *loop, const SubprocessProtocol *protocol, Value arg, Command command,
+                        const SubprocessOptions *options)
+{
+    if (!protocol) throw(TypeError, "the protocol must be a SubprocessProtocol, not NULL");
+    if (options->limit) throw(TypeError, "limit is for streams: a SubprocessProtocol is given all that comes");
+    Value self = protocol->make ? protocol->make(arg) : arg;
+    SubprocessTransport *transport = pooled(object_new(&subprocess_class, sizeof *transport));
+    transport->protocol = protocol;
+    transport->self = value_retain(self);
+    child_begin(&transport->child, loop, &subprocess_kind, command.words, options);
+    loop_call_soon(loop, subprocess_made, news_of(transport, -1, None));
+    child_wait_connected(&transport->child);
+    return tuple(transport, self);
+}
+
+typedef const SubprocessProtocol *SubprocessTable;
+
+ASYNC(loop_subprocess_exec, loop_subprocess_exec_, (Loop *)loop, (SubprocessTable)protocol, (Value)arg,
+      (SubprocessOptions)options)
+{
+    return subprocess(loop, protocol, arg, exec_command(&options), &options);
+}
+
+ASYNC(loop_subprocess_shell, loop_subprocess_shell_, (Loop *)loop, (SubprocessTable)protocol, (Value)arg,
+      (SubprocessOptions)options)
+{
+    return subprocess(loop, protocol, arg, shell_command(&options), &options);
+}
+
+SubprocessTransport *as_subprocesstransport(Value v)
+{
+    return expect_object(v, &subprocess_class, "a SubprocessTransport");
+}
+
+int subprocesstransport_get_pid(SubprocessTransport *transport) { return (int)transport->child.pid; }
+Value subprocesstransport_get_returncode(SubprocessTransport *transport) { return transport->child.returncode; }
+bool subprocesstransport_is_closing(SubprocessTransport *transport) { return transport->closing; }
+
+Transport *subprocesstransport_get_pipe_transport(SubprocessTransport *transport, int fd)
+{
+    return fd >= 0 && fd < 3 ? transport->child.pipes[fd] : NULL;
+}
+
+/* Between its end and connection_lost() there is nobody to send a signal to, and that is no error. */
+void subprocesstransport_send_signal(SubprocessTransport *transport, int number)
+{
+    if (is_none(transport->child.returncode) || transport->lost) child_send_signal(&transport->child, number);
+}
+
+void subprocesstransport_terminate(SubprocessTransport *transport) { subprocesstransport_send_signal(transport, SIGTERM); }
+void subprocesstransport_kill(SubprocessTransport *transport) { subprocesstransport_send_signal(transport, SIGKILL); }
+
+void subprocesstransport_close(SubprocessTransport *transport)
+{
+    if (transport->closing) return;
+    transport->closing = true;
+    TRACE_CHANGED(transport, "is to be closed");
+    child_close(&transport->child);
+}
+
+/* A Process. */
+
+struct Process {
+    Child child;
+    StreamWriter *streams[3]; /* those of stdin, stdout, stderr that are pipes */
+};
+
+static void process_destroy(void *object);
+static void process_write(void *object, FILE *out);
+static const Class process_class = {.name = "Process",
+                                    .size = sizeof(Process),
+                                    .destroy = process_destroy,
+                                    .write = process_write,
+                                    .describe = child_describe,
+                                    .is_io = true};
+
+static void process_destroy(void *object)
+{
+    Process *process = object;
+    for (int i = 0; i < 3; i++) {
+        if (process->streams[i]) process->streams[i]->process = NULL;
+        release(process->streams[i]);
+    }
+    child_destroy(object);
+}
+
+static void process_write(void *object, FILE *out) { fprintf(out, "<Process %d>", (int)((Child *)object)->pid); }
+
+static void pipe_closed(Future *closed, Value arg)
+{
+    closed->unretrieved = false;
+    child_pipe_lost((Child *)arg.object);
+}
+
+static Transport *process_connect(Child *child, int which, int fd, const SubprocessOptions *options)
+{
+    Process *process = (Process *)child;
+    StreamReader *reader = which ? asyncio_StreamReader_(options->limit) : NULL;
+    StreamWriter *writer = writer_new(child->loop, reader, process);
+    process->streams[which] = retain(writer);
+    future_on_done(writer->closed, pipe_closed, process, "pipe_closed");
+    return transport_new(child->loop, which ? READ_PIPE : WRITE_PIPE, fd, &stream_protocol, V(writer), NULL, NULL);
+}
+
+static const ChildKind process_kind = {.connect = process_connect, .over = child_wake_waiters};
+
+static Value process_new(Command command, const SubprocessOptions *options)
+{
+    Process *process = pooled(object_new(&process_class, sizeof *process));
+    child_begin(&process->child, asyncio_get_running_loop(), &process_kind, command.words, options);
+    if (process->child.open_pipes) child_wait_connected(&process->child);
+    return V(process);
 }
 
 ASYNC(asyncio_create_subprocess_exec, asyncio_create_subprocess_exec_, (SubprocessOptions)options)
 {
-    const char *argv[sizeof options.argv / sizeof *options.argv + 1] = {NULL};
-    memcpy(argv, options.argv, sizeof options.argv);
-    if (!argv[0]) throw(TypeError, "program arguments must be strings, not NULL");
-    return V(subprocess(argv, &options));
+    return process_new(exec_command(&options), &options);
 }
 
 ASYNC(asyncio_create_subprocess_shell, asyncio_create_subprocess_shell_, (SubprocessOptions)options)
 {
-    if (!options.argv[0] || options.argv[1]) throw(ValueError, "cmd must be one string");
-    return V(subprocess((const char *const[]){"/bin/sh", "-c", options.argv[0], NULL}, &options));
+    return process_new(shell_command(&options), &options);
 }
 
 Process *as_process(Value v) { return expect_object(v, &process_class, "a Process"); }
 
-int process_pid(Process *process) { return (int)process->pid; }
-Value process_returncode(Process *process) { return process->returncode; }
-StreamWriter *process_stdin(Process *process) { return process->pipes[0]; }
-StreamReader *process_stdout(Process *process) { return process->pipes[1] ? process->pipes[1]->reader : NULL; }
-StreamReader *process_stderr(Process *process) { return process->pipes[2] ? process->pipes[2]->reader : NULL; }
+int process_pid(Process *process) { return (int)process->child.pid; }
+Value process_returncode(Process *process) { return process->child.returncode; }
+StreamWriter *process_stdin(Process *process) { return process->streams[0]; }
+StreamReader *process_stdout(Process *process) { return process->streams[1] ? process->streams[1]->reader : NULL; }
+StreamReader *process_stderr(Process *process) { return process->streams[2] ? process->streams[2]->reader : NULL; }
 
-void process_send_signal(Process *process, int number)
-{
-    if (!is_none(process->returncode)) throw(ProcessLookupError, "the process has ended");
-    /* somebody else has reaped it: as good as sent */
-    if (kill(process->pid, number) < 0 && errno != ESRCH) throw_errno(NULL);
-}
+void process_send_signal(Process *process, int number) { child_send_signal(&process->child, number); }
 
 void process_terminate(Process *process) { process_send_signal(process, SIGTERM); }
 void process_kill(Process *process) { process_send_signal(process, SIGKILL); }
 
-ASYNC(process_wait, process_wait, (Process *)process) { return process_over(process); }
+ASYNC(process_wait, process_wait, (Process *)process) { return child_over(&process->child); }
 
 /* communicate(): the three pipes at once, or a child that fills one while another is waited for would wait for ever. */
 
@@ -11380,9 +11691,9 @@ async_def(drain_stream, (StreamWriter *)writer)
 
 ASYNC(process_communicate, process_communicate_, (Process *)process, (Value)input)
 {
-    StreamWriter *const *pipes = process->pipes;
+    StreamWriter *const *pipes = process->streams;
     Value outputs = await(asyncio_gather(feed_stdin(pipes[0], input), drain_stream(pipes[1]), drain_stream(pipes[2])));
-    process_over(process);
+    child_over(&process->child);
     return tuple(list_get(outputs, 1), list_get(outputs, 2));
 }
 
@@ -11707,18 +12018,22 @@ static void write_graph(Value graph, int level, FILE *out)
     for_in (each, awaited_by) write_graph(each, level + 1, out);
 }
 
-Value asyncio_format_call_graph_(GraphOptions options)
+static void write_whole_graph(void *graph, FILE *out) { write_graph(*(Value *)graph, 0, out); }
+
+/* What a function writes, as a str without the end of its last line. */
+static Value written_lines(Writer write, void *what)
 {
-    Value graph = asyncio_capture_call_graph_(options);
-    if (is_none(graph)) return V("");
-    char *text;
-    size_t size;
-    FILE *out = open_memory(&text, &size);
-    write_graph(graph, 0, out);
-    fclose(out);
+    char *text = written(write, what);
+    size_t size = strlen(text);
     Value v = str_of(text, size ? size - 1 : 0);
     free(text);
     return v;
+}
+
+Value asyncio_format_call_graph_(GraphOptions options)
+{
+    Value graph = asyncio_capture_call_graph_(options);
+    return is_none(graph) ? V("") : written_lines(write_whole_graph, &graph);
 }
 
 void asyncio_print_call_graph_(GraphOptions options)
@@ -11728,22 +12043,25 @@ void asyncio_print_call_graph_(GraphOptions options)
     if (len(text)) fprintf(out, "%s\n", as_str(text));
 }
 
-/* What a future is, in words: "sleep(1.5)", "queue.get()", "task 'x'". */
-static void write_purpose(Future *future, FILE *out)
+/* What a future is, in words: "sleep(1.5)", "queue.get()", "task 'x'". NULL: what is waited for is the loop. */
+static void write_purpose(void *what, FILE *out)
 {
-    if (future->object.class == &task_class) fprintf(out, "task '%s'", task_get_name((Task *)future));
+    Future *future = what;
+    if (!future) fputs("its next turn", out);
+    else if (future->object.class == &task_class) fprintf(out, "task '%s'", task_get_name((Task *)future));
     else if (future->object.class == &gather_class) fprintf(out, "gather of %d", ((Gather *)future)->count);
     else if (future->object.class == &shield_class) fputs("shield", out);
-    else if (!future->purpose) fprintf(out, "a Future");
+    else if (!future->purpose) fputs("a Future", out);
     else if (future->owner && future->owner->class == &handle_class)
         fprintf(out, "%s(%g)", future->purpose, ((Handle *)future->owner)->delay);
     else fputs(future->purpose, out);
 }
 
+/* The program's line where a task is, or NULL. */
 static const Site *task_site(Task *task)
 {
-    Stack *stack =
-        here.loop && here.loop->current == task && here.stack != &here.loop->own ? here.stack : task->stack;
+    bool running = here.loop && here.loop->current == task && here.stack != &here.loop->own;
+    Stack *stack = running ? here.stack : task->stack;
     if (!stack) return NULL;
     for (Coroutine *frame = stack->frame; frame; frame = frame_outer(&stack, frame))
         if (frame_shows(frame) && frame->site) return frame->site;
@@ -11771,28 +12089,21 @@ static void write_task_waiting(Task *task, FILE *out)
     fputc('\n', out);
 }
 
-Value asyncio_describe_waiting(Loop *loop)
+static void write_waiting(void *loop, FILE *out)
 {
-    char *text;
-    size_t size;
-    FILE *out = open_memory(&text, &size);
-    for (Task *task = loop->tasks; task; task = task->next) write_task_waiting(task, out);
-    fclose(out);
-    Value v = str_of(text, size ? size - 1 : 0);
-    free(text);
-    return v;
+    for (Task *task = ((Loop *)loop)->tasks; task; task = task->next) write_task_waiting(task, out);
 }
+
+Value asyncio_describe_waiting(Loop *loop) { return written_lines(write_waiting, loop); }
 
 /* Nothing is ready, no timer runs, nothing outside can wake the loop: where Python would hang, this one says why. */
 static void loop_deadlock(Loop *loop)
 {
     Value waiting = asyncio_describe_waiting(loop);
     TRACE("loop.deadlock", 'i', "waiting:s", as_str(waiting));
-    Value e = exception_new(DeadlockError,
-                            "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, "
-                            "thread or child is waited for%s%s",
-                            len(waiting) ? "\n" : "; there is no task either", as_str(waiting));
-    loop_leave(loop, e);
+    const char *what = "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, thread or child is waited for";
+    const char *who = len(waiting) ? "\n" : "; there is no task either";
+    loop_leave(loop, exception_new(DeadlockError, "%s%s%s", what, who, as_str(waiting)));
     pool_drop(&loop->own, 0);
 }
 
@@ -11801,6 +12112,9 @@ static void loop_deadlock(Loop *loop)
  * Every chapter above tells what it does, through the macros TRACE, TRACE_MADE and TRACE_CHANGED; docs/TRACE.md
  * says what is told and how it is written. Off, each costs one test of a flag. Under control the program asks leave
  * before each event, and while it waits the clock stands still.
+ *
+ * First how an event is written, and how leave is asked. Then the events: of the loop, of tasks, of primitives, of the
+ * world outside. A program that is traced must behave like one that is not, so nothing here may suspend or raise.
  */
 
 static FILE *trace_file;
@@ -11845,6 +12159,12 @@ static void json_string(const char *text, size_t length, FILE *out)
     fputc('"', out);
 }
 
+static void json_text(const char *text, FILE *out)
+{
+    if (text) json_string(text, strlen(text), out);
+    else fputs("null", out);
+}
+
 static void json_number(double d, FILE *out)
 {
     if (isfinite(d)) fprintf(out, "%.9g", d);
@@ -11853,14 +12173,13 @@ static void json_number(double d, FILE *out)
 
 enum { TRACED_REPR = 200 };
 
+static void write_repr(void *v, FILE *out) { value_write(*(Value *)v, true, out); }
+
+/* repr(v), or as much of it as fits on a screen. */
 static void json_value(Value v, FILE *out)
 {
-    char *text;
-    size_t size;
-    FILE *memory = open_memory(&text, &size);
-    value_write(v, true, memory);
-    fclose(memory);
-    size_t cut = size;
+    char *text = written(write_repr, &v);
+    size_t size = strlen(text), cut = size;
     if (size > TRACED_REPR)
         for (cut = TRACED_REPR; cut && (text[cut] & 0xC0) == 0x80; cut--) {}
     if (cut < size) {
@@ -11886,45 +12205,51 @@ static const char *absolute_path(const char *file)
 
 static void json_site(const Site *site, FILE *out)
 {
-    const char *file = site ? absolute_path(site->file) : "", *function = site ? site->function : "";
+    const char *function = site ? site->function : "";
     size_t length = strlen(function);
     if (length > 6 && !strcmp(function + length - 6, "_body_")) length -= 6;
     fputs("\"file\":", out);
-    json_string(file, strlen(file), out);
+    json_text(site ? absolute_path(site->file) : "", out);
     fprintf(out, ",\"line\":%d,\"func\":", site ? site->line : 0);
     json_string(function, length, out);
 }
 
-/* The arguments of an event: "key:type key:type …". i int, o object's id, d double, t time of the loop, s string, v
- * value, V value or null for None, S a Site (three keys), j JSON as it stands. */
-static void json_fields(const char *fields, va_list args, FILE *out)
+static void json_value_or_null(Value v, FILE *out)
+{
+    if (is_none(v)) fputs("null", out);
+    else json_value(v, out);
+}
+
+/* The next argument. i int, o object's id, d double, t time of the loop, s string, b bytes and their number, v value, V
+ * value or null for None, S a Site (three keys), w a function that writes JSON and what about, j JSON as it stands. */
+static void json_field(char type, va_list *args, FILE *out)
+{
+    const char *text;
+    Writer write;
+    switch (type) {
+    case 'i': fprintf(out, "%d", va_arg(*args, int)); break;
+    case 'o': fprintf(out, "%u", object_id(va_arg(*args, Object *))); break;
+    case 'd': json_number(va_arg(*args, double), out); break;
+    case 't': json_number(va_arg(*args, double) - trace_began, out); break;
+    case 's': json_text(va_arg(*args, const char *), out); break;
+    case 'b': text = va_arg(*args, const char *), json_string(text, va_arg(*args, size_t), out); break;
+    case 'v': json_value(va_arg(*args, Value), out); break;
+    case 'V': json_value_or_null(va_arg(*args, Value), out); break;
+    case 'S': json_site(va_arg(*args, const Site *), out); break;
+    case 'w': write = va_arg(*args, Writer), write(va_arg(*args, void *), out); break;
+    default: fputs(va_arg(*args, const char *), out);
+    }
+}
+
+/* The arguments of an event: "key:type key:type ...". */
+static void json_fields(const char *fields, va_list *args, FILE *out)
 {
     while (*fields) {
         const char *colon = strchr(fields, ':');
         char type = colon[1];
         fputc(',', out);
         if (type != 'S') fprintf(out, "\"%.*s\":", (int)(colon - fields), fields);
-        switch (type) {
-        case 'i': fprintf(out, "%d", va_arg(args, int)); break;
-        case 'o': fprintf(out, "%u", object_id(va_arg(args, Object *))); break;
-        case 'd': json_number(va_arg(args, double), out); break;
-        case 't': json_number(va_arg(args, double) - trace_began, out); break;
-        case 's': {
-            const char *s = va_arg(args, const char *);
-            if (s) json_string(s, strlen(s), out);
-            else fputs("null", out);
-            break;
-        }
-        case 'v': json_value(va_arg(args, Value), out); break;
-        case 'V': {
-            Value v = va_arg(args, Value);
-            if (is_none(v)) fputs("null", out);
-            else json_value(v, out);
-            break;
-        }
-        case 'S': json_site(va_arg(args, const Site *), out); break;
-        default: fputs(va_arg(args, const char *), out);
-        }
+        json_field(type, args, out);
         fields = colon + 2;
         if (*fields == ' ') fields++;
     }
@@ -11957,7 +12282,7 @@ static void trace_event(const char *name, char phase, const char *fields, ...)
     trace_begin_line(name, "asyncio", phase, trace_task());
     fprintf(trace_file, "\"args\":{\"n\":%ld", ++trace_events);
     va_start(args, fields);
-    json_fields(fields, args, trace_file);
+    json_fields(fields, &args, trace_file);
     va_end(args);
     fputs("}}", trace_file);
     trace_end_line(true);
@@ -11980,19 +12305,17 @@ static void trace_view(const char *name, char phase, int task, const char *rest,
     pthread_mutex_unlock(&trace_lock);
 }
 
+static void write_task_name(void *task, FILE *out) { json_text(task_get_name(task), out); }
+
 static void trace_thread_name(Task *task)
 {
-    char *name;
-    size_t size;
     if (!trace_on) return;
-    FILE *out = open_memory(&name, &size);
-    json_string(task_get_name(task), strlen(task_get_name(task)), out);
-    fclose(out);
+    char *name = written(write_task_name, task);
     trace_view("thread_name", 'M', (int)object_id((Object *)task), "\"args\":{\"name\":%s}", name);
     free(name);
 }
 
-/* Control. */
+/* Control: the tracer at the other end of a socket says how many events may pass. */
 
 static int trace_control_fd(void) { return trace_on ? trace_control : -1; }
 
@@ -12062,23 +12385,20 @@ static bool trace_heed_control(void)
 
 /* Events of the loop. */
 
-static void trace_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
+static void write_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
 {
     bool first = true;
     fputc('[', out);
     for (int fd = 0; fd <= loop->highest; fd++) {
         Watch *at = &loop->watches[fd];
-        bool reading = at->reader && bit_get(sets[FOR_READING], fd),
-             writing = at->writer && bit_get(sets[FOR_WRITING], fd);
+        bool reading = at->reader && bit_get(sets[FOR_READING], fd);
+        bool writing = at->writer && bit_get(sets[FOR_WRITING], fd);
         if (!reading && !writing) continue;
-        fprintf(out, "%s{\"fd\":%d,\"for\":\"%s\"", first ? "" : ",", fd,
-                reading && writing ? "both"
-                : reading          ? "read"
-                                   : "write");
+        const char *direction = !writing ? "read" : !reading ? "write" : "both";
+        fprintf(out, "%s{\"fd\":%d,\"for\":\"%s\"", first ? "" : ",", fd, direction);
         if (names) {
             fputs(",\"what\":", out);
-            const char *name = reading ? at->reader->name : at->writer->name;
-            json_string(name, strlen(name), out);
+            json_text(reading ? at->reader->name : at->writer->name, out);
         }
         fputc('}', out);
         first = false;
@@ -12086,29 +12406,19 @@ static void trace_fds(Loop *loop, unsigned long **sets, bool names, FILE *out)
     fputc(']', out);
 }
 
+static void write_fds_asked(void *loop, FILE *out) { write_fds(loop, ((Loop *)loop)->interest, true, out); }
+static void write_fds_ready(void *loop, FILE *out) { write_fds(loop, ((Loop *)loop)->happened, false, out); }
+static void write_no_fds(void *loop, FILE *out) { (void)loop, fputs("[]", out); }
+
 static void trace_select(Loop *loop, double patience)
 {
-    if (!TRACING) return;
-    char *fds;
-    size_t size;
-    FILE *out = open_memory(&fds, &size);
-    trace_fds(loop, loop->interest, true, out);
-    fclose(out);
-    trace_event("select.enter", 'i', "timeout:d fds:j", patience, fds);
-    free(fds);
+    if (TRACING) trace_event("select.enter", 'i', "timeout:d fds:w", patience, write_fds_asked, loop);
 }
 
 static void trace_selected(Loop *loop, bool any, bool woken)
 {
-    if (!TRACING) return;
-    char *fds;
-    size_t size;
-    FILE *out = open_memory(&fds, &size);
-    if (any) trace_fds(loop, loop->happened, false, out);
-    else fputs("[]", out);
-    fclose(out);
-    trace_event("select.leave", 'i', "ready:j woken:j", fds, woken ? "true" : "false");
-    free(fds);
+    Writer ready = any ? write_fds_ready : write_no_fds;
+    if (TRACING) trace_event("select.leave", 'i', "ready:w woken:j", ready, loop, woken ? "true" : "false");
 }
 
 /* Events of tasks. */
@@ -12121,17 +12431,6 @@ static const char *waiting_kind(Future *future)
     return "wait";
 }
 
-static char *purpose_text(Future *future)
-{
-    char *text;
-    size_t size;
-    FILE *out = open_memory(&text, &size);
-    if (future) write_purpose(future, out);
-    else fputs("its next turn", out);
-    fclose(out);
-    return text;
-}
-
 /* What a future stands for in the trace: the primitive that made it, else itself. */
 static Object *traced_object(Future *future)
 {
@@ -12140,36 +12439,29 @@ static Object *traced_object(Future *future)
     return reads ? &((StreamReader *)future->owner)->writer->object : future->owner;
 }
 
-static char *frames_text(void)
+/* The program's frames, outermost first. */
+static void write_frames(void *innermost, FILE *out)
 {
-    char *text;
-    size_t size;
-    FILE *out = open_memory(&text, &size);
     Coroutine *shown[64];
     int count = 0;
-    Stack *stack = here.stack;
+    Stack *stack = innermost;
     for (Coroutine *frame = stack->frame; frame && count < 64; frame = frame_outer(&stack, frame))
         if (frame_shows(frame) && frame->site) shown[count++] = frame;
     fputc('[', out);
     while (count--) {
-        fprintf(out, "{\"func\":\"%s\",", shown[count]->code->name);
-        fputs("\"file\":", out);
-        const char *file = absolute_path(shown[count]->site->file);
-        json_string(file, strlen(file), out);
+        fprintf(out, "{\"func\":\"%s\",\"file\":", shown[count]->code->name);
+        json_text(absolute_path(shown[count]->site->file), out);
         fprintf(out, ",\"line\":%d}%s", shown[count]->site->line, count ? "," : "");
     }
     fputc(']', out);
-    fclose(out);
-    return text;
 }
 
 static void trace_task_waits(Task *task)
 {
-    char *what = purpose_text(task->waiting_on), *frames = frames_text();
-    trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:j", task, task_site(task),
-                traced_object(task->waiting_on), what, waiting_kind(task->waiting_on), frames);
+    char *what = written(write_purpose, task->waiting_on);
+    trace_event("task.wait", 'E', "task:o where:S on:o what:s kind:s stack:w", task, task_site(task),
+                traced_object(task->waiting_on), what, waiting_kind(task->waiting_on), write_frames, here.stack);
     free(what);
-    free(frames);
 }
 
 static void trace_task_made(Task *task, const Site *site, bool eager)
@@ -12201,7 +12493,8 @@ static void trace_task_ready(Task *task, Future *cause)
 
 static void trace_handle_ready(Handle *handle, void *cause)
 {
-    trace_event("handle.ready", 'i', "handle:o what:s task:i by:o of:i", handle, handle->name, 0, cause, trace_subject(handle));
+    trace_event("handle.ready", 'i', "handle:o what:s task:i by:o of:i", handle, handle->name, 0, cause,
+                trace_subject(handle));
 }
 
 /* Who waited for it has joined the ready queue. */
@@ -12213,9 +12506,16 @@ static void trace_future_over(Future *future, int waiting)
         else trace_handle_ready((Handle *)entry, future);
     }
     if (future->asyncio_owned) return;
-    TRACE_CHANGED(future, future->state == CANCELLED ? "cancelled"
-                          : future->failed           ? "failed"
-                                                     : "its result is there");
+    const char *end = future->state == CANCELLED ? "cancelled" : future->failed ? "failed" : "its result is there";
+    TRACE_CHANGED(future, end);
+}
+
+/* What awaiting it will raise. future_cancelled_error() would take the exception away from who awaits. */
+static Value trace_raised_by(const Future *future)
+{
+    bool fresh = future->state == CANCELLED && is_none(future->result);
+    if (fresh) return cancelled_error(future->message);
+    return future->state == CANCELLED || future->failed ? future->result : None;
 }
 
 static void trace_task_runs(Task *task, Future *future)
@@ -12223,17 +12523,11 @@ static void trace_task_runs(Task *task, Future *future)
     Coroutine *coro = task->coro;
     Site start = {coro->code->file, coro->code->line, coro->code->name};
     const Site *site = coro->state == CREATED ? &start : task_site(task);
-    Value e = task->must_cancel ? cancelled_error(task->future.message) : None;
-    /* future_cancelled_error() would take it away from who awaits */
-    if (is_none(e) && future && future->state == CANCELLED)
-        e = is_none(future->result) ? cancelled_error(future->message) : future->result;
-    else if (is_none(e) && future && future_failed(future)) e = future->result;
+    Value e = task->must_cancel ? cancelled_error(task->future.message) : future ? trace_raised_by(future) : None;
+    const char *why = !is_none(e) ? "throw" : coro->state == CREATED ? "start" : "wake";
+    Value value = is_none(e) && future && future->state == FINISHED ? future->result : None;
     if (future) trace_view("wake", 'f', trace_task(), "\"bp\":\"e\",\"id\":%ld", task->wakes);
-    trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site,
-                !is_none(e)              ? "throw"
-                : coro->state == CREATED ? "start"
-                                         : "wake",
-                e, is_none(e) && future && future->state == FINISHED && !future->failed ? future->result : None);
+    trace_event("task.run", 'B', "task:o where:S why:s exception:V value:V", task, site, why, e, value);
 }
 
 static void trace_line(const Site *site, Object *awaitable)
@@ -12242,7 +12536,7 @@ static void trace_line(const Site *site, Object *awaitable)
     if (awaitable && awaitable->class == &coroutine_class)
         snprintf(what, sizeof what, "%s()", ((Coroutine *)awaitable)->code->name);
     else if (awaitable && is_future(awaitable)) {
-        char *text = purpose_text((Future *)awaitable);
+        char *text = written(write_purpose, awaitable);
         snprintf(what, sizeof what, "%s", text);
         free(text);
     } else if (awaitable)
@@ -12261,14 +12555,8 @@ static void trace_exception(const char *name, Value e, const Site *site)
 
 static void trace_output(const char *text, size_t size)
 {
-    char *json;
-    size_t json_size;
     if (trace_control < 0) fwrite(text, 1, size, stdout);
-    FILE *out = open_memory(&json, &json_size);
-    json_string(text, size, out);
-    fclose(out);
-    trace_event("output", 'i', "fd:i text:j", 1, json);
-    free(json);
+    trace_event("output", 'i', "fd:i text:b", 1, text, size);
 }
 
 /* Events of primitives: each class writes its own fields. Of a long list only the beginning is told, and how much is left
@@ -12279,47 +12567,38 @@ static __thread bool trace_making; /* what never changes is told once, when the 
 
 static const char *traced_type(const Class *class)
 {
-    return class == &shield_class         ? "shield"
-           : class == &writer_class       ? "Stream"
-           : class == &threadfuture_class ? "Thread"
-           : class->name[0] == '_'        ? "gather"
-                                          : class->name;
+    if (class == &shield_class) return "shield";
+    if (class == &writer_class) return "Stream";
+    if (class == &threadfuture_class) return "Thread";
+    return class->name[0] == '_' ? "gather" : class->name;
 }
 
-static void trace_object(const char *event, Object *object, const char *why, Value v)
+static void write_fields(void *what, FILE *out)
 {
-    char *fields, *reason;
-    size_t size;
-    if (!object->class->describe) return;
-    FILE *out = open_memory(&fields, &size);
+    Object *object = what;
     const char *type = traced_type(object->class);
     fprintf(out, "\"%s\",\"label\":\"%s #%u\"", type, type, object_id(object));
     object->class->describe(object, out);
-    fclose(out);
-    out = open_memory(&reason, &size);
-    fputs(why, out);
-    if (v.tag != VALUE_UNSET_) {
-        fputc(' ', out);
-        value_write(v, true, out);
-    }
-    fclose(out);
-    trace_event(event, 'i', "id:o type:j why:s", object, fields, reason);
-    free(fields);
-    free(reason);
 }
 
+/* Why it changes: some words, and perhaps a value. */
 static void trace_changed(Object *object, const char *why, Value v)
 {
     if (!object->class->describe) return;
     trace_making = !object->id;
-    trace_object(trace_making ? "object.make" : "object.change", object, why, v);
+    const char *event = trace_making ? "object.make" : "object.change";
+    char *fields = written(write_fields, object);
+    int mark = scope_begin_();
+    if (v.tag != VALUE_UNSET_) why = as_str(format("%s %s", why, as_str(repr(v))));
+    trace_event(event, 'i', "id:o type:j why:s", object, fields, why);
+    scope_drop_(mark);
+    free(fields);
 }
 
 static void trace_drop(Object *object)
 {
-    bool announced =
-        trace_on && object->class->describe && !(object->class == &future_class && ((Future *)object)->asyncio_owned);
-    if (announced) trace_event("object.drop", 'i', "id:o", object);
+    bool inner = object->class == &future_class && ((Future *)object)->asyncio_owned;
+    if (trace_on && object->class->describe && !inner) trace_event("object.drop", 'i', "id:o", object);
 }
 
 static void describe_line(Line *line, bool *first, FILE *out)
@@ -12344,11 +12623,9 @@ static void future_describe(void *object, FILE *out)
 {
     Future *future = object;
     bool first = true;
-    fprintf(out, ",\"state\":\"%s\",\"waiters\":[",
-            future->state == PENDING     ? "pending"
-            : future->state == CANCELLED ? "cancelled"
-            : future->failed             ? "failed"
-                                         : "done");
+    const char *finished = future->failed ? "failed" : "done";
+    const char *state = future->state == PENDING ? "pending" : future->state == CANCELLED ? "cancelled" : finished;
+    fprintf(out, ",\"state\":\"%s\",\"waiters\":[", state);
     for (int i = 0; i < future->callback_count; i++) {
         Task *task = future_waiting_task(future, i);
         if (!task) continue;
@@ -12458,10 +12735,8 @@ static void queue_describe(void *object, FILE *out)
 static void taskgroup_describe(void *object, FILE *out)
 {
     TaskGroup *group = object;
-    fprintf(out, ",\"state\":\"%s\"",
-            group->aborting  ? "aborting"
-            : group->exiting ? group->count ? "waiting" : "finished"
-                             : "open");
+    const char *leaving = group->count ? "waiting" : "finished";
+    fprintf(out, ",\"state\":\"%s\"", group->aborting ? "aborting" : group->exiting ? leaving : "open");
     Value tasks = list();
     for (Task *task = group->first; task; task = task->after) list_append(tasks, task);
     describe_children(tasks, out);
@@ -12523,21 +12798,19 @@ static void describe_peer(Transport *transport, FILE *out)
     int mark = scope_begin_();
     Value peer = transport->peername, text = peer.tag == VALUE_STR ? peer : V("");
     if (transport->server) text = format("accepted by Server #%u", object_id(&transport->server->object));
-    else if (peer.tag == VALUE_TUPLE) text = format("to %s port %s", as_str(str(list_get(peer, 0))), as_str(str(list_get(peer, 1))));
+    else if (peer.tag == VALUE_TUPLE)
+        text = format("to %s port %s", as_str(str(list_get(peer, 0))), as_str(str(list_get(peer, 1))));
     fputs(",\"note\":", out);
-    json_string(as_str(text), strlen(as_str(text)), out);
+    json_text(as_str(text), out);
     scope_drop_(mark);
 }
 
 static void transport_describe(void *object, FILE *out)
 {
     Transport *transport = object;
-    describe_state(transport,
-                   transport->fd < 0         ? "closed"
-                   : transport->closing      ? "closing"
-                   : transport->connected ? "open"
-                                             : "new",
-                   false, transport->paused, out);
+    const char *begun = transport->connected ? "open" : "new";
+    const char *state = transport->fd < 0 ? "closed" : transport->closing ? "closing" : begun;
+    describe_state(transport, state, false, transport->paused, out);
     describe_sending(transport, out);
     describe_peer(transport, out);
 }
@@ -12545,9 +12818,9 @@ static void transport_describe(void *object, FILE *out)
 static void describe_unread(const StreamReader *reader, FILE *out)
 {
     int mark = scope_begin_();
+    size_t told = reader->size < TRACED_BYTES ? reader->size : TRACED_BYTES;
     fputs(",\"items\":[", out);
-    if (reader->size)
-        json_value(bytes(reader->buffer + reader->first, reader->size < TRACED_BYTES ? reader->size : TRACED_BYTES), out);
+    if (told) json_value(bytes(reader->buffer + reader->first, told), out);
     fprintf(out, "],\"unread\":%zu", reader->size);
     scope_drop_(mark);
 }
@@ -12564,8 +12837,8 @@ static void writer_describe(void *object, FILE *out)
     if (transport) describe_sending(transport, out);
     if (transport && !writer->process) describe_peer(transport, out);
     for (int i = 0; writer->process && i < 3; i++)
-        if (writer->process->pipes[i] == writer)
-            fprintf(out, ",\"note\":\"%s of Process #%u\"", names[i], writer->process->object.id);
+        if (writer->process->streams[i] == writer)
+            fprintf(out, ",\"note\":\"%s of Process #%u\"", names[i], writer->process->child.object.id);
 }
 
 static void server_describe(void *object, FILE *out)
@@ -12573,23 +12846,20 @@ static void server_describe(void *object, FILE *out)
     Server *server = object;
     int clients = 0;
     for (Transport *each = server->clients; each; each = each->next) clients++;
-    fprintf(out, ",\"state\":\"%s, %d connection%s\"",
-            server->closed    ? "closed"
-            : server->serving ? "listening"
-                              : "not listening yet",
-            clients, clients == 1 ? "" : "s");
+    const char *state = server->closed ? "closed" : server->serving ? "listening" : "not listening yet";
+    fprintf(out, ",\"state\":\"%s, %d connection%s\"", state, clients, clients == 1 ? "" : "s");
     if (server->count) fprintf(out, ",\"fd\":%d", server->sockets[0]);
 }
 
-static void process_describe(void *object, FILE *out)
+static void child_describe(void *object, FILE *out)
 {
-    Process *process = object;
-    Value code = process->returncode;
-    if (is_none(code)) fprintf(out, ",\"state\":\"running, pid %d\",\"note\":", (int)process->pid);
+    Child *child = object;
+    Value code = child->returncode;
+    if (is_none(code)) fprintf(out, ",\"state\":\"running, pid %d\",\"note\":", (int)child->pid);
     else
         fprintf(out, ",\"state\":\"ended, %s %d\",\"note\":", as_int(code) < 0 ? "by signal" : "exit status",
                 abs((int)as_int(code)));
-    const char *command = process->command ? process->command : "";
+    const char *command = child->command ? child->command : "";
     json_string(command, strlen(command), out);
 }
 
@@ -12602,8 +12872,9 @@ static void threadfuture_describe(void *object, FILE *out)
 
 /* Beginning and end. */
 
-static void json_command_line(FILE *out)
+static void write_command_line(void *unused, FILE *out)
 {
+    (void)unused;
     char text[4096];
     FILE *file = fopen("/proc/self/cmdline", "r");
     size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0;
@@ -12612,12 +12883,13 @@ static void json_command_line(FILE *out)
     fputc('[', out);
     for (size_t at = 0; at < size; at += strlen(text + at) + 1) {
         if (at) fputc(',', out);
-        json_string(text + at, strlen(text + at), out);
+        json_text(text + at, out);
     }
     fputc(']', out);
 }
 
-/* The trace is the parent's story: a forked child tells nothing, and what was not written yet stays the parent's to write. */
+/* The trace is the parent's story: a forked child tells nothing, and what was not written yet stays the parent's to
+ * write. */
 static void trace_before_fork(void)
 {
     if (trace_on) fflush(trace_file);
@@ -12672,38 +12944,16 @@ static void trace_start(void)
     trace_on = true;
     trace_began = monotonic();
     on_exit(trace_at_exit, NULL);
-    char *argv, cwd[PATH_MAX], program[PATH_MAX] = "";
-    size_t size;
+    char cwd[PATH_MAX], program[PATH_MAX] = "";
     const char *clock = getenv("ASYNCIO_CLOCK");
-    FILE *out = open_memory(&argv, &size);
-    json_command_line(out);
-    fclose(out);
+    bool is_virtual = clock && !strcmp(clock, "virtual");
     if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) *program = 0;
-    trace_event("trace.begin", 'i', "version:i program:s argv:j cwd:s clock:s started:i pid:i", 1, program, argv,
-                getcwd(cwd, sizeof cwd) ? cwd : "", clock && !strcmp(clock, "virtual") ? "virtual" : "real",
-                (int)time(NULL), (int)getpid());
-    free(argv);
+    if (!getcwd(cwd, sizeof cwd)) *cwd = 0;
+    trace_event("trace.begin", 'i', "version:i program:s argv:w cwd:s clock:s started:i pid:i", 1, program,
+                write_command_line, NULL, cwd, is_virtual ? "virtual" : "real", (int)time(NULL), (int)getpid());
 }
 
-/* ---- Threads begin and end here
- * ------------------------------------------------------------------------------------ */
-
-/* Of those whose class does not say it. */
-static size_t object_size(const Object *object)
-{
-    if (object->class == &coroutine_class) return sizeof(Coroutine) + ((const Coroutine *)object)->code->size;
-    if (object->class == &variables_class)
-        return sizeof(Variables)
-               + ((const Variables *)object)->count * sizeof(((const Variables *)object)->entries[0]);
-    return sizeof(Text) + ((const Text *)object)->length + 1;
-}
-
-static char *copy_string(const char *text)
-{
-    char *copy = allocation_fails() ? NULL : strdup(text);
-    if (!copy) out_of_memory(strlen(text) + 1);
-    return copy;
-}
+/* ---- Where threads, and the process, begin and end ----------------------------------------------------------------- */
 
 static pthread_key_t thread_key; /* its destructor runs where a thread ends */
 
