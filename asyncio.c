@@ -577,11 +577,9 @@ static void object_drop(Object *object)
     object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    size_t size = object->class->size;
-    if (!size) size = object_size(object);
-    else if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
+    if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
     count(&live_objects, -1);
-    deallocate(object, size);
+    deallocate(object, object->class->size ? object->class->size : object_size(object));
 }
 
 __attribute__((always_inline)) static inline void release(const void *pointer)
@@ -3450,19 +3448,27 @@ static Task *future_waiting_task(Future *future, int i)
     return entry->class == &task_class ? (Task *)entry : NULL;
 }
 
-/* The future holds the entry from here on. */
-static void future_append(Future *future, void *entry)
+static void future_append_more(Future *future, void *entry)
 {
-    int i = future->callback_count;
-    if (i > future->more_capacity) {
+    if (future->callback_count > future->more_capacity) {
         int capacity = future->more_capacity ? future->more_capacity * 2 : 4;
         Object **more = allocation_fails() ? NULL : realloc(future->more, capacity * sizeof *more);
         if (!more) out_of_memory(capacity * sizeof *more);
         future->more = more;
         future->more_capacity = capacity;
     }
-    *future_waiting(future, i) = entry;
-    future->callback_count++;
+    future->more[future->callback_count++ - 1] = entry;
+}
+
+/* The future holds the entry from here on. Few have more than one. */
+static inline void future_append(Future *future, void *entry)
+{
+    if (future->callback_count) {
+        future_append_more(future, entry);
+        return;
+    }
+    future->first = entry;
+    future->callback_count = 1;
 }
 
 /* An entry of the list goes into the ready queue, which takes over the hold. */
@@ -4100,6 +4106,7 @@ static Value task_wait(Task *task, Future *future)
     if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
     task_suspend(task);
     task->waiting_on = NULL;
+    if (future->state == FINISHED && !future->failed && !task->must_cancel && !task->abandoned) return None;
     Value e = future_outcome(future, task);
     if (!is_none(e)) mark_thrown();
     return e;
@@ -4107,11 +4114,11 @@ static Value task_wait(Task *task, Future *future)
 
 static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
 
-static Value future_await(Future *future, bool only_here)
+__attribute__((noinline)) static Value future_await(Future *future, bool only_here)
 {
     if (future->state != PENDING) return future_result(future);
     pooled(retain(future)); /* whoever else holds it may let go of it meanwhile */
-    Value e = future_wait(future);
+    Value e = task_wait(task_to_suspend(), future);
     if (!is_none(e)) throw(e);
     Value result = value_retain(future->result);
     /* this hold, and, if nobody else can name it, the one of who made it */
@@ -4986,13 +4993,18 @@ static void line_remove(Line *line, Waiter *waiter)
     waiter->in_line = false;
 }
 
-/* The future goes with the stack that it lies on. Its exception, if it has one, is still to be raised. */
-static void future_end(Future *future)
+static void future_let_go(Future *future)
 {
-    assert(future->object.references == 1);
     if (is_counted(future->result)) value_pooled(future->result);
     if (is_counted(future->message)) value_release(future->message);
     for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i)); /* its loop has closed */
+}
+
+/* The future goes with the stack that it lies on. Its exception, if it has one, is still to be raised. */
+static inline void future_end(Future *future)
+{
+    assert(future->object.references == 1);
+    if (is_counted(future->result) || is_counted(future->message) || future->callback_count) future_let_go(future);
 }
 
 /* Waits in line. Returns the exception to raise, or None; *woken tells whether somebody had woken this waiter,
@@ -5690,32 +5702,28 @@ Value queue_get_nowait(Queue *queue)
     return value_pooled(item);
 }
 
-ASYNC(queue_put, queue_put_, (Queue *)queue, (Value)item)
+static bool queue_blocks(Queue *queue, bool putting) { return putting ? queue_full(queue) : !queue->count; }
+
+/* put() and get() do the same at the two ends: wait in line as long as there is no room, or no item. */
+static Value queue_pass(Queue *queue, bool putting, Value item)
 {
-    while (queue_full(queue)) {
+    Line *line = putting ? &queue->putters : &queue->getters;
+    while (queue_blocks(queue, putting)) {
         bool woken;
         if (queue->shut) throw(QueueShutDown);
-        Value interruption = line_wait(&queue->putters, "putter", "queue.put()", queue, &woken);
+        Value interruption =
+            line_wait(line, putting ? "putter" : "getter", putting ? "queue.put()" : "queue.get()", queue, &woken);
         if (is_none(interruption)) continue;
-        if (woken && !queue_full(queue)) queue_wake_next(&queue->putters);
+        if (woken && !queue_blocks(queue, putting)) queue_wake_next(line);
         throw(interruption);
     }
+    if (!putting) return queue_get_nowait(queue);
     queue_put_nowait_(queue, item);
     return None;
 }
 
-ASYNC(queue_get, queue_get, (Queue *)queue)
-{
-    while (!queue->count) {
-        bool woken;
-        if (queue->shut) throw(QueueShutDown);
-        Value interruption = line_wait(&queue->getters, "getter", "queue.get()", queue, &woken);
-        if (is_none(interruption)) continue;
-        if (woken && queue->count) queue_wake_next(&queue->getters);
-        throw(interruption);
-    }
-    return queue_get_nowait(queue);
-}
+ASYNC(queue_put, queue_put_, (Queue *)queue, (Value)item) { return queue_pass(queue, true, item); }
+ASYNC(queue_get, queue_get, (Queue *)queue) { return queue_pass(queue, false, None); }
 
 static void queue_all_done(Queue *queue)
 {
@@ -11283,7 +11291,7 @@ static void child_start(Child *child, Plumbing *plumbing, const char *const *arg
     errno = spawn(child, plumbing, argv, options);
     if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno("'%s'", options->cwd);
     if (errno) throw_errno("'%s'", argv[0]);
-    if (TRACING) child->command = command_line(argv);
+    if (TRACING) child->command = written(write_command, (void *)argv);
     TRACE_CHANGED(child, "started");
     child_watch(child);
 }
