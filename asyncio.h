@@ -72,6 +72,7 @@ typedef struct StreamWriter StreamWriter;
 typedef struct SSLContext SSLContext;
 typedef struct SSLObject SSLObject;
 typedef struct Process Process;
+typedef struct SubprocessTransport SubprocessTransport;
 typedef struct ThreadFuture ThreadFuture;   /* what concurrent.futures.Future is */
 typedef struct Queue Queue;                 /* LifoQueue and PriorityQueue too */
 
@@ -117,7 +118,8 @@ typedef struct Value {
     Handle *: f, Loop *: f, Runner *: f, Context *: f, ContextVar *: f, Timeout *: f, TaskGroup *: f, AsCompleted *: f, \
     Lock *: f, Event *: f, Condition *: f, Semaphore *: f, Barrier *: f, Queue *: f, \
     Executor *: f, ThreadFuture *: f, \
-    Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, SSLContext *: f, SSLObject *: f, Process *: f
+    Transport *: f, Server *: f, StreamReader *: f, StreamWriter *: f, SSLContext *: f, SSLObject *: f, Process *: f, \
+    SubprocessTransport *: f
 
 /* Python's builtins. Each takes anything that V() takes. print() ends the line; str() and repr() are as Python
  * writes them. */
@@ -1046,6 +1048,44 @@ void          process_send_signal(Process *process, int number);   /* ProcessLoo
 void          process_terminate(Process *process);
 void          process_kill(Process *process);
 
+/* A SubprocessProtocol is told what happens to a child; as with a Protocol, all but those used may be NULL. First comes
+ * connection_made, then, as it happens, what the child writes to fd 1 or 2 and the end of each pipe, and process_exited;
+ * connection_lost when the child has ended and all its pipes are closed. Each is a callback of the loop: what one raises
+ * goes to the exception handler. */
+typedef struct SubprocessProtocol {
+    Value (*make)(Value arg);                                                     /* the protocol factory */
+    void (*connection_made)(Value self, SubprocessTransport *transport);
+    void (*pipe_data_received)(Value self, int fd, const char *data, size_t size);
+    void (*pipe_connection_lost)(Value self, int fd, Value e);                    /* e: the exception, or None */
+    void (*process_exited)(Value self);                                           /* the returncode is known */
+    void (*connection_lost)(Value self, Value e);                                 /* e: None */
+    /* of the child's stdin */
+    void (*pause_writing)(Value self);
+    void (*resume_writing)(Value self);
+} SubprocessProtocol;
+
+/* await loop.subprocess_exec(lambda: protocol(arg), program, *args, stdin=PIPE, stdout=PIPE, stderr=PIPE), and
+ * loop.subprocess_shell(…, command): a tuple (transport, self), once connection_made has been called. The options are
+ * those of create_subprocess_exec, except that a stream left out is a PIPE, and that there is no limit (TypeError).
+ * FileNotFoundError, PermissionError. A cancelled one ends the child. The loop holds the transport until connection_lost. */
+#define loop_subprocess_exec(loop, protocol, arg, ...) \
+    loop_subprocess_exec_(loop, protocol, V(arg), SUBPROCESS_PIPED_(__VA_ARGS__))
+#define loop_subprocess_shell(loop, protocol, arg, ...) \
+    loop_subprocess_shell_(loop, protocol, V(arg), SUBPROCESS_PIPED_(__VA_ARGS__))
+#define SUBPROCESS_PIPED_(...) OPTIONS_(SubprocessOptions, (.stdin = PIPE, .stdout = PIPE, .stderr = PIPE), __VA_ARGS__)
+SubprocessTransport *as_subprocesstransport(Value v);
+int        subprocesstransport_get_pid(SubprocessTransport *transport);
+Value      subprocesstransport_get_returncode(SubprocessTransport *transport);        /* as process_returncode() */
+/* of 0, 1 or 2: NULL unless a PIPE; transport_write() to 0 is what the child reads. The SubprocessTransport holds it. */
+Transport *subprocesstransport_get_pipe_transport(SubprocessTransport *transport, int fd);
+/* ProcessLookupError after connection_lost */
+void       subprocesstransport_send_signal(SubprocessTransport *transport, int number);
+void       subprocesstransport_terminate(SubprocessTransport *transport);
+void       subprocesstransport_kill(SubprocessTransport *transport);
+/* closes the pipes and kills the child if it still runs; connection_lost follows */
+void       subprocesstransport_close(SubprocessTransport *transport);
+bool       subprocesstransport_is_closing(SubprocessTransport *transport);
+
 /* ---- Introspection ---------------------------------------------------------------------------------------------- */
 
 /* asyncio.format_call_graph(future): who awaits whom, as text. .future: a Task or Future, else the current task.
@@ -1284,6 +1324,8 @@ Coroutine *streamwriter_start_tls_(StreamWriter *writer, SSLContext *context, St
 Coroutine *asyncio_create_subprocess_exec_(SubprocessOptions options);
 Coroutine *asyncio_create_subprocess_shell_(SubprocessOptions options);
 Coroutine *process_communicate_(Process *process, Value input);
+Coroutine *loop_subprocess_exec_(Loop *loop, const SubprocessProtocol *protocol, Value arg, SubprocessOptions options);
+Coroutine *loop_subprocess_shell_(Loop *loop, const SubprocessProtocol *protocol, Value arg, SubprocessOptions options);
 Value      asyncio_format_call_graph_(GraphOptions options);
 void       asyncio_print_call_graph_(GraphOptions options);
 Value      asyncio_capture_call_graph_(GraphOptions options);
