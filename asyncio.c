@@ -3460,7 +3460,7 @@ static void future_append_more(Future *future, void *entry)
     future->more[future->callback_count++ - 1] = entry;
 }
 
-/* The future holds the entry from here on. Few have more than one. */
+/* The future holds the entry from here on. Few futures have more than one. */
 static inline void future_append(Future *future, void *entry)
 {
     if (future->callback_count) {
@@ -3496,7 +3496,7 @@ void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions opti
     handle_ready(future->loop, handle, future);
 }
 
-/* Inside this file callbacks need no context. */
+/* A callback of this file's own, which needs no context: its argument is an object. */
 static void future_on_done(Future *future, DoneCallback fn, void *arg, const char *name)
 {
     future_add_done_callback_(future, fn, (DoneOptions){.arg = value_object_(arg), .name = name});
@@ -3839,7 +3839,7 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
     return pooled(task);
 }
 
-/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it switches back. */
+/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it back. */
 
 static void task_start_eagerly(Task *task)
 {
@@ -4072,9 +4072,10 @@ static void task_yield(Task *task)
 static void future_refuse(Future *future, Task *task)
 {
     const char *me = as_str(repr(task));
-    Value e = future == &task->future
-        ? exception_new(RuntimeError, "Task cannot await on itself: %s", me)
-        : exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", me, as_str(repr(future)));
+    Value e;
+    if (future == &task->future) e = exception_new(RuntimeError, "Task cannot await on itself: %s", me);
+    else
+        e = exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", me, as_str(repr(future)));
     task_yield(task);
     throw_into(e);
 }
@@ -4106,7 +4107,8 @@ static Value task_wait(Task *task, Future *future)
     if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
     task_suspend(task);
     task->waiting_on = NULL;
-    if (future->state == FINISHED && !future->failed && !task->must_cancel && !task->abandoned) return None;
+    bool undisturbed = !task->must_cancel && !task->abandoned;
+    if (undisturbed && future->state == FINISHED && !future->failed) return None; /* as nearly always */
     Value e = future_outcome(future, task);
     if (!is_none(e)) mark_thrown();
     return e;
@@ -4428,8 +4430,9 @@ void timeout_reschedule_(Timeout *timeout, double when)
     if (isinf(when)) return;
     Loop *loop = asyncio_get_running_loop();
     bool past = when <= loop_last_look(loop);
-    Handle *timer = past ? loop_call_soon(loop, timeout_over, V(timeout))
-                         : loop_call_at(loop, when, timeout_over, V(timeout));
+    Handle *timer;
+    if (past) timer = loop_call_soon(loop, timeout_over, V(timeout));
+    else timer = loop_call_at(loop, when, timeout_over, V(timeout));
     if (unpool_newest(timer)) timeout->timer = timer; /* the pool's hold is now the timeout's */
 }
 
@@ -4446,7 +4449,7 @@ static Value timeout_enter(void *manager)
     return V(timeout);
 }
 
-/* Somewhere behind e a CancelledError was being handled, and it was this timeout's: a TimeoutError goes in between. */
+/* Somewhere behind e a CancelledError of this timeout's was being handled: a TimeoutError goes in between. */
 static void timeout_explain(Value e)
 {
     for (Exc *x = as_exc(e); is_exception(x->context); x = (Exc *)x->context.object) {
@@ -5711,8 +5714,8 @@ static Value queue_pass(Queue *queue, bool putting, Value item)
     while (queue_blocks(queue, putting)) {
         bool woken;
         if (queue->shut) throw(QueueShutDown);
-        Value interruption =
-            line_wait(line, putting ? "putter" : "getter", putting ? "queue.put()" : "queue.get()", queue, &woken);
+        const char *role = putting ? "putter" : "getter", *purpose = putting ? "queue.put()" : "queue.get()";
+        Value interruption = line_wait(line, role, purpose, queue, &woken);
         if (is_none(interruption)) continue;
         if (woken && !queue_blocks(queue, putting)) queue_wake_next(line);
         throw(interruption);
@@ -5784,13 +5787,9 @@ static void taskgroup_repr(void *object, FILE *out);
 static void taskgroup_describe(void *object, FILE *out);
 static Value taskgroup_enter(void *manager);
 static bool taskgroup_leave(void *manager, Value e);
-static const Class taskgroup_class = {.name = "TaskGroup",
-                                      .size = sizeof(TaskGroup),
-                                      .destroy = taskgroup_destroy,
-                                      .write = taskgroup_repr,
-                                      .enter = taskgroup_enter,
-                                      .leave = taskgroup_leave,
-                                      .describe = taskgroup_describe};
+static const Class taskgroup_class = {
+    .name = "TaskGroup", .size = sizeof(TaskGroup), .destroy = taskgroup_destroy, .write = taskgroup_repr,
+    .enter = taskgroup_enter, .leave = taskgroup_leave, .describe = taskgroup_describe};
 
 TaskGroup *asyncio_TaskGroup(void)
 {
@@ -5981,11 +5980,9 @@ struct AsyncGenerator {
 static void generator_destroy(void *object);
 static void generator_repr(void *object, FILE *out);
 static Value generator_next(void *iterator, bool *end);
-static const Class generator_class = {.name = "async_generator",
-                                      .size = sizeof(AsyncGenerator),
-                                      .destroy = generator_destroy,
-                                      .write = generator_repr,
-                                      .next = generator_next};
+static const Class generator_class = {
+    .name = "async_generator", .size = sizeof(AsyncGenerator), .destroy = generator_destroy,
+    .write = generator_repr, .next = generator_next};
 
 AsyncGenerator *generator_new_(const Code *code, const void *arguments)
 {
@@ -6217,10 +6214,8 @@ static Value iterator_next(void *object, bool *end)
     return None;
 }
 
-static const Class iterator_class = {.name = "async_iterator",
-                                     .size = sizeof(AsyncIterator),
-                                     .destroy = iterator_destroy,
-                                     .next = iterator_next};
+static const Class iterator_class = {
+    .name = "async_iterator", .size = sizeof(AsyncIterator), .destroy = iterator_destroy, .next = iterator_next};
 
 AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
 {
@@ -6364,11 +6359,9 @@ static bool manager_leave(void *object, Value e)
     return manager->gen ? generator_leave(manager->gen, e) : value_truth(await(manager->aexit(manager->self, e)));
 }
 
-static const Class manager_class = {.name = "async_context_manager",
-                                    .size = sizeof(ContextManager),
-                                    .destroy = manager_destroy,
-                                    .enter = manager_enter,
-                                    .leave = manager_leave};
+static const Class manager_class = {
+    .name = "async_context_manager", .size = sizeof(ContextManager), .destroy = manager_destroy,
+    .enter = manager_enter, .leave = manager_leave};
 
 ContextManager *asyncio_context_manager_(Coroutine *(*aenter)(Value), Coroutine *(*aexit)(Value, Value), Value self)
 {
@@ -6502,10 +6495,8 @@ static void token_repr(void *object, FILE *out)
     fprintf(out, " at %p>", object);
 }
 
-static const Class contextvar_class = {.name = "ContextVar",
-                                       .size = sizeof(ContextVar),
-                                       .destroy = contextvar_destroy,
-                                       .write = contextvar_repr};
+static const Class contextvar_class = {
+    .name = "ContextVar", .size = sizeof(ContextVar), .destroy = contextvar_destroy, .write = contextvar_repr};
 static const Class variables_class = {.name = "variables", .destroy = variables_destroy};
 static const Class context_class = {.name = "Context", .size = sizeof(Context), .destroy = context_destroy};
 static const Class token_class = {.name = "Token", .size = sizeof(Token), .destroy = token_destroy, .write = token_repr};
@@ -6671,12 +6662,9 @@ static void threadfuture_tell_wrapped(Wrapped *wrapped);
 static void threadfuture_write(void *object, FILE *out);
 static void threadfuture_describe(void *object, FILE *out);
 static void executor_destroy(void *object);
-static const Class threadfuture_class = {.name = "ThreadFuture",
-                                         .size = sizeof(ThreadFuture),
-                                         .destroy = threadfuture_destroy,
-                                         .write = threadfuture_write,
-                                         .describe = threadfuture_describe,
-                                         .is_io = true};
+static const Class threadfuture_class = {
+    .name = "ThreadFuture", .size = sizeof(ThreadFuture), .destroy = threadfuture_destroy,
+    .write = threadfuture_write, .describe = threadfuture_describe, .is_io = true};
 static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
 
 /* Threads of this file that may be about, working or idle. */
@@ -7567,6 +7555,7 @@ typedef struct Lookup {
     struct addrinfo hints;
 } Lookup;
 
+/* As getaddrinfo() lists them: (family, type, proto, canonname, address). */
 static Value addrinfo_list(const struct addrinfo *info)
 {
     Value results = list();
@@ -7576,6 +7565,11 @@ static Value addrinfo_list(const struct addrinfo *info)
                                    address_value(info->ai_addr, info->ai_addrlen)));
     return results;
 }
+
+static int info_family(Value info) { return (int)as_int(list_get(info, 0)); }
+static int info_type(Value info) { return (int)as_int(list_get(info, 1)); }
+static int info_proto(Value info) { return (int)as_int(list_get(info, 2)); }
+static Value info_address(Value info) { return list_get(info, 4); }
 
 static Value look_up(const Lookup *lookup)
 {
@@ -7625,12 +7619,10 @@ ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Va
 {
     const char *service = is_none(port) ? "" : as_str(value_to_str(port));
     Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
-    *lookup = (Lookup){.host = host && *host ? copy_string(host) : NULL,
-                       .service = *service ? copy_string(service) : NULL,
-                       .hints = {.ai_family = options.family,
-                                 .ai_socktype = options.type,
-                                 .ai_protocol = options.proto,
-                                 .ai_flags = options.flags}};
+    lookup->host = host && *host ? copy_string(host) : NULL;
+    lookup->service = *service ? copy_string(service) : NULL;
+    lookup->hints = (struct addrinfo){
+        .ai_family = options.family, .ai_socktype = options.type, .ai_protocol = options.proto, .ai_flags = options.flags};
     ThreadOptions work = {.arg = V((void *)lookup), .name = "getaddrinfo"};
     if (is_literal(lookup->host) && is_port_number(lookup->service)) return look_up_and_free(work.arg);
     Future *infos = NULL;
@@ -7668,7 +7660,7 @@ ASYNC(loop_sock_connect, loop_sock_connect, (Loop *)loop, (int)fd, (Value)addres
         AddressOptions options = {
             .family = socket_family(fd), .type = socket_type(fd), .proto = socket_option(fd, SO_PROTOCOL)};
         Value infos = await(loop_getaddrinfo_(loop, as_str(list_get(address, 0)), list_get(address, 1), options));
-        address = list_get(list_get(infos, 0), 4);
+        address = info_address(list_get(infos, 0));
     }
     connect_to(loop, fd, address);
     return None;
@@ -7820,6 +7812,7 @@ typedef struct TLS {
     bool server_side;
 } TLS;
 
+#define TLS_TIMEOUTS(options) .handshake_timeout = (options).ssl_handshake_timeout, .shutdown_timeout = (options).ssl_shutdown_timeout
 static TLS tls_wanted(Value ssl, TLS tls);
 static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol *protocol, Value self, Future *waiter,
                                     Server *server, const TLS *wanted);
@@ -7857,12 +7850,9 @@ enum { READ_SIZE = 256 * 1024, HIGH_WATER = 64 * 1024, WRITES_AFTER_LOSS = 5 };
 static void transport_destroy(void *object);
 static void transport_write_repr(void *object, FILE *out);
 static void transport_describe(void *object, FILE *out);
-static const Class transport_class = {.name = "Transport",
-                                      .size = sizeof(Transport),
-                                      .destroy = transport_destroy,
-                                      .write = transport_write_repr,
-                                      .describe = transport_describe,
-                                      .is_io = true};
+static const Class transport_class = {
+    .name = "Transport", .size = sizeof(Transport), .destroy = transport_destroy,
+    .write = transport_write_repr, .describe = transport_describe, .is_io = true};
 
 static void transport_read_ready(Value v);
 static void transport_write_ready(Value v);
@@ -7957,14 +7947,9 @@ static Transport *transport_new(Loop *loop, TransportKind kind, int fd, const Pr
 {
     check_no_transport(loop, fd);
     Transport *transport = pooled(object_new(&transport_class, sizeof *transport));
-    *transport = (Transport){.object = transport->object,
-                             .loop = loop,
-                             .kind = kind,
-                             .fd = fd,
-                             .protocol = protocol,
-                             .self = value_retain(self),
-                             .high = HIGH_WATER,
-                             .low = HIGH_WATER / 4};
+    *transport = (Transport){
+        .object = transport->object, .loop = loop, .kind = kind, .fd = fd, .protocol = protocol,
+        .self = value_retain(self), .high = HIGH_WATER, .low = HIGH_WATER / 4};
     set_nonblocking(fd);
     if (kind == WRITE_PIPE) ignore_sigpipe();
     transport->sockname = value_retain(socket_address(fd, false));
@@ -8597,7 +8582,7 @@ static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
     if (address.tag != VALUE_TUPLE || len(address) != 2) return list(address);
     Value host = list_get(address, 0), addresses = list();
     for_in (info, await(loop_getaddrinfo_(loop, is_none(host) ? NULL : as_str(host), list_get(address, 1), wanted)))
-        list_append(addresses, list_get(info, 4));
+        list_append(addresses, info_address(info));
     if (!len(addresses)) throw(OSError, "getaddrinfo() returned empty list");
     return addresses;
 }
@@ -8605,11 +8590,10 @@ static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
 /* One attempt at one address. The descriptor is closed unless it succeeds. */
 async_def(connect_one, (Loop *)loop, (Value)info, (Value)locals)
 {
-    int family = (int)as_int(list_get(info, 0));
-    const int fd = socket_new(family, (int)as_int(list_get(info, 1)), (int)as_int(list_get(info, 2)));
+    const int fd = socket_new(info_family(info), info_type(info), info_proto(info));
     try {
-        if (!is_none(locals)) bind_local(fd, locals, family);
-        connect_to(loop, fd, list_get(info, 4));
+        if (!is_none(locals)) bind_local(fd, locals, info_family(info));
+        connect_to(loop, fd, info_address(info));
     } except (BaseException) {
         close(fd);
         rethrow;
@@ -8621,8 +8605,8 @@ async_def(connect_one, (Loop *)loop, (Value)info, (Value)locals)
 static Value interleave(Value infos, int first)
 {
     Value groups[2] = {list(), list()}, result = list();
-    int64_t family = len(infos) ? as_int(list_get(list_get(infos, 0), 0)) : 0;
-    for_in (info, infos) list_append(groups[as_int(list_get(info, 0)) != family], info);
+    int family = len(infos) ? info_family(list_get(infos, 0)) : 0;
+    for_in (info, infos) list_append(groups[info_family(info) != family], info);
     while (first-- > 1 && len(groups[0])) list_append(result, list_pop(groups[0], 0));
     while (len(groups[0]) || len(groups[1]))
         for (int i = 0; i < 2; i++)
@@ -8766,9 +8750,7 @@ typedef const Protocol *ProtocolTable; /* ASYNC() wants a type of one word befor
 
 static TLS connection_tls(const ConnectionOptions *options)
 {
-    return tls_wanted(options->ssl, (TLS){.hostname = options->server_hostname,
-                                          .handshake_timeout = options->ssl_handshake_timeout,
-                                          .shutdown_timeout = options->ssl_shutdown_timeout});
+    return tls_wanted(options->ssl, (TLS){.hostname = options->server_hostname, TLS_TIMEOUTS(*options)});
 }
 
 ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
@@ -8808,9 +8790,7 @@ ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (
 ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
       (int)fd, (AcceptedOptions)options)
 {
-    TLS tls = tls_wanted(options.ssl, (TLS){.handshake_timeout = options.ssl_handshake_timeout,
-                                            .shutdown_timeout = options.ssl_shutdown_timeout,
-                                            .server_side = true});
+    TLS tls = tls_wanted(options.ssl, (TLS){.server_side = true, TLS_TIMEOUTS(options)});
     check_stream_socket(fd);
     return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL, &tls);
 }
@@ -8932,14 +8912,9 @@ static void server_write(void *object, FILE *out);
 static void server_describe(void *object, FILE *out);
 static Value server_enter(void *manager);
 static bool server_leave(void *manager, Value e);
-static const Class server_class = {.name = "Server",
-                                   .size = sizeof(Server),
-                                   .destroy = server_destroy,
-                                   .write = server_write,
-                                   .enter = server_enter,
-                                   .leave = server_leave,
-                                   .describe = server_describe,
-                                   .is_io = true};
+static const Class server_class = {
+    .name = "Server", .size = sizeof(Server), .destroy = server_destroy, .write = server_write,
+    .enter = server_enter, .leave = server_leave, .describe = server_describe, .is_io = true};
 
 enum { ACCEPT_RETRY_DELAY = 1 };
 
@@ -9178,9 +9153,7 @@ static bool server_leave(void *manager, Value e)
 static Server *server_new(Loop *loop, const Protocol *protocol, Value arg, const ServerOptions *options)
 {
     if (options->ssl.tag == VALUE_BOOL) throw(TypeError, "ssl argument must be an SSLContext or None");
-    TLS tls = tls_wanted(options->ssl, (TLS){.handshake_timeout = options->ssl_handshake_timeout,
-                                             .shutdown_timeout = options->ssl_shutdown_timeout,
-                                             .server_side = true});
+    TLS tls = tls_wanted(options->ssl, (TLS){.server_side = true, TLS_TIMEOUTS(*options)});
     Server *server = pooled(object_new(&server_class, sizeof *server));
     server->loop = loop;
     server->protocol = protocol;
@@ -9202,10 +9175,10 @@ static void server_add_socket(Server *server, int fd)
 /* A family that this machine has not, or an address of a family that is switched off, is passed over. */
 static void server_bind(Server *server, Value info, const ServerOptions *options)
 {
-    int on = 1, family = (int)as_int(list_get(info, 0));
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, (int)as_int(list_get(info, 2)));
+    int on = 1, family = info_family(info);
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, info_proto(info));
     struct sockaddr_storage storage;
-    Value address = list_get(info, 4);
+    Value address = info_address(info);
     if (fd < 0) return;
     server_add_socket(server, fd); /* it is closed with the server, also if what follows fails */
     socklen_t length = address_fill(&storage, address);
@@ -9224,7 +9197,7 @@ static void server_bind_all(Server *server, Value infos, const ServerOptions *op
     for_in (info, infos) server_bind(server, info, options);
     if (server->count) return;
     Value addresses = list();
-    for_in (info, infos) list_append(addresses, list_get(info, 4));
+    for_in (info, infos) list_append(addresses, info_address(info));
     throw(OSError, "could not bind on any address out of %s", as_str(repr(addresses)));
 }
 
@@ -9893,12 +9866,9 @@ static void tls_let_go(void *object)
     transport_forget_protocol(&tls->app);
 }
 
-static const Class tls_class = {.name = "SSLTransport",
-                                .size = sizeof(SSLProtocol),
-                                .destroy = tls_destroy,
-                                .write = tls_write_repr,
-                                .let_go = tls_let_go,
-                                .is_io = true};
+static const Class tls_class = {
+    .name = "SSLTransport", .size = sizeof(SSLProtocol), .destroy = tls_destroy, .write = tls_write_repr,
+    .let_go = tls_let_go, .is_io = true};
 
 Transport *as_transport(Value v)
 {
@@ -10289,13 +10259,10 @@ static bool tls_eof_received(Value self)
     return false;
 }
 
-static const Protocol tls_protocol = {.connection_made = tls_connection_made,
-                                      .connection_lost = tls_connection_lost,
-                                      .get_buffer = tls_get_buffer,
-                                      .buffer_updated = tls_buffer_updated,
-                                      .eof_received = tls_eof_received,
-                                      .pause_writing = tls_pause_writing,
-                                      .resume_writing = tls_resume_writing};
+static const Protocol tls_protocol = {
+    .connection_made = tls_connection_made, .connection_lost = tls_connection_lost,
+    .get_buffer = tls_get_buffer, .buffer_updated = tls_buffer_updated, .eof_received = tls_eof_received,
+    .pause_writing = tls_pause_writing, .resume_writing = tls_resume_writing};
 
 /* What the application calls: the transport's face. */
 
@@ -10312,14 +10279,10 @@ static Value tls_extra_info(Transport *app, const char *name, Value otherwise)
     return tls->below ? transport_get_extra_info_(tls->below, name, otherwise) : otherwise;
 }
 
-static const Layer tls_layer = {.write = tls_write,
-                                .close = tls_close,
-                                .force_close = tls_force_close,
-                                .resume_reading = tls_resume_reading,
-                                .buffer_size = tls_buffer_size,
-                                .control_writing = tls_control_app_writing,
-                                .extra_info = tls_extra_info,
-                                .high_water = OUTGOING_HIGH};
+static const Layer tls_layer = {
+    .write = tls_write, .close = tls_close, .force_close = tls_force_close,
+    .resume_reading = tls_resume_reading, .buffer_size = tls_buffer_size,
+    .control_writing = tls_control_app_writing, .extra_info = tls_extra_info, .high_water = OUTGOING_HIGH};
 
 /* told: APP_MADE if the application knows the connection already. */
 static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, const TLS *wanted, Future *waiter,
@@ -10327,15 +10290,9 @@ static SSLProtocol *tls_new(Loop *loop, const Protocol *protocol, Value self, co
 {
     SSLObject *object = sslobject_new(wanted);
     SSLProtocol *tls = pooled(object_new(&tls_class, sizeof *tls));
-    tls->app = (Transport){.object = tls->app.object,
-                           .loop = loop,
-                           .kind = LAYERED,
-                           .layer = &tls_layer,
-                           .fd = -1,
-                           .protocol = protocol,
-                           .self = value_retain(self),
-                           .high = OUTGOING_HIGH,
-                           .low = OUTGOING_HIGH / 4};
+    tls->app = (Transport){
+        .object = tls->app.object, .loop = loop, .kind = LAYERED, .layer = &tls_layer, .fd = -1,
+        .protocol = protocol, .self = value_retain(self), .high = OUTGOING_HIGH, .low = OUTGOING_HIGH / 4};
     tls->object = retain(object);
     tls->waiter = retain(waiter);
     tls->told = told;
@@ -10447,10 +10404,8 @@ static TLS start_tls_wanted(Transport *below, SSLContext *context, StartTLSOptio
     if (!context) throw(TypeError, "sslcontext is expected to be an instance of ssl.SSLContext, got None");
     if (!below || (below->kind != SOCKET_TRANSPORT && below->kind != LAYERED))
         throw(TypeError, "transport %s is not supported by start_tls()", below ? as_str(repr(below)) : "None");
-    return tls_wanted(V(context), (TLS){.hostname = options.server_hostname,
-                                        .handshake_timeout = options.ssl_handshake_timeout,
-                                        .shutdown_timeout = options.ssl_shutdown_timeout,
-                                        .server_side = options.server_side});
+    const char *hostname = options.server_hostname;
+    return tls_wanted(V(context), (TLS){.hostname = hostname, .server_side = options.server_side, TLS_TIMEOUTS(options)});
 }
 
 ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (ProtocolTable)protocol, (Value)self,
@@ -10500,18 +10455,12 @@ static void reader_write_repr(void *object, FILE *out);
 static void writer_destroy(void *object);
 static void writer_let_go(void *object);
 static void writer_describe(void *object, FILE *out);
-static const Class reader_class = {.name = "StreamReader",
-                                   .size = sizeof(StreamReader),
-                                   .destroy = reader_destroy,
-                                   .write = reader_write_repr,
-                                   .next = reader_next,
-                                   .is_io = true};
-static const Class writer_class = {.name = "StreamWriter",
-                                   .size = sizeof(StreamWriter),
-                                   .destroy = writer_destroy,
-                                   .describe = writer_describe,
-                                   .let_go = writer_let_go,
-                                   .is_io = true};
+static const Class reader_class = {
+    .name = "StreamReader", .size = sizeof(StreamReader), .destroy = reader_destroy,
+    .write = reader_write_repr, .next = reader_next, .is_io = true};
+static const Class writer_class = {
+    .name = "StreamWriter", .size = sizeof(StreamWriter), .destroy = writer_destroy,
+    .describe = writer_describe, .let_go = writer_let_go, .is_io = true};
 
 StreamReader *asyncio_StreamReader_(long limit)
 {
@@ -11393,13 +11342,9 @@ struct SubprocessTransport {
 static void subprocess_destroy(void *object);
 static void subprocess_write(void *object, FILE *out);
 static void subprocess_let_go(void *object);
-static const Class subprocess_class = {.name = "SubprocessTransport",
-                                       .size = sizeof(SubprocessTransport),
-                                       .destroy = subprocess_destroy,
-                                       .write = subprocess_write,
-                                       .describe = child_describe,
-                                       .let_go = subprocess_let_go,
-                                       .is_io = true};
+static const Class subprocess_class = {
+    .name = "SubprocessTransport", .size = sizeof(SubprocessTransport), .destroy = subprocess_destroy,
+    .write = subprocess_write, .describe = child_describe, .let_go = subprocess_let_go, .is_io = true};
 
 static void subprocess_let_go(void *object) { value_replace(&((SubprocessTransport *)object)->self, None); }
 
@@ -11602,12 +11547,9 @@ struct Process {
 
 static void process_destroy(void *object);
 static void process_write(void *object, FILE *out);
-static const Class process_class = {.name = "Process",
-                                    .size = sizeof(Process),
-                                    .destroy = process_destroy,
-                                    .write = process_write,
-                                    .describe = child_describe,
-                                    .is_io = true};
+static const Class process_class = {
+    .name = "Process", .size = sizeof(Process), .destroy = process_destroy, .write = process_write,
+    .describe = child_describe, .is_io = true};
 
 static void process_destroy(void *object)
 {
@@ -12863,12 +12805,10 @@ static void child_describe(void *object, FILE *out)
 {
     Child *child = object;
     Value code = child->returncode;
-    if (is_none(code)) fprintf(out, ",\"state\":\"running, pid %d\",\"note\":", (int)child->pid);
-    else
-        fprintf(out, ",\"state\":\"ended, %s %d\",\"note\":", as_int(code) < 0 ? "by signal" : "exit status",
-                abs((int)as_int(code)));
-    const char *command = child->command ? child->command : "";
-    json_string(command, strlen(command), out);
+    int number = is_none(code) ? (int)child->pid : abs((int)as_int(code));
+    const char *state = is_none(code) ? "running, pid" : as_int(code) < 0 ? "ended, by signal" : "ended, exit status";
+    fprintf(out, ",\"state\":\"%s %d\",\"note\":", state, number);
+    json_text(child->command ? child->command : "", out);
 }
 
 static void threadfuture_describe(void *object, FILE *out)
