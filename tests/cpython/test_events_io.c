@@ -1,6 +1,7 @@
 /* CPython's test_events: connections, servers and datagrams. */
 #include "cpython_io.h"
 #include <pty.h>
+#include <signal.h>
 #include <termios.h>
 
 /* MyProto: what has happened to the one connection of a test. */
@@ -517,5 +518,247 @@ NET_TEST(EventLoopTestsMixin__test_bidirectional_pty)
     transport_close(writes.transport);
     await(reads.done);
     await(writes.done);
+    return None;
+}
+
+/* ---- Children --------------------------------------------------------------------------------------------------- */
+
+/* MySubprocessProtocol: what has happened to the one child of a test. */
+static struct {
+    SubprocessTransport *transport;
+    const char *state;
+    char data[3][64];
+    Future *connected, *completed, *disconnects[3];
+    Event *got_data[3];
+    int returncode;
+} child;
+
+static void child_begin(void)
+{
+    Loop *loop = asyncio_get_running_loop();
+    memset(&child, 0, sizeof child);
+    child.state = "INITIAL";
+    child.connected = loop_create_future(loop);
+    child.completed = loop_create_future(loop);
+    for (int fd = 0; fd < 3; fd++) child.disconnects[fd] = loop_create_future(loop);
+    for (int fd = 1; fd < 3; fd++) child.got_data[fd] = asyncio_Event();
+}
+
+static Value child_make(Value arg) { return tuple("made of", arg); }
+
+static void child_made(Value self, SubprocessTransport *transport)
+{
+    ck_repr(self, "('made of', 1)");
+    ck_assert_str_eq(child.state, "INITIAL");
+    child.state = "CONNECTED";
+    child.transport = transport;
+    future_set_result(child.connected, None);
+}
+
+static void child_data(Value self, int fd, const char *data, size_t size)
+{
+    (void)self;
+    ck_assert_str_eq(child.state, "CONNECTED");
+    ck_assert_uint_lt(strlen(child.data[fd]) + size, sizeof child.data[fd]);
+    strncat(child.data[fd], data, size);
+    event_set(child.got_data[fd]);
+}
+
+static void child_disconnect(Value self, int fd, Value e)
+{
+    (void)self;
+    ck_assert_str_eq(child.state, "CONNECTED");
+    if (is_none(e)) future_set_result(child.disconnects[fd], None);
+    else future_set_exception(child.disconnects[fd], e);
+}
+
+static void child_exited(Value self)
+{
+    (void)self;
+    ck_assert_str_eq(child.state, "CONNECTED");
+    child.returncode = (int)as_int(subprocesstransport_get_returncode(child.transport));
+}
+
+static void child_lost(Value self, Value e)
+{
+    (void)self;
+    ck_assert_str_eq(child.state, "CONNECTED");
+    ck_assert(is_none(e));
+    child.state = "CLOSED";
+    future_set_result(child.completed, None);
+}
+
+static const SubprocessProtocol watching = {.make = child_make, .connection_made = child_made, .pipe_data_received = child_data,
+                                            .pipe_connection_lost = child_disconnect, .process_exited = child_exited, .connection_lost = child_lost};
+
+#define child_of(kind, ...) ({ \
+    child_begin(); \
+    Value both_ = await(loop_subprocess_##kind(asyncio_get_running_loop(), &watching, 1, __VA_ARGS__)); \
+    ck_repr(list_get(both_, 1), "('made of', 1)"); \
+    as_subprocesstransport(list_get(both_, 0)); })
+
+static void child_write(SubprocessTransport *transport, const char *text)
+{
+    transport_write(subprocesstransport_get_pipe_transport(transport, 0), text, strlen(text));
+}
+
+/* Each is one of CPython's programs: echo.py is cat. */
+#define READ_ONCE "text=$(dd bs=1024 count=1 2>/dev/null)"
+#define ECHO2 READ_ONCE "; printf OUT:%s \"$text\"; printf ERR:%s \"$text\" >&2"
+#define ECHO3 "trap '' PIPE; while " READ_ONCE " && [ -n \"$text\" ]; do printf OUT:%s \"$text\" 2>/dev/null || printf ERR:BrokenPipeError >&2; done"
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_exec)
+{
+    SubprocessTransport *transport = child_of(exec, "cat");
+    await(child.connected);
+    ck_assert_str_eq(child.state, "CONNECTED");
+    child_write(transport, "Python The Winner");
+    await(event_wait(child.got_data[1]));
+    subprocesstransport_close(transport);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGKILL);
+    ck_assert_str_eq(child.data[1], "Python The Winner");
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_interactive)
+{
+    SubprocessTransport *transport = child_of(exec, "cat");
+    await(child.connected);
+    child_write(transport, "Python ");
+    await(event_wait(child.got_data[1]));
+    event_clear(child.got_data[1]);
+    ck_assert_str_eq(child.data[1], "Python ");
+    child_write(transport, "The Winner");
+    await(event_wait(child.got_data[1]));
+    ck_assert_str_eq(child.data[1], "Python The Winner");
+    subprocesstransport_close(transport);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGKILL);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_shell)
+{
+    SubprocessTransport *transport = child_of(shell, "echo Python");
+    await(child.connected);
+    transport_close(subprocesstransport_get_pipe_transport(transport, 0));
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, 0);
+    for (int fd = 0; fd < 3; fd++) ck_assert(future_done(child.disconnects[fd]));
+    ck_assert_str_eq(child.data[1], "Python\n");
+    ck_assert_str_eq(child.data[2], "");
+    subprocesstransport_close(transport);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_exitcode)
+{
+    SubprocessTransport *transport = child_of(shell, "exit 7", .stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, 7);
+    subprocesstransport_close(transport);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_close_after_finish)
+{
+    SubprocessTransport *transport = child_of(shell, "exit 7", .stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT);
+    for (int fd = 0; fd < 3; fd++) ck_assert(!subprocesstransport_get_pipe_transport(transport, fd));
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, 7);
+    subprocesstransport_close(transport);
+    ck_assert(subprocesstransport_is_closing(transport));
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_kill)
+{
+    SubprocessTransport *transport = child_of(exec, "cat");
+    await(child.connected);
+    subprocesstransport_kill(transport);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGKILL);
+    subprocesstransport_close(transport);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_terminate)
+{
+    SubprocessTransport *transport = child_of(exec, "cat");
+    await(child.connected);
+    subprocesstransport_terminate(transport);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGTERM);
+    subprocesstransport_close(transport);
+    return None;
+}
+
+/* The parent ignores the signal; the child must not. */
+NET_TEST(SubprocessTestsMixin__test_subprocess_send_signal)
+{
+    void (*old)(int) = signal(SIGHUP, SIG_IGN);
+    SubprocessTransport *transport = child_of(exec, "cat");
+    await(child.connected);
+    subprocesstransport_send_signal(transport, SIGHUP);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGHUP);
+    subprocesstransport_close(transport);
+    signal(SIGHUP, old);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_stderr)
+{
+    SubprocessTransport *transport = child_of(shell, ECHO2);
+    await(child.connected);
+    child_write(transport, "test");
+    await(child.completed);
+    subprocesstransport_close(transport);
+    ck_assert_str_eq(child.data[1], "OUT:test");
+    ck_assert_str_eq(child.data[2], "ERR:test");
+    ck_assert_int_eq(child.returncode, 0);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_stderr_redirect_to_stdout)
+{
+    SubprocessTransport *transport = child_of(shell, ECHO2, .stderr = STDOUT);
+    await(child.connected);
+    ck_assert(subprocesstransport_get_pipe_transport(transport, 1));
+    ck_assert(!subprocesstransport_get_pipe_transport(transport, 2));
+    child_write(transport, "test");
+    await(child.completed);
+    ck_assert_str_eq(child.data[1], "OUT:testERR:test");
+    ck_assert_str_eq(child.data[2], "");
+    subprocesstransport_close(transport);
+    ck_assert_int_eq(child.returncode, 0);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_close_client_stream)
+{
+    SubprocessTransport *transport = child_of(shell, ECHO3);
+    await(child.connected);
+    child_write(transport, "test");
+    await(event_wait(child.got_data[1]));
+    ck_assert_str_eq(child.data[1], "OUT:test");
+    transport_close(subprocesstransport_get_pipe_transport(transport, 1));
+    await(child.disconnects[1]);
+    child_write(transport, "xxx");
+    await(event_wait(child.got_data[2]));
+    ck_assert_str_eq(child.data[2], "ERR:BrokenPipeError");
+    subprocesstransport_close(transport);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, -SIGKILL);
+    return None;
+}
+
+NET_TEST(SubprocessTestsMixin__test_subprocess_wait_no_same_group)
+{
+    SubprocessTransport *transport = child_of(shell, "exit 7", .stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .start_new_session = true);
+    await(child.completed);
+    ck_assert_int_eq(child.returncode, 7);
+    subprocesstransport_close(transport);
     return None;
 }

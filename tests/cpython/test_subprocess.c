@@ -37,15 +37,48 @@ static Value large_data(void) { memset(large, 'x', sizeof large); return bytes(l
 
 /* ---- How a child ends ------------------------------------------------------------------------------------------- */
 
+/* What a protocol is told, one note for each; `told_all` is done when it was told that all is over. */
+static Future *told_all;
+static void tell_made(Value self, SubprocessTransport *transport) { (void)self; note(format("made %s", subprocesstransport_get_pid(transport) > 0 ? "with a pid" : "")); }
+static void tell_data(Value self, int fd, const char *data, size_t size) { (void)self; note(format("data %d %.*s", fd, (int)size, data)); }
+static void tell_pipe_lost(Value self, int fd, Value e) { (void)self; note(format("lost %d %s", fd, as_str(repr(e)))); }
+static void tell_exited(Value self) { (void)self; note("exited"); }
+static void tell_lost(Value self, Value e) { (void)self; note(format("over %s", as_str(repr(e)))); future_set_result(told_all, None); }
+static const SubprocessProtocol telling = {.connection_made = tell_made, .pipe_data_received = tell_data, .pipe_connection_lost = tell_pipe_lost,
+                                           .process_exited = tell_exited, .connection_lost = tell_lost};
+
+#define subprocess(kind, ...) ({ \
+    told_all = loop_create_future(asyncio_get_running_loop()); \
+    as_subprocesstransport(list_get(await(loop_subprocess_##kind(asyncio_get_running_loop(), &telling, None, __VA_ARGS__)), 0)); })
+#define subprocess_without_pipes(...) subprocess(shell, __VA_ARGS__, .stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT)
+
 PROCESS_TEST(SubprocessTransportTests__test_proc_exited)
 {
-    Process *process = shell("exit 6");
-    ck_repr(process_returncode(process), "None");
-    ck_repr(await(process_wait(process)), "6");
-    ck_repr(process_returncode(process), "6");
-    ck_raises(ProcessLookupError, process_send_signal(process, SIGTERM));
-    ck_raises(ProcessLookupError, process_terminate(process));
-    ck_raises(ProcessLookupError, process_kill(process));
+    SubprocessTransport *transport = subprocess_without_pipes("exit 6");
+    await(told_all);
+    ck_repr(subprocesstransport_get_returncode(transport), "6");
+    ck_notes("made with a pid|exited|over None");
+    ck_assert(!subprocesstransport_is_closing(transport));
+    ck_raises(ProcessLookupError, subprocesstransport_send_signal(transport, SIGTERM));
+    ck_raises(ProcessLookupError, subprocesstransport_terminate(transport));
+    ck_raises(ProcessLookupError, subprocesstransport_kill(transport));
+    subprocesstransport_close(transport);
+    ck_assert(subprocesstransport_is_closing(transport));
+    return None;
+}
+
+PROCESS_TEST(SubprocessTransportTests__test_subprocess_repr)
+{
+    SubprocessTransport *transport = subprocess(exec, "cat", .stdout = INHERIT, .stderr = INHERIT);
+    int pid = subprocesstransport_get_pid(transport);
+    const char *pipe = as_str(repr(subprocesstransport_get_pipe_transport(transport, 0)));
+    ck_repr(transport, as_str(format("<SubprocessTransport pid=%d running stdin=%s>", pid, pipe)));
+    subprocesstransport_close(transport);
+    await(told_all);
+    ck_repr(transport, as_str(format("<SubprocessTransport closed pid=%d returncode=-9 stdin=<Transport closed fd=-1>>", pid)));
+    SubprocessTransport *other = subprocess_without_pipes("exit 6");
+    await(told_all);
+    ck_repr(other, as_str(format("<SubprocessTransport pid=%d returncode=6>", subprocesstransport_get_pid(other))));
     return None;
 }
 
@@ -314,23 +347,66 @@ PROCESS_TEST(SubprocessMixin__test_cancel_post_init)
 
 /* ---- What is never waited for ----------------------------------------------------------------------------------- */
 
+PROCESS_TEST(SubprocessMixin__test_close_kill_running)
+{
+    SubprocessTransport *transport = subprocess(exec, "sleep", "3600");
+    ck_repr(subprocesstransport_get_returncode(transport), "None");
+    subprocesstransport_close(transport);
+    await(told_all);
+    ck_repr(subprocesstransport_get_returncode(transport), "-9");
+    return None;
+}
+
+/* It has ended, and the loop has not been told: the status is what it ended with. */
+PROCESS_TEST(SubprocessMixin__test_close_dont_kill_finished)
+{
+    SubprocessTransport *transport = subprocess(exec, "cat");
+    siginfo_t over;
+    ck_assert_int_eq(kill(subprocesstransport_get_pid(transport), SIGTERM), 0);
+    ck_assert_int_eq(waitid(P_PID, (id_t)subprocesstransport_get_pid(transport), &over, WEXITED | WNOWAIT), 0);
+    ck_repr(subprocesstransport_get_returncode(transport), "None");
+    subprocesstransport_close(transport);
+    await(told_all);
+    ck_repr(subprocesstransport_get_returncode(transport), "-15");
+    return None;
+}
+
 static int running_pid;
 async_def(starts_and_leaves) { running_pid = process_pid(exec("sleep", "3600", .stdin = PIPE, .stdout = PIPE)); return None; }
 
-PROCESS_TEST(SubprocessMixin__test_close_kill_running)
+PROCESS_TEST(a_loop_that_closes_ends_its_children)
 {
     await(starts_and_leaves());                          /* the loop closes while it runs: PROCESS_TEST finds no child */
     ck_assert_int_eq(kill(running_pid, 0), 0);
     return None;
 }
 
-PROCESS_TEST(SubprocessMixin__test_close_dont_kill_finished)
+/* The protocol's `self` holds the transport, and the transport `self`: neither may be left over. */
+PROCESS_TEST(a_loop_that_closes_ends_its_subprocess_transports)
 {
-    Process *process = blocked();
-    siginfo_t over;
-    ck_assert_int_eq(kill(process_pid(process), SIGKILL), 0);
-    ck_assert_int_eq(waitid(P_PID, (id_t)process_pid(process), &over, WEXITED | WNOWAIT), 0);
-    ck_repr(process_returncode(process), "None");        /* the loop has not been told */
+    Value self = list();
+    Value both = await(loop_subprocess_exec(asyncio_get_running_loop(), &telling, self, "sleep", "3600"));
+    list_append(self, list_get(both, 0));
+    Value without_pipes = list();
+    both = await(loop_subprocess_exec(asyncio_get_running_loop(), &telling, without_pipes, "sleep", "3600", .stdin = DEVNULL,
+                                      .stdout = DEVNULL, .stderr = DEVNULL));
+    list_append(without_pipes, list_get(both, 0));
+    return None;
+}
+
+/* ---- What a protocol is told ------------------------------------------------------------------------------------ */
+
+/* The order of what comes from different descriptors is the system's; of each one, the data comes before the end. */
+PROCESS_TEST(SubprocessMixin__test_subprocess_protocol_events)
+{
+    static const char *const expected[] = {"|data 1 stdout|", "|data 2 stderr|", "|lost 1 None|", "|lost 2 None|", "|exited|"};
+    SubprocessTransport *transport = subprocess(shell, "printf stdout; printf stderr >&2", .stdin = INHERIT);
+    await(told_all);
+    for (int i = 0; i < 5; i++) ck_assert_msg(strstr(notes_, expected[i]), "%s is not in %s", expected[i], notes_);
+    for (int i = 0; i < 2; i++) ck_assert(strstr(notes_, expected[i]) < strstr(notes_, expected[i + 2]));
+    ck_assert(!strncmp(notes_, "made with a pid|", 16));
+    ck_assert_str_eq(strrchr(notes_, '|'), "|over None");
+    subprocesstransport_close(transport);
     return None;
 }
 
