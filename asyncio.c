@@ -2686,7 +2686,7 @@ static bool loop_polled_lately(Loop *loop)
     return loop->quiet_polls > QUIET_POLLS && !loop->virtual && !TRACING && loop_time(loop) < loop->next_poll;
 }
 
-/* Under a virtual clock, instead of sleeping: unless a descriptor is ready it is now the next timer's time. */
+/* What a virtual clock does instead of sleeping: unless a descriptor is ready, it is now the next timer's time. */
 static void loop_skip_time(Loop *loop, double patience)
 {
     if (loop->watch_count) loop_select(loop, 0);
@@ -4665,7 +4665,7 @@ static bool gather_cancel(Future *future, Value message)
     return any;
 }
 
-/* What return_exceptions puts into the list, or the result: an exception that is told is no longer unretrieved. */
+/* What stands for the child in the list of results: an exception too, with return_exceptions, which is then seen. */
 static Value gather_result(Future *child)
 {
     if (future_cancelled(child))
@@ -5960,6 +5960,9 @@ static bool taskgroup_leave(void *manager, Value e)
  * An asynchronous generator has a stack of its own, like a task, but no turn of its own: its consumer switches to
  * it, and yield() switches back. While it runs it is part of the consumer's task, so an await in it suspends that
  * task, with the generator's stack as the place to go on.
+ *
+ * async_for and async_with know nothing of generators. Each class says what its objects do there: `next` is __anext__,
+ * `enter` and `leave` are __aenter__ and __aexit__. They are called like any function, and suspend as any may.
  */
 
 typedef enum { GENERATOR_CREATED, GENERATOR_SUSPENDED, GENERATOR_RUNNING, GENERATOR_CLOSED } GeneratorState;
@@ -6742,23 +6745,28 @@ static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value resul
     return changes;
 }
 
+/* So many seconds from now. For ever is thirty years. */
+static struct timespec moment_in(double seconds)
+{
+    struct timespec moment;
+    seconds = fmin(seconds, 1e9);
+    clock_gettime(CLOCK_MONOTONIC, &moment);
+    moment.tv_sec += (time_t)floor(seconds);
+    moment.tv_nsec += (long)((seconds - floor(seconds)) * 1e9);
+    if (moment.tv_nsec < 1000000000) return moment;
+    moment.tv_sec++;
+    moment.tv_nsec -= 1000000000;
+    return moment;
+}
+
 /* Waits as long as it may. False: too late. */
 static bool threadfuture_wait(ThreadFuture *tf, double timeout)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    double whole = floor(fmin(timeout, 1e9));
-    until.tv_sec += (time_t)whole;
-    until.tv_nsec += (long)((fmin(timeout, 1e9) - whole) * 1e9);
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = moment_in(timeout);
     int problem = 0;
     pthread_mutex_lock(&tf->lock);
     while (tf->state < THREAD_CANCELLED && problem != ETIMEDOUT)
-        problem = isinf(timeout) ? pthread_cond_wait(&tf->changed, &tf->lock)
-                                 : pthread_cond_timedwait(&tf->changed, &tf->lock, &until);
+        problem = pthread_cond_timedwait(&tf->changed, &tf->lock, &until);
     bool done = tf->state >= THREAD_CANCELLED;
     pthread_mutex_unlock(&tf->lock);
     return done;
@@ -7398,9 +7406,9 @@ static Value socket_address(int fd, bool of_peer)
 {
     struct sockaddr_storage storage;
     socklen_t length = sizeof storage;
-    int problem = of_peer ? getpeername(fd, (struct sockaddr *)&storage, &length)
-                          : getsockname(fd, (struct sockaddr *)&storage, &length);
-    return problem ? None : address_value((struct sockaddr *)&storage, length);
+    struct sockaddr *address = (struct sockaddr *)&storage;
+    int problem = of_peer ? getpeername(fd, address, &length) : getsockname(fd, address, &length);
+    return problem ? None : address_value(address, length);
 }
 
 static void set_nonblocking(int fd) { fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
@@ -8462,8 +8470,7 @@ static bool packet_sent(Transport *transport, const char *data, size_t size, Val
     struct sockaddr_storage to;
     socklen_t length = is_none(address) ? 0 : packet_address(transport, address, &to);
     if (transport->lost) return false;
-    ssize_t n = length ? sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length)
-                       : send(transport->fd, data, size, MSG_NOSIGNAL);
+    ssize_t n = sendto(transport->fd, data, size, MSG_NOSIGNAL, length ? (struct sockaddr *)&to : NULL, length);
     if (not_now(n)) return false;
     TRACE_BYTES(transport, "sent", data, size);
     if (n < 0 && transport->protocol->error_received)
@@ -8694,7 +8701,9 @@ static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOp
     if (racing || options->interleave > 0)
         infos = interleave(infos, options->interleave > 0 ? options->interleave : 1);
     Value local = options->local_addr;
-    int fd = racing ? connect_racing(loop, infos, local, options->happy_eyeballs_delay, errors) : connect_in_order(loop, infos, local, errors);
+    int fd;
+    if (racing) fd = connect_racing(loop, infos, local, options->happy_eyeballs_delay, errors);
+    else fd = connect_in_order(loop, infos, local, errors);
     if (fd < 0 && options->all_errors) throw(exception_group("create_connection failed", errors));
     if (fd < 0) throw(combine_errors(errors));
     return fd;
@@ -8730,8 +8739,9 @@ static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, cons
 {
     Value self = protocol_make(protocol, arg, ours);
     Future *made = pooled(future_inner(loop, "the connection", NULL));
-    Transport *transport = tls && tls->context ? tls_transport_new(loop, fd, ours, protocol, self, made, server, tls)
-                                               : transport_new(loop, kind, fd, protocol, self, made, server);
+    Transport *transport;
+    if (tls && tls->context) transport = tls_transport_new(loop, fd, ours, protocol, self, made, server, tls);
+    else transport = transport_new(loop, kind, fd, protocol, self, made, server);
     Value interruption = future_wait(made);
     if (!is_none(interruption)) {
         transport_close(transport);
@@ -8980,6 +8990,7 @@ static void accepted_destroy(void *object)
     Accepted *accepted = object;
     if (accepted->fd >= 0) close(accepted->fd);
 }
+
 static const Class accepted_class = {.name = "accepted socket", .size = sizeof(Accepted), .destroy = accepted_destroy};
 
 static Object *accepted_new(int fd)
@@ -9600,9 +9611,9 @@ static void sslobject_expect(SSLObject *o, const char *hostname)
 
 static SSLObject *sslobject_new(const TLS *tls)
 {
-    if (tls->server_side != (tls->context->protocol == PROTOCOL_TLS_SERVER))
-        throw(SSLError, tls->server_side ? "Cannot create a server socket with a PROTOCOL_TLS_CLIENT context"
-                                         : "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
+    bool for_server = tls->context->protocol == PROTOCOL_TLS_SERVER;
+    if (tls->server_side && !for_server) throw(SSLError, "Cannot create a server socket with a PROTOCOL_TLS_CLIENT context");
+    if (!tls->server_side && for_server) throw(SSLError, "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
     SSLObject *o = pooled(object_new(&sslobject_class, sizeof *o));
     o->context = retain(tls->context);
     o->openssl = SSL_new(tls->context->openssl);
@@ -10351,8 +10362,8 @@ static Transport *tls_start(Loop *loop, Transport *below, const Protocol *protoc
 
 static void tls_required(void)
 {
-    throw(RuntimeError, "this asyncio was built without TLS. Build it with `make TLS=1`, or compile asyncio.c with -DASYNCIO_TLS and link "
-                        "with `pkg-config --libs openssl`.");
+    throw(RuntimeError, "this asyncio was built without TLS. Build it with `make TLS=1`, "
+                        "or compile asyncio.c with -DASYNCIO_TLS and link with `pkg-config --libs openssl`.");
 }
 
 #pragma GCC diagnostic push
@@ -11009,8 +11020,8 @@ struct Child {
     Transport *pipes[3]; /* those of stdin, stdout, stderr that are pipes */
     Line waiters;
     char *command;       /* for the trace */
-    ThreadFuture *thread_future; /* of the thread that waits for its end */
-    pthread_t thread;
+    pthread_t thread;    /* that waits for its end, where there is no pidfd */
+    ThreadFuture *thread_future;
     Child *next, **place; /* among the loop's children, while it runs */
 };
 
@@ -11362,11 +11373,8 @@ static void subprocess_write(void *object, FILE *out)
     fprintf(out, "<SubprocessTransport%s pid=%d ", transport->closing ? " closed" : "", (int)child->pid);
     if (is_none(child->returncode)) fputs("running", out);
     else fprintf(out, "returncode=%d", (int)as_int(child->returncode));
-    for (int i = 0; i < 3; i++) {
-        if (!child->pipes[i]) continue;
-        fprintf(out, " %s=", names[i]);
-        value_write(V(child->pipes[i]), true, out);
-    }
+    for (int i = 0; i < 3; i++)
+        if (child->pipes[i]) write_field(names[i], V(child->pipes[i]), out);
     fputc('>', out);
 }
 
@@ -11893,8 +11901,8 @@ Value task_get_stack_(Task *task, StackOptions options)
     if (options.limit == 0) return list();
     if (len(frames)) return list(list_get(frames, -1));
     Coroutine *coro = task->coro;
-    return coro && coro->state == CREATED ? list(tuple(coro->code->name, coro->code->file, coro->code->line))
-                                          : list();
+    if (!coro || coro->state != CREATED) return list();
+    return list(tuple(coro->code->name, coro->code->file, coro->code->line));
 }
 
 void task_print_stack_(Task *task, StackOptions options)
@@ -12051,7 +12059,8 @@ static void loop_deadlock(Loop *loop)
 {
     Value waiting = asyncio_describe_waiting(loop);
     TRACE("loop.deadlock", 'i', "waiting:s", as_str(waiting));
-    const char *what = "nothing can wake this loop any more: nothing is ready, no timer is set, no descriptor, thread or child is waited for";
+    const char *what = "nothing can wake this loop any more: "
+                       "nothing is ready, no timer is set, no descriptor, thread or child is waited for";
     const char *who = len(waiting) ? "\n" : "; there is no task either";
     loop_leave(loop, exception_new(DeadlockError, "%s%s%s", what, who, as_str(waiting)));
     pool_drop(&loop->own, 0);
