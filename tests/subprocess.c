@@ -179,3 +179,126 @@ IO_TEST(a_descriptor_can_be_given)
     fclose(file);
     return None;
 }
+
+/* ---- With a protocol -------------------------------------------------------------------------------------------- */
+
+/* What a protocol is told, one note for each. `self` is a list, whose first item is done when all is over. */
+static void made(Value self, SubprocessTransport *transport) { note("made"); list_append(self, transport); }
+static void data(Value self, int fd, const char *text, size_t size) { (void)self; note(format("data %d %.*s", fd, (int)size, text)); }
+static void pipe_lost(Value self, int fd, Value e) { (void)self; note(format("lost %d", fd), repr(e)); }
+static void paused(Value self) { (void)self; note("paused"); }
+static void resumed(Value self) { (void)self; note("resumed"); }
+static void over(Value self, Value e) { note("over", repr(e)); future_set_result(as_future(list_get(self, 0)), None); }
+
+static void exited(Value self)
+{
+    SubprocessTransport *transport = as_subprocesstransport(list_get(self, 1));
+    note("exited", subprocesstransport_get_returncode(transport));
+    subprocesstransport_kill(transport);                 /* there is nobody any more: no error until it is over */
+}
+
+static const SubprocessProtocol telling = {.connection_made = made, .pipe_data_received = data, .pipe_connection_lost = pipe_lost, .process_exited = exited,
+                                           .connection_lost = over, .pause_writing = paused, .resume_writing = resumed};
+
+static Value self_new(void) { return list(loop_create_future(asyncio_get_running_loop())); }
+#define until_over(self) await(as_future(list_get(self, 0)))
+
+IO_TEST(a_protocol_is_told_of_a_child)
+{
+    Value self = self_new();
+    Value both = await(loop_subprocess_exec(asyncio_get_running_loop(), &telling, self, "cat", .stderr = DEVNULL));
+    SubprocessTransport *transport = as_subprocesstransport(list_get(both, 0));
+    ck_notes("made");                                    /* before the await ends */
+    ck_assert(!subprocesstransport_get_pipe_transport(transport, 2) && !subprocesstransport_get_pipe_transport(transport, 3));
+    ck_raises_text(TypeError, "this transport has no write()", transport_write(subprocesstransport_get_pipe_transport(transport, 1), "x", 1));
+    Transport *in = subprocesstransport_get_pipe_transport(transport, 0);
+    transport_write(in, "meow", 4);
+    transport_close(in);
+    until_over(self);
+    ck_assert_msg(!strncmp(notes_, "lost 0 None|data 1 meow|", 24), "%s", notes_);
+    ck_assert(strstr(notes_, "|lost 1 None|") && strstr(notes_, "|exited 0|"));
+    ck_assert_str_eq(strrchr(notes_, '|'), "|over None");
+    ck_raises_text(ProcessLookupError, "the process has ended", subprocesstransport_kill(transport));
+    return None;
+}
+
+IO_TEST(a_transport_that_is_closed_kills_its_child_once)
+{
+    Value self = self_new();
+    Value both = await(loop_subprocess_shell(asyncio_get_running_loop(), &telling, self, "exec sleep 1000", .stderr = INHERIT));
+    SubprocessTransport *transport = as_subprocesstransport(list_get(both, 0));
+    subprocesstransport_close(transport);
+    subprocesstransport_close(transport);
+    ck_assert(subprocesstransport_is_closing(transport));
+    until_over(self);
+    ck_notes("made|lost 0 None|lost 1 None|exited -9|over None");
+    no_children_left();
+    return None;
+}
+
+IO_TEST(a_protocol_hears_that_the_child_does_not_read)
+{
+    static char big[200000];
+    Value self = self_new();
+    Value both = await(loop_subprocess_shell(asyncio_get_running_loop(), &telling, self, "read line; cat >/dev/null", .stdout = INHERIT, .stderr = INHERIT));
+    Transport *in = subprocesstransport_get_pipe_transport(as_subprocesstransport(list_get(both, 0)), 0);
+    transport_write(in, big, sizeof big);
+    ck_notes("made|paused");
+    transport_write(in, "\n", 1);
+    transport_close(in);
+    until_over(self);
+    ck_notes("resumed|lost 0 None|exited 0|over None");
+    return None;
+}
+
+static void raises(Value self, int fd, const char *text, size_t size) { (void)self; (void)fd; (void)text; (void)size; throw(ValueError, "not this"); }
+static void told_to_the_loop(Loop *loop, const ExceptionReport *report) { (void)loop; note(as_str(repr(report->exception))); }
+
+IO_TEST(what_a_callback_raises_is_reported_and_the_child_goes_on)
+{
+    static const SubprocessProtocol raising = {.pipe_data_received = raises, .connection_lost = over};
+    Value self = self_new();
+    loop_set_exception_handler(asyncio_get_running_loop(), told_to_the_loop);
+    await(loop_subprocess_shell(asyncio_get_running_loop(), &raising, self, "echo out", .stdin = DEVNULL));
+    until_over(self);
+    ck_notes("ValueError('not this')|over None");
+    return None;
+}
+
+IO_TEST(a_protocol_may_want_to_know_nothing)
+{
+    static const SubprocessProtocol deaf = {.make = NULL};
+    Value both = await(loop_subprocess_shell(asyncio_get_running_loop(), &deaf, None, "cat; echo out", .stdin = DEVNULL));
+    SubprocessTransport *transport = as_subprocesstransport(list_get(both, 0));
+    while (is_none(subprocesstransport_get_returncode(transport))) await(asyncio_sleep(0));
+    ck_repr(subprocesstransport_get_returncode(transport), "0");
+    return None;
+}
+
+/* The protocol hears how it ends. */
+IO_TEST(a_child_whose_start_is_cancelled_is_ended)
+{
+    Value self = self_new();
+    Task *task = asyncio_create_task(loop_subprocess_exec(asyncio_get_running_loop(), &telling, self, "sleep", "1000"));
+    await(asyncio_sleep(0));
+    task_cancel(task);
+    ck_raises(CancelledError, await(task));
+    no_children_left();
+    ck_assert(!strncmp(notes_, "made|", 5));
+    ck_assert_str_eq(strrchr(notes_, '|'), "|over None");
+    return None;
+}
+
+IO_TEST(a_child_with_a_protocol_that_cannot_be_run)
+{
+    Loop *loop = asyncio_get_running_loop();
+    ck_raises_text(FileNotFoundError, "[Errno 2] No such file or directory: 'no-such-command'", await(loop_subprocess_exec(loop, &telling, None, "no-such-command")));
+    ck_raises_text(TypeError, "program arguments must be strings, not NULL", await(loop_subprocess_exec(loop, &telling, None, NULL)));
+    ck_raises_text(ValueError, "cmd must be one string", await(loop_subprocess_shell(loop, &telling, None, "ls", "-l")));
+    ck_raises_text(TypeError, "the protocol must be a SubprocessProtocol, not NULL", await(loop_subprocess_exec(loop, NULL, None, "true")));
+    ck_raises_text(TypeError, "limit is for streams: a SubprocessProtocol is given all that comes", await(loop_subprocess_exec(loop, &telling, None, "true", .limit = 10)));
+    ck_raises_text(TypeError, "expected a SubprocessTransport, got int", as_subprocesstransport(V(5)));
+    ck_notes("");
+    no_children_left();
+    return None;
+}
