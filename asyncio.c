@@ -662,14 +662,19 @@ static void pool_free(Stack *stack)
 int scope_begin_(void) { return this_stack()->pool_size; }
 void scope_drop_(int mark) { pool_drop(here.stack, mark); }
 
+/* Appends to a list that no pool holds, and that is made when it is first needed. */
+static void list_collect(Value *list, Value v)
+{
+    if (is_none(*list)) *list = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
+    list_append_(*list, v);
+}
+
 /* What is kept is in a list that belongs to the coroutine, not to the pool. */
 Value value_keep_(Value v)
 {
     if (!is_counted(v)) return v;
     Coroutine *frame = this_stack()->frame;
-    Value *kept = frame ? &frame->kept : &here.kept;
-    if (is_none(*kept)) *kept = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
-    list_append_(*kept, v);
+    list_collect(frame ? &frame->kept : &here.kept, v);
     return v;
 }
 
@@ -3679,6 +3684,7 @@ Coroutine *coroutine_new_(const Code *code, const void *arguments)
     return pooled(coro);
 }
 
+/* It is over: its arguments and what it kept are let go of. */
 static void coroutine_close_now(Coroutine *coro)
 {
     coro->state = CLOSED;
@@ -3723,9 +3729,8 @@ Coroutine *as_coroutine(Value v)
 static void coroutine_bequeath(Stack *stack, Coroutine *coro)
 {
     Value *legacy = &coro->heir->legacy;
-    if (is_none(*legacy)) *legacy = (Value){.tag = VALUE_LIST, .object = &list_new(&list_class, 0)->object};
-    for (int i = coro->mark; i < stack->pool_size; i++) list_append_(*legacy, value_object_(stack->pool[i]));
-    list_append_(*legacy, coro->kept);
+    for (int i = coro->mark; i < stack->pool_size; i++) list_collect(legacy, value_object_(stack->pool[i]));
+    list_collect(legacy, coro->kept);
 }
 
 /* Who goes on when the innermost frame has ended or yielded. */
@@ -4116,6 +4121,7 @@ static Value task_wait(Task *task, Future *future)
 
 static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
 
+/* Kept by itself, so that the await of a coroutine, the other half of await_(), saves half as many registers. */
 __attribute__((noinline)) static Value future_await(Future *future, bool only_here)
 {
     if (future->state != PENDING) return future_result(future);
@@ -8470,7 +8476,9 @@ static bool packet_sent(Transport *transport, const char *data, size_t size, Val
     struct sockaddr_storage to;
     socklen_t length = is_none(address) ? 0 : packet_address(transport, address, &to);
     if (transport->lost) return false;
-    ssize_t n = sendto(transport->fd, data, size, MSG_NOSIGNAL, length ? (struct sockaddr *)&to : NULL, length);
+    ssize_t n;
+    if (length) n = sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length);
+    else n = send(transport->fd, data, size, MSG_NOSIGNAL);
     if (not_now(n)) return false;
     TRACE_BYTES(transport, "sent", data, size);
     if (n < 0 && transport->protocol->error_received)
@@ -11027,6 +11035,8 @@ struct Child {
 
 static void child_describe(void *object, FILE *out);
 
+static const char *const stream_names[] = {"stdin", "stdout", "stderr"};
+
 static void child_destroy(Child *child)
 {
     for (int i = 0; i < 3; i++) release(child->pipes[i]);
@@ -11306,7 +11316,7 @@ static void child_begin(Child *child, Loop *loop, const ChildKind *kind, const c
 /* Suspends until its pipes are connected, and the callbacks that were there before have run. */
 static void child_wait_connected(Child *child)
 {
-    Future *connected = pooled(future_inner(child->loop, "the pipes", child));
+    Future *connected = pooled(future_inner(child->loop, "the pipes", NULL));
     loop_call_soon(child->loop, fd_is_ready, V(connected));
     Value interruption = future_wait(connected);
     if (is_none(interruption)) return;
@@ -11367,14 +11377,13 @@ static void subprocess_destroy(void *object)
 
 static void subprocess_write(void *object, FILE *out)
 {
-    static const char *const names[] = {"stdin", "stdout", "stderr"};
     SubprocessTransport *transport = object;
     Child *child = &transport->child;
     fprintf(out, "<SubprocessTransport%s pid=%d ", transport->closing ? " closed" : "", (int)child->pid);
     if (is_none(child->returncode)) fputs("running", out);
     else fprintf(out, "returncode=%d", (int)as_int(child->returncode));
     for (int i = 0; i < 3; i++)
-        if (child->pipes[i]) write_field(names[i], V(child->pipes[i]), out);
+        if (child->pipes[i]) write_field(stream_names[i], V(child->pipes[i]), out);
     fputc('>', out);
 }
 
@@ -12764,6 +12773,14 @@ static void describe_peer(Transport *transport, FILE *out)
     scope_drop_(mark);
 }
 
+/* Which of a child's pipes it is, if it is one. */
+static void describe_pipe(const Child *child, const Transport *transport, FILE *out)
+{
+    for (int i = 0; i < 3; i++)
+        if (child->pipes[i] == transport)
+            fprintf(out, ",\"note\":\"%s of %s #%u\"", stream_names[i], child->object.class->name, child->object.id);
+}
+
 static void transport_describe(void *object, FILE *out)
 {
     Transport *transport = object;
@@ -12771,7 +12788,9 @@ static void transport_describe(void *object, FILE *out)
     const char *state = transport->fd < 0 ? "closed" : transport->closing ? "closing" : begun;
     describe_state(transport, state, false, transport->paused, out);
     describe_sending(transport, out);
-    describe_peer(transport, out);
+    Value self = transport->self;
+    if (self.tag == VALUE_OBJECT && self.object->class == &subprocess_class) describe_pipe((Child *)self.object, transport, out);
+    else describe_peer(transport, out);
 }
 
 static void describe_unread(const StreamReader *reader, FILE *out)
@@ -12786,7 +12805,6 @@ static void describe_unread(const StreamReader *reader, FILE *out)
 
 static void writer_describe(void *object, FILE *out)
 {
-    static const char *const names[] = {"stdin", "stdout", "stderr"};
     StreamWriter *writer = object;
     Transport *transport = writer->transport;
     const char *state = writer->lost ? "closed" : !transport ? "connecting" : transport->closing ? "closing" : "open";
@@ -12795,9 +12813,7 @@ static void writer_describe(void *object, FILE *out)
     if (writer->reader) describe_unread(writer->reader, out);
     if (transport) describe_sending(transport, out);
     if (transport && !writer->process) describe_peer(transport, out);
-    for (int i = 0; writer->process && i < 3; i++)
-        if (writer->process->streams[i] == writer)
-            fprintf(out, ",\"note\":\"%s of Process #%u\"", names[i], writer->process->child.object.id);
+    if (transport && writer->process) describe_pipe(&writer->process->child, transport, out);
 }
 
 static void server_describe(void *object, FILE *out)

@@ -91,8 +91,11 @@ size_t ask_timers(const Model *m, const Timer **out, size_t room, size_t *total)
     return n;
 }
 
+/* A process of the system, with streams or with a protocol. */
+static bool is_child(const Object *o) { return !strcmp(o->type, "Process") || !strcmp(o->type, "SubprocessTransport"); }
+
 bool ask_is_io(const char *type) {
-    static const char *const types[] = {"Stream", "Transport", "Server", "Process", "Thread"};
+    static const char *const types[] = {"Stream", "Transport", "Server", "Process", "SubprocessTransport", "Thread"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (!strcmp(type, types[i]))
             return true;
@@ -191,7 +194,7 @@ static void waker_object(Buf *out, const Model *m, const Object *o, const char *
         buf_fmt(out, "whoever notifies %s", o->label);
     } else if (!strcmp(o->type, "Barrier")) {
         buf_fmt(out, "the last task to arrive at %s (%s)", o->label, o->state);
-    } else if (!strcmp(o->type, "Process")) {
+    } else if (is_child(o)) {
         buf_fmt(out, "the end of %s", o->label);
     } else {
         buf_fmt(out, "whoever completes %s", o->label);
@@ -267,7 +270,7 @@ static void waker_outside(Buf *out, const Model *m, const Task *t, const Object 
     const Watch *w = o->fd >= 0 ? pmap_get(&m->watches, (uint64_t) o->fd) : NULL;
     if (!strcmp(o->type, "Thread"))
         buf_fmt(out, "the thread that runs %s, by finishing: it then calls back into the loop", o->note);
-    else if (!strcmp(o->type, "Process"))
+    else if (is_child(o))
         buf_fmt(out, "the end of %s (%s), of which select() tells", o->label, o->note);
     else if (!strcmp(o->type, "Server"))
         buf_fmt(out, "the end of %s and of its last connection", o->label);

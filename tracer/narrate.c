@@ -627,7 +627,7 @@ static void say_change(Buf *out, const Model *m, uint64_t task, const char *labe
 /* What happens to a connection or a child says by itself what its state is now. */
 static bool tells_itself(const cJSON *a) {
     const char *type = arg_text(a, "type");
-    return !strcmp(type, "Stream") || !strcmp(type, "Transport") || !strcmp(type, "Process");
+    return !strcmp(type, "Stream") || !strcmp(type, "Transport") || !strcmp(type, "Process") || !strcmp(type, "SubprocessTransport");
 }
 
 SAY(object_change) {
