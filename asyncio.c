@@ -3792,6 +3792,11 @@ static Value coroutine_await(Coroutine *coro, bool only_here)
  * next. Between steps a task is in exactly one place: in the ready queue, or in the callbacks of the one future it
  * waits for, `waiting_on`.
  *
+ * What await(x) does is in await_(). A coroutine is called: coroutine_await(). For a future that is pending the task
+ * joins its callbacks, task_wait(), and has then nothing to do, task_suspend(): so it runs the loop, on its own stack,
+ * until the next task's turn comes, stack_park(). When the future is done, future_wake() puts the task into the ready
+ * queue, and when its turn has come, task_take_turn(), it returns from all of these with the result.
+ *
  * cancel() never stops anything itself. It cancels the future that the task waits for, which wakes the task with
  * CancelledError; if there is none, `must_cancel` makes the next step begin with that exception. What the coroutine
  * does with it is its own affair.
