@@ -2181,7 +2181,6 @@ static void handle_failed(Handle *handle, Value e)
 /* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises is reported. */
 static void handle_run(Handle *handle)
 {
-    TRACE("handle.run", 'B', "handle:o what:s task:i of:i", handle, handle->name, 0, trace_subject(handle));
     Variables **outer = here.variables;
     here.variables = handle->context ? &handle->context->variables : &handle->variables;
     try {
@@ -2191,8 +2190,8 @@ static void handle_run(Handle *handle)
     } end_try
     here.variables = outer;
     pool_drop(here.stack, 0);
-    TRACE("handle.end", 'E', "handle:o", handle);
 }
+
 
 /* The ready queue. */
 
@@ -2765,11 +2764,15 @@ static void loop_report_slow(Loop *loop, Value what, double began)
     fprintf(stderr, " took %.3f seconds\n", took);
 }
 
-static void handle_run_timed(Handle *handle)
+/* In debug mode, or traced. */
+COLD static void handle_run_watched(Handle *handle)
 {
-    double began = loop_time(handle->loop);
+    bool debug = handle->loop->debug;
+    double began = debug ? loop_time(handle->loop) : 0;
+    TRACE("handle.run", 'B', "handle:o what:s task:i of:i", handle, handle->name, 0, trace_subject(handle));
     handle_run(handle);
-    loop_report_slow(handle->loop, V(handle), began);
+    TRACE("handle.end", 'E', "handle:o", handle);
+    if (debug) loop_report_slow(handle->loop, V(handle), began);
 }
 
 /* The task whose step has just ended is the loop's no longer. */
@@ -2801,7 +2804,7 @@ static Stack *loop_next(Loop *loop, Stack *idle)
         Handle *handle = (Handle *)entry;
         handle->queued = false;
         if (!handle->cancelled) {
-            if (loop->debug) handle_run_timed(handle);
+            if (loop->debug || TRACING) handle_run_watched(handle);
             else handle_run(handle);
         }
         release(handle);
@@ -3685,7 +3688,7 @@ Coroutine *coroutine_new_(const Code *code, const void *arguments)
 }
 
 /* It is over: its arguments and what it kept are let go of. */
-static void coroutine_close_now(Coroutine *coro)
+static inline void coroutine_close_now(Coroutine *coro)
 {
     coro->state = CLOSED;
     coro->code->hold(coro->arguments, false);
@@ -3740,7 +3743,7 @@ static Coroutine *coroutine_waiting(Stack *stack)
 }
 
 /* The innermost frame ends, by return or by exception. */
-static void coroutine_finish(Stack *stack, Coroutine *coro)
+static inline void coroutine_finish(Stack *stack, Coroutine *coro)
 {
     assert(stack->frame == coro);
     stack->frame = coro->caller;
@@ -3759,7 +3762,7 @@ static void coroutine_release(Coroutine *coro)
 }
 
 /* Runs the body, here and now. The caller holds the result. */
-static Value coroutine_call(Coroutine *coro)
+static inline Value coroutine_call(Coroutine *coro)
 {
     Stack *stack = here.stack;
     coro->state = RUNNING;
@@ -5124,15 +5127,16 @@ static void lock_wake_head(Lock *lock)
 /* Returns the exception to raise, or None when the lock is taken. */
 static Value lock_wait(Lock *lock)
 {
-    if (!lock->locked && !line_has_uncancelled(&lock->line)) {
-        lock_take(lock);
-        return None;
+    if (lock->locked || line_has_uncancelled(&lock->line)) {
+        bool woken;
+        Value interruption = line_wait(&lock->line, "waiter", "lock.acquire()", lock, &woken);
+        if (!is_none(interruption)) {
+            if (!lock->locked) lock_wake_head(lock);
+            return interruption;
+        }
     }
-    bool woken;
-    Value interruption = line_wait(&lock->line, "waiter", "lock.acquire()", lock, &woken);
-    if (is_none(interruption)) lock_take(lock);
-    else if (!lock->locked) lock_wake_head(lock);
-    return interruption;
+    lock_take(lock);
+    return None;
 }
 
 static Value lock_enter(void *manager)
@@ -6401,10 +6405,10 @@ void with_enter_(With *with, Value manager, const Site *site)
 {
     if (manager.tag != VALUE_OBJECT || !manager.object->class->enter)
         throw(TypeError, "'%s' object does not support the asynchronous context manager protocol", value_type(manager));
-    mark_await(site, manager.object);
-    pooled(retain(manager.object));
     with->manager = manager;
     with->site = site;
+    pooled(retain(manager.object));
+    mark_await(site, manager.object);
     with->value = manager.object->class->enter(manager.object);
     handler_open_(&with->handler, site);
     with->handler.phase = PHASE_BODY;
