@@ -10,6 +10,7 @@
 #define CHILD_H
 
 #include "testing.h"
+#include "under.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -90,25 +91,5 @@ __attribute__((unused)) static char *shell(int *status, const char *command)
 }
 
 __attribute__((unused)) static bool have_python(void) { return system("command -v python3 >/dev/null 2>&1") == 0; }
-
-#ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define UNDER_SANITIZER 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define UNDER_SANITIZER 1
-#endif
-#ifndef UNDER_SANITIZER
-#define UNDER_SANITIZER 0
-#endif
-
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#define UNDER_VALGRIND RUNNING_ON_VALGRIND
-#else
-#define UNDER_VALGRIND 0
-#endif
-#define SLOWED_DOWN (UNDER_SANITIZER || UNDER_VALGRIND)
 
 #endif

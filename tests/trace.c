@@ -80,6 +80,8 @@ static Value add_one(Value n) { return V(as_int(n) + 1); }
 static void on_signal(Value event) { event_set(as_event(event)); }
 static void protocol_made(Value self, Transport *transport) { *(Transport **)as_pointer(self) = transport; }
 static const Protocol protocol = {.connection_made = protocol_made};
+static void child_over(Value over, Value e) { future_set_result(as_future(over), e); }
+static const SubprocessProtocol child_protocol = {.connection_lost = child_over};
 
 async_def(outside) {
     Loop *loop = asyncio_get_running_loop();
@@ -91,6 +93,9 @@ async_def(outside) {
 
     Process *cat = as_process(await(asyncio_create_subprocess_exec("cat", .stdin = PIPE, .stdout = PIPE)));
     print(await(process_communicate(cat, .input = bytes("meow", 4))));
+    Future *over = loop_create_future(loop);
+    await(loop_subprocess_shell(loop, &child_protocol, over, "echo purr", .stdin = DEVNULL, .stderr = INHERIT));
+    await(over);
 
     int ends[2];
     Transport *transport;
