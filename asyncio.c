@@ -6641,6 +6641,9 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
  * after the other. A ThreadFuture is a result that a thread may wait for, with a lock and a condition of the
  * system, where a Future is one that a task waits for. The bridge between the two, either way, is
  * call_soon_threadsafe(): whatever touches a Future does so in its loop.
+ *
+ *     run_in_executor()            task awaits a Future    <-  call_soon_threadsafe()  <-  a worker ends its work
+ *     run_coroutine_threadsafe()   the loop runs a task    ->  its ThreadFuture        ->  a thread waits for that
  */
 
 typedef enum { THREAD_PENDING, THREAD_RUNNING, THREAD_CANCELLED, THREAD_FINISHED } ThreadState;
@@ -7081,7 +7084,7 @@ Future *asyncio_wrap_future_(void *future, Loop *loop)
     return threadfuture_wrap(future, loop ? loop : asyncio_get_event_loop());
 }
 
-/* run_in_executor() and to_thread(): the two halves above put together. */
+/* run_in_executor() and to_thread(): the executor and the bridge put together. */
 
 static Executor *loop_default_executor(Loop *loop)
 {
@@ -7171,7 +7174,8 @@ ASYNC(loop_shutdown_default_executor, loop_shutdown_default_executor_, (Loop *)l
         } end_with
         pthread_join(thread, NULL);
     } except (TimeoutError) {
-        fprintf(stderr, "asyncio: RuntimeWarning: The executor did not finishing joining its threads within %g seconds.\n", timeout);
+        fprintf(stderr, "asyncio: RuntimeWarning: "
+                        "The executor did not finishing joining its threads within %g seconds.\n", timeout);
         pthread_detach(thread);
     } except (BaseException) {
         pthread_detach(thread);
@@ -7835,7 +7839,8 @@ typedef struct TLS {
     bool server_side;
 } TLS;
 
-#define TLS_TIMEOUTS(options) .handshake_timeout = (options).ssl_handshake_timeout, .shutdown_timeout = (options).ssl_shutdown_timeout
+#define TLS_TIMEOUTS(options) .handshake_timeout = (options).ssl_handshake_timeout, \
+                              .shutdown_timeout = (options).ssl_shutdown_timeout
 static TLS tls_wanted(Value ssl, TLS tls);
 static Transport *tls_transport_new(Loop *loop, int fd, int ours, const Protocol *protocol, Value self, Future *waiter,
                                     Server *server, const TLS *wanted);
@@ -8450,7 +8455,8 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
     if (transport->kind != SOCKET_TRANSPORT && transport->kind != LAYERED)
         throw(RuntimeError, "sendfile is not supported for transport %s", as_str(repr(transport)));
     if (transport->layer && !options.fallback)
-        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s", as_str(repr(transport)));
+        throw(RuntimeError, "fallback is disabled and native sendfile is not supported for transport %s",
+              as_str(repr(transport)));
     if (transport->sending_file) throw(RuntimeError, "sendfile is in progress already");
     sendfile_check(&options);
     const bool was_reading = transport_is_reading(transport);
@@ -8773,14 +8779,12 @@ static void set_nodelay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-typedef const Protocol *ProtocolTable; /* ASYNC() wants a type of one word before the parameter's name */
-
 static TLS connection_tls(const ConnectionOptions *options)
 {
     return tls_wanted(options->ssl, (TLS){.hostname = options->server_hostname, TLS_TIMEOUTS(*options)});
 }
 
-ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (const Protocol *)protocol, (Value)arg,
       (const char *)host, (Value)port, (ConnectionOptions)options)
 {
     bool named = host || !is_none(port);
@@ -8797,7 +8801,7 @@ ASYNC(loop_create_connection, loop_create_connection_, (Loop *)loop, (ProtocolTa
     return transport_of(loop, SOCKET_TRANSPORT, fd, named ? fd : -1, protocol, arg, NULL, &tls);
 }
 
-ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (const Protocol *)protocol, (Value)arg,
       (const char *)path, (ConnectionOptions)options)
 {
     if (value_truth(options.ssl) && !options.server_hostname)
@@ -8814,8 +8818,8 @@ ASYNC(loop_create_unix_connection, loop_create_unix_connection_, (Loop *)loop, (
     return transport_of(loop, SOCKET_TRANSPORT, fd, fd, protocol, arg, NULL, &tls);
 }
 
-ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
-      (int)fd, (AcceptedOptions)options)
+ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket_, (Loop *)loop, (const Protocol *)protocol,
+      (Value)arg, (int)fd, (AcceptedOptions)options)
 {
     TLS tls = tls_wanted(options.ssl, (TLS){.server_side = true, TLS_TIMEOUTS(options)});
     check_stream_socket(fd);
@@ -8830,13 +8834,13 @@ static void check_pipe(int fd)
         throw(ValueError, "Pipe transport is for pipes/sockets only.");
 }
 
-ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
+ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *)loop, (const Protocol *)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
     return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL, NULL);
 }
 
-ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (int)fd)
+ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *)loop, (const Protocol *)protocol, (Value)arg, (int)fd)
 {
     check_pipe(fd);
     return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL, NULL);
@@ -8898,7 +8902,7 @@ static void datagram_addresses(Loop *loop, DatagramOptions *options)
     throw(ValueError, "can not get address information");
 }
 
-ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loop, (ProtocolTable)protocol,
+ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loop, (const Protocol *)protocol,
       (Value)arg, (DatagramOptions)options)
 {
     int fd = options.sock;
@@ -9235,8 +9239,8 @@ static Value server_begin(Server *server, bool start)
     return V(server);
 }
 
-ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg, (const char *)host,
-      (Value)port, (ServerOptions)options)
+ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (const Protocol *)protocol, (Value)arg,
+      (const char *)host, (Value)port, (ServerOptions)options)
 {
     bool named = host || !is_none(port);
     Server *server = server_new(loop, protocol, arg, &options);
@@ -9254,7 +9258,7 @@ ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (ProtocolTable)prot
     return server_begin(server, options.start_serving);
 }
 
-ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (ProtocolTable)protocol, (Value)arg,
+ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (const Protocol *)protocol, (Value)arg,
       (const char *)path, (ServerOptions)options)
 {
     Server *server = server_new(loop, protocol, arg, &options);
@@ -10436,7 +10440,7 @@ static TLS start_tls_wanted(Transport *below, SSLContext *context, StartTLSOptio
     return tls_wanted(V(context), (TLS){.hostname = hostname, .server_side = options.server_side, TLS_TIMEOUTS(options)});
 }
 
-ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (ProtocolTable)protocol, (Value)self,
+ASYNC(loop_start_tls, loop_start_tls_, (Loop *)loop, (Transport *)transport, (const Protocol *)protocol, (Value)self,
       (SSLContext *)context, (StartTLSOptions)options)
 {
     TLS wanted = start_tls_wanted(transport, context, options);
@@ -11519,15 +11523,13 @@ static Value subprocess(Loop *loop, const SubprocessProtocol *protocol, Value ar
     return tuple(transport, self);
 }
 
-typedef const SubprocessProtocol *SubprocessTable;
-
-ASYNC(loop_subprocess_exec, loop_subprocess_exec_, (Loop *)loop, (SubprocessTable)protocol, (Value)arg,
+ASYNC(loop_subprocess_exec, loop_subprocess_exec_, (Loop *)loop, (const SubprocessProtocol *)protocol, (Value)arg,
       (SubprocessOptions)options)
 {
     return subprocess(loop, protocol, arg, exec_command(&options), &options);
 }
 
-ASYNC(loop_subprocess_shell, loop_subprocess_shell_, (Loop *)loop, (SubprocessTable)protocol, (Value)arg,
+ASYNC(loop_subprocess_shell, loop_subprocess_shell_, (Loop *)loop, (const SubprocessProtocol *)protocol, (Value)arg,
       (SubprocessOptions)options)
 {
     return subprocess(loop, protocol, arg, shell_command(&options), &options);
