@@ -678,15 +678,15 @@ Value value_keep_(Value v)
     return v;
 }
 
-/* Kept by themselves: where gcc 12 sees through them into a constructor, it takes the new count of the second of two
- * Values in a row for a store that nobody reads, and leaves it out. */
+/* Kept by itself: where gcc 12 sees through it into a constructor, it takes the new count of the second of two Values in
+ * a row for a store that nobody reads, and leaves it out. */
 __attribute__((noinline)) void hold_value_(const void *value, bool retaining)
 {
     if (retaining) value_retain(*(const Value *)value);
     else value_release(*(const Value *)value);
 }
 
-__attribute__((noinline)) void hold_object_(const void *object, bool retaining)
+void hold_object_(const void *object, bool retaining)
 {
     if (retaining) retain(*(Object *const *)object);
     else release(*(Object *const *)object);
