@@ -98,7 +98,7 @@ async_def(outside) {
     await(over);
 
     int ends[2];
-    Transport *transport;
+    Transport *transport = NULL; /* the protocol puts it here */
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) abort();
     await(loop_create_connection(loop, &protocol, (void *)&transport, NULL, None, .sock = ends[0]));
     Value both = await(asyncio_open_unix_connection(NULL, .sock = ends[1]));

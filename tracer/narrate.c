@@ -205,7 +205,7 @@ SAY(tick_run) {
 static const char *of_whom(const Model *m, const cJSON *a) {
     static char text[80];
     const Object *o = model_object(m, arg_id(a, "of"));
-    snprintf(text, sizeof text, o ? " of %s" : "", o ? o->label : "");
+    snprintf(text, sizeof text, "%s%s", o ? " of " : "", o ? o->label : "");
     return text;
 }
 
