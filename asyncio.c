@@ -489,12 +489,15 @@ static _Noreturn void out_of_memory(size_t size)
 
 static bool allocation_fails(void) { return fail_allocation_at > 0 && --fail_allocation_at == 0; }
 
-static void *block_new(size_t units)
+/* realloc() for what the loop cannot go on without; allocate_or_raise() is for what a program chose the size of. */
+static void *reallocate(void *old, size_t size)
 {
-    void *memory = allocation_fails() ? NULL : malloc(units * BLOCK_UNIT);
-    if (!memory) out_of_memory(units * BLOCK_UNIT);
+    void *memory = allocation_fails() ? NULL : realloc(old, size);
+    if (!memory) out_of_memory(size);
     return memory;
 }
+
+static void *block_new(size_t units) { return reallocate(NULL, units * BLOCK_UNIT); }
 
 static inline void *block_take(size_t size)
 {
@@ -609,8 +612,7 @@ static void value_replace(Value *place, Value v)
 static void pool_grow(Stack *stack)
 {
     int capacity = stack->pool_capacity * 2;
-    Object **pool = allocation_fails() ? NULL : malloc(capacity * sizeof *pool);
-    if (!pool) out_of_memory(capacity * sizeof *pool);
+    Object **pool = reallocate(NULL, capacity * sizeof *pool);
     memcpy(pool, stack->pool, stack->pool_size * sizeof *pool);
     if (stack->pool != stack->pool_first) free(stack->pool);
     stack->pool = pool;
@@ -1490,16 +1492,16 @@ Value exception_split(Value e, const ExceptionClass *class, Value *rest)
 static bool is_own_file(const char *file) { return file == own_file; }
 
 /* Where the running coroutine is, for tracebacks and the trace: always a place in the program's own code. */
-static inline void mark_site(const Site *site)
+static inline bool mark_site(const Site *site)
 {
-    if (here.stack->frame && !is_own_file(site->file)) here.stack->frame->site = site;
+    if (!here.stack->frame || is_own_file(site->file)) return false;
+    here.stack->frame->site = site;
+    return true;
 }
 
 static inline void mark_await(const Site *site, Object *awaitable)
 {
-    if (!here.stack->frame || is_own_file(site->file)) return;
-    here.stack->frame->site = site;
-    if (TRACING) trace_line(site, awaitable);
+    if (mark_site(site) && TRACING) trace_line(site, awaitable);
 }
 
 /* The function as the reader wrote it: a coroutine's body has a longer name. */
@@ -2198,8 +2200,7 @@ static void handle_run(Handle *handle)
 static void ready_grow(Loop *loop)
 {
     unsigned capacity = loop->ready_capacity * 2;
-    Object **ring = allocation_fails() ? NULL : malloc(capacity * sizeof *ring);
-    if (!ring) out_of_memory(capacity * sizeof *ring);
+    Object **ring = reallocate(NULL, capacity * sizeof *ring);
     for (unsigned i = 0; i < loop->ready_count; i++)
         ring[i] = loop->ready[(loop->ready_first + i) & (loop->ready_capacity - 1)];
     free(loop->ready);
@@ -2282,9 +2283,7 @@ static void timers_push(Loop *loop, Handle *handle)
 {
     if (loop->timer_count == loop->timer_capacity) {
         int capacity = loop->timer_capacity ? loop->timer_capacity * 2 : 16;
-        Timer *timers = allocation_fails() ? NULL : realloc(loop->timers, capacity * sizeof *timers);
-        if (!timers) out_of_memory(capacity * sizeof *timers);
-        loop->timers = timers;
+        loop->timers = reallocate(loop->timers, capacity * sizeof *loop->timers);
         loop->timer_capacity = capacity;
     }
     loop->timers[loop->timer_count] = (Timer){handle->when, retain(handle)};
@@ -2390,18 +2389,15 @@ enum { FOR_READING, FOR_WRITING, WORD_BITS = 8 * sizeof(unsigned long) };
 
 static void set_grow(unsigned long **set, size_t old, size_t words)
 {
-    *set = realloc(*set, words * sizeof(long));
-    if (!*set) out_of_memory(words * sizeof(long));
+    *set = reallocate(*set, words * sizeof(long));
     memset(*set + old, 0, (words - old) * sizeof(long));
 }
 
 static void watches_grow(Loop *loop, int fd)
 {
     int capacity = (fd / WORD_BITS + 1) * 2 * WORD_BITS;
-    Watch *watches = realloc(loop->watches, capacity * sizeof *watches);
-    if (!watches) out_of_memory(capacity * sizeof *watches);
-    memset(watches + loop->watch_capacity, 0, (capacity - loop->watch_capacity) * sizeof *watches);
-    loop->watches = watches;
+    loop->watches = reallocate(loop->watches, capacity * sizeof *loop->watches);
+    memset(loop->watches + loop->watch_capacity, 0, (capacity - loop->watch_capacity) * sizeof *loop->watches);
     size_t old = loop->watch_capacity / WORD_BITS, words = capacity / WORD_BITS;
     for (int direction = FOR_READING; direction <= FOR_WRITING; direction++) {
         set_grow(&loop->interest[direction], old, words);
@@ -2511,8 +2507,7 @@ Handle *loop_call_soon_threadsafe_(Loop *loop, Callback fn, CallOptions options)
     }
     if (loop->inbox_count == loop->inbox_capacity) {
         loop->inbox_capacity = loop->inbox_capacity ? loop->inbox_capacity * 2 : 16;
-        loop->inbox = realloc(loop->inbox, loop->inbox_capacity * sizeof *loop->inbox);
-        if (!loop->inbox) out_of_memory(loop->inbox_capacity * sizeof *loop->inbox);
+        loop->inbox = reallocate(loop->inbox, loop->inbox_capacity * sizeof *loop->inbox);
     }
     loop->inbox[loop->inbox_count++] = retain(handle);
     loop_wake(loop);
@@ -2830,8 +2825,7 @@ Loop *asyncio_new_event_loop(void)
         throw_errno("cannot make the loop's self-pipe");
     }
     loop->ready_capacity = 64;
-    loop->ready = malloc(loop->ready_capacity * sizeof *loop->ready);
-    if (!loop->ready) out_of_memory(loop->ready_capacity * sizeof *loop->ready);
+    loop->ready = reallocate(NULL, loop->ready_capacity * sizeof *loop->ready);
     loop->highest = -1;
     loop->slow_callback_duration = 0.1;
     loop->debug = debug_by_default();
@@ -3460,9 +3454,7 @@ static void future_append_more(Future *future, void *entry)
 {
     if (future->callback_count > future->more_capacity) {
         int capacity = future->more_capacity ? future->more_capacity * 2 : 4;
-        Object **more = allocation_fails() ? NULL : realloc(future->more, capacity * sizeof *more);
-        if (!more) out_of_memory(capacity * sizeof *more);
-        future->more = more;
+        future->more = reallocate(future->more, capacity * sizeof *future->more);
         future->more_capacity = capacity;
     }
     future->more[future->callback_count++ - 1] = entry;
@@ -3630,10 +3622,9 @@ static void future_destroy(void *object)
 void asyncio_future_add_to_awaited_by(Future *future, Future *waiter)
 {
     if (future->awaited_by) {
-        Future **also = realloc(future->also_awaited_by, (future->also_count + 1) * sizeof *also);
-        if (!also) out_of_memory((future->also_count + 1) * sizeof *also);
-        also[future->also_count++] = future->awaited_by;
-        future->also_awaited_by = also;
+        size_t size = (future->also_count + 1) * sizeof *future->also_awaited_by;
+        future->also_awaited_by = reallocate(future->also_awaited_by, size);
+        future->also_awaited_by[future->also_count++] = future->awaited_by;
     }
     future->awaited_by = waiter;
 }
