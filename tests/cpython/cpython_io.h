@@ -42,14 +42,17 @@ __attribute__((unused)) static void reports_taken(int count)
     reported.count = 0;
 }
 
-#define NET_TEST(name) \
-    async_decl(name##_body_on_net_); \
-    TEST(name) { \
+/* Runs the coroutine that the call makes; nothing of it may be left. */
+#define RUN_ON_NET_(call) do { \
         size_t before_ = asyncio_live_objects(); \
         int descriptors_ = open_descriptors(); \
-        scope { asyncio_run(with_reports_(name##_body_on_net_())); notes_forget_(); } \
+        scope { asyncio_run(with_reports_(call)); notes_forget_(); } \
         ck_assert_msg(asyncio_live_objects() == before_, "%ld objects left over", (long)(asyncio_live_objects() - before_)); \
-        ck_assert_int_eq(open_descriptors(), descriptors_); } \
+        ck_assert_int_eq(open_descriptors(), descriptors_); } while (0)
+
+#define NET_TEST(name) \
+    async_decl(name##_body_on_net_); \
+    TEST(name) { RUN_ON_NET_(name##_body_on_net_()); } \
     async_def(name##_body_on_net_)
 
 /* Suspends until the condition holds: one pass of the loop after the other, which a socket's readiness may need. */

@@ -20,15 +20,8 @@ static void no_children_left(void)
 
 /* When the loop has closed no child may be left either, running or dead. */
 #define PROCESS_TEST(name) \
-    static void name##_children_(void); \
-    TEST(name) { name##_children_(); no_children_left(); } \
     async_decl(name##_body_on_net_); \
-    static void name##_children_(void) { \
-        size_t before_ = asyncio_live_objects(); \
-        int descriptors_ = open_descriptors(); \
-        scope { asyncio_run(with_reports_(name##_body_on_net_())); notes_forget_(); } \
-        ck_assert_msg(asyncio_live_objects() == before_, "%ld objects left over", (long)(asyncio_live_objects() - before_)); \
-        ck_assert_int_eq(open_descriptors(), descriptors_); } \
+    TEST(name) { RUN_ON_NET_(name##_body_on_net_()); no_children_left(); } \
     async_def(name##_body_on_net_)
 
 enum { MORE_THAN_A_PIPE = 4 * 1024 * 1024 + 1 };
