@@ -23,8 +23,8 @@ def fetch(server):
     equal("HTTP/1.0", (b"<p>welcome</p>\n", 0), run("curl", "-sS", "-0", url + "/"))
 
 
-def under_load(server, connections):
-    output, status = run("wrk", "-t", "2", "-c", connections, "-d", "2s", "--timeout", "30s", f"http://127.0.0.1:{server.port}/")
+def under_load(server, connections, seconds):
+    output, status = run("wrk", "-t", "2", "-c", connections, "-d", seconds, "--timeout", "30s", f"http://127.0.0.1:{server.port}/")
     text = output.decode()
     found = re.search(r"(\d+) requests in", text)
     what = f"wrk with {connections} connections"
@@ -46,7 +46,7 @@ with directory() as root:
     elif not many:
         skip("wrk", "the limit of open files is too low")
     elif have("load on http_server", "wrk"):
-        under_load(server, 10)
-        under_load(server, 1000)
+        under_load(server, 10, "1s")
+        under_load(server, 1000, "2s")
     ended_by_ctrl_c(server, "http_server")
 finish()
