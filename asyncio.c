@@ -113,22 +113,30 @@ typedef struct Child Child;
 enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOCK_LARGEST / BLOCK_UNIT + 1 };
 enum { SIGNALS = 65 }; /* signals have smaller numbers */
 
-/* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). */
+/* Where a stack goes on: see REGISTERS_SAVE(). */
+#ifdef __x86_64__
+typedef void *Registers[5];
+#else
+typedef jmp_buf Registers;
+#endif
+
+/* What runs on one stack: chapters [stacks], [memory] (the pool), [exceptions] (the handlers). What a switch needs comes
+ * first: of thousands of sleeping tasks nothing is in the processor's cache, and each line of 64 bytes is waited for. */
 struct Stack {
-    jmp_buf registers; /* where it goes on */
+    Registers registers;
     Coroutine *frame;  /* the innermost running coroutine */
     Handler *handlers; /* the innermost entered try */
     Handler *handling; /* the innermost one whose exception is being handled */
     Object **pool;     /* what was made on it */
     int pool_size, pool_capacity;
-    Object *pool_first[POOL_FIRST]; /* the pool, until it needs more room */
-    AsyncGenerator *generator;      /* whose stack it is, if a generator's */
-    Stack *resumer;                 /* who waits until it stops: a generator's consumer, an eager task's creator */
-    Stack *next;                    /* in the list of free ones */
-    char *low;                      /* its memory, from here on */
+    AsyncGenerator *generator; /* whose stack it is, if a generator's */
+    Stack *resumer;            /* who waits until it stops: a generator's consumer, an eager task's creator */
+    Stack *next;               /* in the list of free ones */
+    char *low;                 /* its memory, from here on */
     size_t size;
-    void *sanitizer; /* what a sanitizer calls it */
-    bool entered;    /* its bottom function has begun: there are registers to load */
+    bool entered;                   /* its bottom function has begun: there are registers to load */
+    Object *pool_first[POOL_FIRST]; /* the pool, until it needs more room */
+    void *sanitizer;                /* what a sanitizer calls it */
 };
 
 /* What belongs to one thread. */
@@ -285,21 +293,21 @@ struct Future {
 struct Task {
     Future future;
     Coroutine *coro;
-    Stack *stack;          /* where it goes on; NULL before its first step and after its last */
-    Stack *eager_caller;   /* who started it eagerly and goes on when it first suspends */
-    Future *waiting_on;    /* held by who waits, not by the task */
-    Task *previous, *next; /* in its loop's list */
-    Task *before, *after;  /* in its group's */
-    char *name;            /* NULL: "Task-<number>" */
-    char number_name[16];
-    long number;
-    long wakes;           /* the number of the last wake-up, for the trace */
+    Stack *stack;         /* where it goes on; NULL before its first step and after its last */
+    Stack *eager_caller;  /* who started it eagerly and goes on when it first suspends */
+    Future *waiting_on;   /* held by who waits, not by the task */
     Context *context;     /* explicit, or made when asked for */
     Variables *variables; /* its copy, while there is no context */
     int cancel_requests;
     bool must_cancel; /* its next step begins with CancelledError */
     bool in_list;
-    bool abandoned; /* its loop is closing: GeneratorExit is what it gets */
+    bool abandoned;        /* its loop is closing: GeneratorExit is what it gets */
+    Task *previous, *next; /* in its loop's list */
+    Task *before, *after;  /* in its group's */
+    char *name;            /* NULL: "Task-<number>" */
+    char number_name[16];
+    long number;
+    long wakes; /* the number of the last wake-up, for the trace */
 };
 
 /* Whoever watches futures by callbacks and holds them at the same time is in a cycle with them, until they are done.
