@@ -166,10 +166,8 @@ static inline Stack *this_stack(void)
 
 /* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
 #ifdef ASYNCIO_NO_TRACE
-#define TRACEABLE false
 #define TRACING false
 #else
-#define TRACEABLE true
 #define TRACING __builtin_expect(trace_on, 0)
 #endif
 static bool trace_on;
@@ -588,7 +586,7 @@ static void object_drop(Object *object)
     object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
     if (object->class->destroy) object->class->destroy(object);
     if (!last_reference(object)) return;
-    if (TRACEABLE && object->id) trace_drop(object); /* only what the trace has told of has an id */
+    if (TRACING && object->id) trace_drop(object); /* only what the trace has told of has an id */
     count(&live_objects, -1);
     deallocate(object, object->class->size ? object->class->size : object_size(object));
 }
@@ -12576,7 +12574,7 @@ static void trace_changed(Object *object, const char *why, Value v)
 static void trace_drop(Object *object)
 {
     bool inner = object->class == &future_class && ((Future *)object)->asyncio_owned;
-    if (trace_on && object->class->describe && !inner) trace_event("object.drop", 'i', "id:o", object);
+    if (object->class->describe && !inner) trace_event("object.drop", 'i', "id:o", object);
 }
 
 static void describe_line(Line *line, bool *first, FILE *out)
