@@ -182,14 +182,17 @@ static void draw_ticks(View *v, const Axis *a, int top, int bottom) {
     }
     int digits = low < n && step_ts(v, a->last) - step_ts(v, ticks[low]) < 0.01 ? 5 : 3;
     int room = text_width(c, SMALL, digits == 5 ? "+00.00000" : "+00.000", -1) + pt(c, 4);
+    char time[32], told[32] = "";
     for (size_t i = low; i < n && ticks[i] <= a->last; i++) {
         int x = axis_x(v, a, ticks[i]);
         if (x - last < room / 5)
             continue;
         fill(c, (SDL_Rect) {x, top, 1, bottom - top}, mix(PANEL, EDGE, 0.8));
-        if (x - last < room || x + room > axis_x(v, a, a->last + 1))
+        snprintf(time, sizeof time, "+%.*f", digits, step_ts(v, ticks[i]));
+        if (x - last < room || x + room > axis_x(v, a, a->last + 1) || !strcmp(time, told))
             continue;
-        text_fmt(c, SMALL, x + pt(c, 3), top, room, FAINT, "+%.*f", digits, step_ts(v, ticks[i]));
+        text_fmt(c, SMALL, x + pt(c, 3), top, room, FAINT, "%s", time);
+        strcpy(told, time);
         last = x;
     }
 }
