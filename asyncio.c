@@ -12445,8 +12445,8 @@ static void trace_task_made(Task *task, const Site *site, bool eager)
     const Code *code = task->coro->code;
     Site defined = {code->file, code->line, code->name};
     if (!site || is_own_file(site->file)) site = &defined;
-    trace_event("task.create", 'i', "task:o label:s coro:s parent:i where:S", task, task_get_name(task), code->name,
-                trace_task(), site);
+    trace_event("task.create", 'i', "task:o label:s coro:s parent:i eager:j where:S", task, task_get_name(task), code->name,
+                trace_task(), eager ? "true" : "false", site);
     trace_thread_name(task);
     if (!eager) trace_task_ready(task, NULL);
 }

@@ -374,6 +374,7 @@ ON(task_run) {
     here(m, log, e, a);
     t->why = intern(arg_text(a, "why"));
     t->started = true;
+    t->inside = m->running != t->id ? m->running : 0;
     t->cancel_asked = t->cancel_asked && strcmp(t->why, "throw");
     t->what = "";
     leave_line(m, t->on, t->id);
@@ -387,10 +388,10 @@ ON(task_run) {
     m->phase = PH_RUN;
 }
 
-/* No task runs any more; the loop goes on, unless a callback's frame is still to be closed. */
-static void at_rest(Model *m) {
-    m->running = 0;
-    if (!m->handle)
+/* Inside whose step it ran goes on. Else no task runs any more: the loop does, unless a callback's frame is still to be closed. */
+static void at_rest(Model *m, const Task *t) {
+    m->running = t->inside;
+    if (!m->running && !m->handle)
         m->phase = PH_READY;
 }
 
@@ -414,7 +415,7 @@ ON(task_wait) {
     list_drop(t->stack);
     t->stack = list_of(arg(a, "stack"), fill_frame);
     set_state(m, t, waiting_state(arg_text(a, "kind")));
-    at_rest(m);
+    at_rest(m, t);
 }
 
 ON(task_wake) {
@@ -452,7 +453,7 @@ ON(task_done) {
     t->stack = NULL;
     set_state(m, t, !strcmp(state, "failed") ? ST_FAILED : !strcmp(state, "cancelled") ? ST_CANCELLED : ST_DONE);
     if (m->running == t->id)
-        at_rest(m);
+        at_rest(m, t);
 }
 
 ON(line_step) {

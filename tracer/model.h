@@ -40,6 +40,7 @@ typedef struct Task {
     const char *file, *func;                      /* where it is: running, waiting or raised */
     int line;
     bool cancel_asked, started;
+    uint64_t inside;                              /* begun eagerly: the task in the middle of whose step it runs */
     const char *why;                              /* start, wake, throw */
     const char *what;                             /* what it waits for, in plain words */
     uint64_t on;                                  /* the future or task it waits for */

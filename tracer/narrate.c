@@ -392,7 +392,10 @@ SAY(task_create) {
         buf_fmt(&s->what, "Task '%s' is created from %s()", ask_label(m, task), arg_text(a, "coro"));
     at_place(&s->what, a);
     buf_str(&s->what, ".");
-    buf_str(&s->why, "Nothing of it runs yet: it has to wait for its turn in the ready queue.");
+    if (arg_true(a, "eager"))
+        buf_str(&s->why, "It is an eager one: it begins at once, and does not wait for its turn in the ready queue.");
+    else
+        buf_str(&s->why, "Nothing of it runs yet: it has to wait for its turn in the ready queue.");
     (void) e;
 }
 
@@ -405,7 +408,10 @@ SAY(task_run) {
     (void) e;
     uint64_t task = arg_id(a, "task");
     const char *why = arg_text(a, "why"), *func = arg_text(a, "func"), *value = arg_text(a, "value");
-    if (m->handle)
+    uint64_t inside = model_task(m, task) ? model_task(m, task)->inside : 0;
+    if (inside)
+        buf_fmt(&s->what, "Task '%s', in the middle of this step of Task '%s', ", ask_label(m, task), ask_label(m, inside));
+    else if (m->handle)
         buf_fmt(&s->what, "Task '%s' ", ask_label(m, task));
     else
         buf_fmt(&s->what, "The loop takes Task '%s' from the ready queue: it ", ask_label(m, task));
@@ -426,7 +432,10 @@ SAY(task_run) {
     buf_str(&s->what, ".");
     if (*value && strcmp(value, "None"))
         buf_fmt(&s->why, "Its await gives %s. ", value);
-    buf_str(&s->why, "It has the loop for itself until its next await: no other task can run meanwhile.");
+    if (inside)
+        buf_fmt(&s->why, "When it ends or has to wait, '%s' goes on where it was.", ask_label(m, inside));
+    else
+        buf_str(&s->why, "It has the loop for itself until its next await: no other task can run meanwhile.");
 }
 
 static void say_left(Buf *b, const Model *m) {
@@ -454,7 +463,9 @@ SAY(task_wait) {
     at_place(&s->what, a);
     buf_str(&s->what, " and lets go of the loop.");
     wake_of(s, m, task);
-    if (model_ready(m))
+    if (m->running)
+        buf_fmt(&s->why, "Task '%s', in the middle of whose step it began, goes on.", ask_label(m, m->running));
+    else if (model_ready(m))
         buf_fmt(&s->why, "The loop is free for the %zu callback%s in the ready queue.", model_ready(m),
                 plural(model_ready(m)));
     else
@@ -519,6 +530,8 @@ SAY(task_done) {
     }
     buf_str(&s->what, ".");
     say_waiting_for(s, m, task);
+    if (m->running)
+        buf_fmt(&s->why, "Task '%s', in the middle of whose step it ran, goes on.", ask_label(m, m->running));
     (void) e;
 }
 

@@ -14,7 +14,7 @@ FIELDS = {
     'signal.add': 'signal label what', 'signal.remove': 'signal label what', 'signal.came': 'signal label what',
     'writer.remove': 'fd what', 'exception.report': 'message exception', 'loop.deadlock': 'waiting',
     'exception.raise': 'task file line func exception context cause', 'exception.handle': 'task file line func exception context cause',
-    'task.create': 'task label coro file line parent', 'task.name': 'task label',
+    'task.create': 'task label coro file line parent eager', 'task.name': 'task label',
     'task.run': 'task file line func why', 'task.wait': 'task file line func on what kind stack', 'task.wake': 'task by via',
     'task.cancel': 'task by message', 'task.done': 'task state', 'line.step': 'task file line func what', 'object.make': 'id type label state why',
     'object.change': 'id type label state why', 'object.drop': 'id', 'output': 'fd text', 'trace.end': 'status'}

@@ -48,6 +48,24 @@ START_TEST(a_task_from_birth_to_death) {
     ck_assert_int_eq(lane_state(lane, 1), ST_NONE);
 } END_TEST
 
+START_TEST(an_eager_task_runs_inside_the_step_of_another) {
+    event("task.create", "\"task\":2,\"label\":\"creator\"");
+    event("task.run", "\"task\":2,\"why\":\"start\"");
+    event("task.create", "\"task\":3,\"label\":\"eager\",\"parent\":2,\"eager\":true");
+    event("task.run", "\"task\":3,\"why\":\"start\"");
+    ck_assert_uint_eq(h.tail.running, 3);
+    ck_assert_uint_eq(task(3)->inside, 2);
+    event("task.wait", "\"task\":3,\"on\":5,\"what\":\"sleep(1)\",\"kind\":\"sleep\"");
+    ck_assert_uint_eq(h.tail.running, 2);
+    ck_assert_int_eq(h.tail.phase, PH_RUN);
+    event("task.wait", "\"task\":2,\"on\":3,\"what\":\"task 'eager'\",\"kind\":\"wait\"");
+    ck_assert_uint_eq(h.tail.running, 0);
+    event("task.run", "\"task\":3,\"why\":\"wake\"");
+    ck_assert_uint_eq(task(3)->inside, 0);
+    event("task.done", "\"task\":3,\"state\":\"done\"");
+    ck_assert_uint_eq(h.tail.running, 0);
+} END_TEST
+
 START_TEST(kinds_of_waiting) {
     static const struct { const char *kind; State state; } kinds[] = {
         {"sleep", ST_SLEEPING}, {"io", ST_IO}, {"ready", ST_READY}, {"wait", ST_WAITING}, {"", ST_WAITING}};
@@ -191,6 +209,7 @@ int main(void) {
     TCase *c = one_case(s, "model");
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, a_task_from_birth_to_death);
+    tcase_add_test(c, an_eager_task_runs_inside_the_step_of_another);
     tcase_add_test(c, kinds_of_waiting);
     tcase_add_test(c, ready_queue_is_first_in_first_out);
     tcase_add_test(c, cancelled_handles_are_skipped);

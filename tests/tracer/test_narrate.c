@@ -69,6 +69,23 @@ START_TEST(a_deadlock_without_a_circle) {
     expect(EV_LOOP_DEADLOCK, 1, "'alone' waits for event.wait(): no task is left that could wake them.");
 } END_TEST
 
+START_TEST(an_eager_task) {
+    static const char *const lines[] = {
+        BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"main\",\"coro\":\"f\",\"parent\":0,\"eager\":false"),
+        EVENT(3, "task.run", 2, 1, ",\"task\":1,\"why\":\"start\",\"func\":\"f\""),
+        EVENT(4, "task.create", 3, 1, ",\"task\":2,\"label\":\"quick\",\"coro\":\"g\",\"parent\":1,\"eager\":true"),
+        EVENT(5, "task.run", 4, 2, ",\"task\":2,\"why\":\"start\",\"func\":\"g\""),
+        EVENT(6, "task.wait", 5, 2, ",\"task\":2,\"on\":9,\"what\":\"event.wait()\",\"kind\":\"wait\""),
+        EVENT(7, "task.wait", 6, 1, ",\"task\":1,\"on\":2,\"what\":\"task 'quick'\",\"kind\":\"wait\"")};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        history_line(&h, lines[i], strlen(lines[i]));
+    expect(EV_TASK_CREATE, 1, "Nothing of it runs yet");
+    expect(EV_TASK_CREATE, 2, "It is an eager one: it begins at once");
+    expect(EV_TASK_RUN, 2, "Task 'quick', in the middle of this step of Task 'main', starts to run g()");
+    expect(EV_TASK_WAIT, 1, "Task 'main', in the middle of whose step it began, goes on.");
+    expect(EV_TASK_WAIT, 2, "The ready queue is empty now.");
+} END_TEST
+
 START_TEST(exceptions_raised_and_handled) {
     static const char *const lines[] = {
         BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"t\",\"coro\":\"f\",\"parent\":0"),
@@ -208,6 +225,7 @@ int main(void) {
     tcase_add_test(c, before_the_first_step);
     tcase_add_test(c, a_sleep);
     tcase_add_test(c, a_deadlock);
+    tcase_add_test(c, an_eager_task);
     tcase_add_test(c, exceptions_raised_and_handled);
     tcase_add_test(c, a_deadlock_without_a_circle);
     tcase_add_test(c, the_loop_sleeps);
