@@ -1381,12 +1381,24 @@ static Exc *as_exc(Value v)
     return (Exc *)v.object;
 }
 
+static const ExceptionClass *os_error_class(int number);
+
+/* OSError(number, text, file): the number says which class it is; the file is no argument of it, but in its details. */
+static void exc_take_errno(Exc *x)
+{
+    Value number = list_get(x->args, 0), text = list_get(x->args, 1), file = len(x->args) > 2 ? list_get(x->args, 2) : None;
+    x->details = value_retain(tuple(number, text, file));
+    if (!is_none(file)) value_replace(&x->args, tuple(number, text));
+    if (x->type == OSError && number.tag == VALUE_INT) x->type = os_error_class((int)number.integer);
+}
+
 Value exception_new_args(const ExceptionClass *class, Value args)
 {
     as_sequence(args);
     Exc *x = pooled(object_new(&exc_class, sizeof *x));
     x->type = class;
     x->args = value_retain(args);
+    if (len(args) >= 2 && len(args) <= 3 && is_subclass(class, OSError)) exc_take_errno(x);
     return V(&x->object);
 }
 
@@ -1706,19 +1718,27 @@ static const ExceptionClass *os_error_class(int number)
     }
 }
 
-/* text: what it is about, as a path in quotes; NULL if the system's word is all there is to say. */
-static Value os_error(const char *text, ...)
+/* about: the file, as a rule; NULL if the system's word is all there is to say. */
+static Value os_error(const char *about)
 {
     int number = errno;
-    if (!text) return exception_new(os_error_class(number), "[Errno %d] %s", number, strerror(number));
-    va_list args;
-    va_start(args, text);
-    Value what = vformat(text, args);
-    va_end(args);
-    return exception_new(os_error_class(number), "[Errno %d] %s: %s", number, strerror(number), as_str(what));
+    Value text = V(strerror(number));
+    return exception_new_args(OSError, about ? tuple(number, text, about) : tuple(number, text));
 }
 
-#define throw_errno(...) throw(os_error(__VA_ARGS__))
+#define throw_errno(about) throw(os_error(about))
+
+static void os_error_write_str(Exc *x, FILE *out)
+{
+    Value file = list_get(x->details, 2);
+    fputs("[Errno ", out);
+    value_write(list_get(x->args, 0), false, out);
+    fputs("] ", out);
+    value_write(list_get(x->args, 1), false, out);
+    if (is_none(file)) return;
+    fputs(": ", out);
+    value_write(file, true, out);
+}
 
 /* What str() gives for an exception. */
 static void exception_write_str(Value e, FILE *out)
@@ -1728,7 +1748,8 @@ static void exception_write_str(Value e, FILE *out)
     if (is_group(e)) {
         int n = len(x->exceptions);
         fprintf(out, "%s (%d sub-exception%s)", as_str(list_get(x->args, 0)), n, n == 1 ? "" : "s");
-    } else if (count == 1) value_write(list_get(x->args, 0), x->type == KeyError, out);
+    } else if (count == 2 && !is_none(x->details)) os_error_write_str(x, out);
+    else if (count == 1) value_write(list_get(x->args, 0), x->type == KeyError, out);
     else if (count > 1) value_write(x->args, true, out);
 }
 
@@ -2674,7 +2695,7 @@ static void loop_select(Loop *loop, double patience)
     trace_select(loop, patience);
     int count = sets_poll(loop, patience);
     if (count < 0 && errno != EINTR) {
-        loop_leave(loop, os_error("select() on %d descriptors", loop->watch_count));
+        loop_leave(loop, os_error(as_str(format("select() on %d descriptors", loop->watch_count))));
         return;
     }
     bool woken = count > 0 && bit_get(loop->happened[FOR_READING], loop->wake_pipe[0]);
@@ -3426,7 +3447,7 @@ static Value future_cancelled_error(Future *future)
 static void check_done(Future *future, const char *what)
 {
     if (future->state == CANCELLED) throw(future_cancelled_error(future));
-    if (future->state == PENDING) throw(InvalidStateError, "%s is not %s.", what, what[0] == 'R' ? "ready" : "set");
+    if (future->state == PENDING) throw(InvalidStateError, "%s is not set.", what);
 }
 
 Value future_result(Future *future)
@@ -3841,8 +3862,8 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
     task->coro = retain(coro);
     coro->task = task;
     if (!options.eager_start && unpool_newest(coro)) release(coro); /* it came here straight from where it was made */
-    task->number = count(&task_numbers, 1);
     if (options.name) task->name = copy_string(options.name);
+    else task->number = count(&task_numbers, 1);
     task->context = retain(options.context);
     if (!task->context) task->variables = retain(*here.variables);
     task_enlist(task);
@@ -5447,7 +5468,7 @@ static const Class barrier_class = {
 
 Barrier *asyncio_Barrier(int parties)
 {
-    if (parties < 1) throw(ValueError, "parties must be >= 1");
+    if (parties < 1) throw(ValueError, "parties must be > 0");
     Barrier *barrier = pooled(object_new(&barrier_class, sizeof *barrier));
     barrier->parties = parties;
     barrier->condition = retain(asyncio_Condition());
@@ -6742,6 +6763,12 @@ static ThreadState threadfuture_state(ThreadFuture *tf)
 bool threadfuture_done(ThreadFuture *tf) { return threadfuture_state(tf) >= THREAD_CANCELLED; }
 bool threadfuture_cancelled(ThreadFuture *tf) { return threadfuture_state(tf) == THREAD_CANCELLED; }
 
+/* Work for a thread is in the trace, a thread that waits for a task is not. */
+static void threadfuture_show(ThreadFuture *tf, const char *why)
+{
+    if (tf->object.id) TRACE_CHANGED(tf, why);
+}
+
 /* Into a state, unless it is over already, or runs and can no more be cancelled. True if so. */
 static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value result, bool failed)
 {
@@ -6756,6 +6783,7 @@ static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value resul
     Wrapped *wrapped = changes && state >= THREAD_CANCELLED ? tf->wrapped : NULL;
     if (wrapped) tf->wrapped = NULL;
     pthread_mutex_unlock(&tf->lock);
+    if (changes && !tf->loop) threadfuture_show(tf, "it has ended");
     threadfuture_tell_wrapped(wrapped);
     return changes;
 }
@@ -6832,12 +6860,6 @@ static void executor_destroy(void *object)
 }
 
 static void threadfuture_deliver(ThreadFuture *tf);
-
-/* Only what a task waits for is in the picture. */
-static void threadfuture_show(ThreadFuture *tf, const char *why)
-{
-    if (tf->object.id) TRACE_CHANGED(tf, why);
-}
 
 /* Runs the work, in a worker's thread. What it makes is dropped after it. */
 static void threadfuture_work(ThreadFuture *tf)
@@ -6937,6 +6959,7 @@ static ThreadFuture *threadfuture_for(ThreadFunction fn, ThreadOptions options, 
 ThreadFuture *executor_submit_(Executor *executor, ThreadFunction fn, ThreadOptions options)
 {
     ThreadFuture *tf = threadfuture_for(fn, options, NULL);
+    TRACE_CHANGED(tf, "handed to the threads");
     const char *problem = executor_add(executor, tf);
     if (problem) throw(RuntimeError, "%s", problem);
     return tf;
@@ -6970,7 +6993,7 @@ static void threadfuture_arrived(Value v)
     if (!future) return;
     tf->loop->outside--;
     tf->future = NULL;
-    threadfuture_show(tf, "its result has come");
+    threadfuture_show(tf, tf->state == THREAD_CANCELLED ? "taken back before it began" : "its result has come");
     threadfuture_copy(tf, future);
     release(future);
 }
@@ -7357,7 +7380,7 @@ static Value os_error_saying(int number, const char *text, ...)
     va_start(args, text);
     Value message = vformat(text, args);
     va_end(args);
-    return exception_new(os_error_class(number), "[Errno %d] %s", number, as_str(message));
+    return exception_new_args(OSError, tuple(number, message));
 }
 
 /* An address as Python writes it: ("127.0.0.1", 80), ("::1", 80, 0, 0), "/path/of/a/unix/socket". */
@@ -7600,7 +7623,7 @@ static Value look_up(const Lookup *lookup)
     struct addrinfo *info = NULL;
     int problem = getaddrinfo(lookup->host, lookup->service, &lookup->hints, &info);
     if (problem == EAI_SYSTEM) throw_errno(NULL);
-    if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
+    if (problem) throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
     Value results = None;
     try {
         results = addrinfo_list(info);
@@ -7666,7 +7689,7 @@ static Value name_info(Value v)
     socklen_t length = address_fill(&storage, list_get(v, 0));
     int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service,
                               (int)as_int(list_get(v, 1)));
-    if (problem) throw(GaiError, "[Errno %d] %s", problem, gai_strerror(problem));
+    if (problem) throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
     return tuple(host, service);
 }
 
@@ -9400,7 +9423,7 @@ static Value ssl_error(void)
 
 static _Noreturn void throw_file_error(const char *file)
 {
-    if (file && access(file, R_OK) < 0) throw_errno("'%s'", file);
+    if (file && access(file, R_OK) < 0) throw_errno(file);
     throw(ssl_error());
 }
 
@@ -11169,7 +11192,7 @@ static void child_watch_in_thread(Child *child)
     kill(child->pid, SIGKILL);
     child_reap(child, 0);
     errno = problem;
-    throw_errno("a thread to wait for process %d", (int)child->pid);
+    throw_errno(as_str(format("a thread to wait for process %d", (int)child->pid)));
 }
 
 static void child_watch(Child *child)
@@ -11219,7 +11242,7 @@ static void plumb(Plumbing *plumbing, int which, int wish)
         plumbing->near[which] = ends[which ? 0 : 1];
     } else if (wish == DEVNULL) {
         plumbing->far[which] = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (plumbing->far[which] < 0) throw_errno("'/dev/null'");
+        if (plumbing->far[which] < 0) throw_errno("/dev/null");
     } else if (wish == STDOUT) {
         if (which != 2) throw(ValueError, "STDOUT can only be used for stderr");
         plumbing->far[which] = plumbing->far[1] >= 0 ? plumbing->far[1] : 1;
@@ -11269,8 +11292,8 @@ static void write_command(void *what, FILE *out)
 static void child_start(Child *child, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
 {
     errno = spawn(child, plumbing, argv, options);
-    if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno("'%s'", options->cwd);
-    if (errno) throw_errno("'%s'", argv[0]);
+    if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno(options->cwd);
+    if (errno) throw_errno(argv[0]);
     if (TRACING) child->command = written(write_command, (void *)argv);
     TRACE_CHANGED(child, "started");
     child_watch(child);
@@ -11779,7 +11802,7 @@ static _Noreturn void runner_refuse(Object *main, const char *why)
 Value runner_run_(Runner *runner, Object *main, RunnerRunOptions options)
 {
     if (!main || (main->class != &coroutine_class && !is_future(main)))
-        throw(ValueError, "a coroutine was expected, got %s", main ? main->class->name : "NULL");
+        throw(ValueError, "a coroutine was expected, got %s", main ? as_str(repr(V(main))) : "NULL");
     if (here.loop) runner_refuse(main, "Runner.run() cannot be called from a running event loop");
     if (runner->state == RUNNER_CLOSED) runner_refuse(main, "Runner is closed");
     runner_init(runner);
@@ -12616,7 +12639,7 @@ static void describe_children(Value children, FILE *out)
     bool first = true;
     fputs(",\"children\":[", out);
     for_in (child, children) {
-        fprintf(out, "%s%u", first ? "" : ",", object_id(child.object));
+        fprintf(out, "%s%u", first ? "" : ",", object_id(traced_object(as_future(child))));
         first = false;
     }
     fputc(']', out);

@@ -90,6 +90,9 @@ async_def(outside) {
     raise(SIGUSR1);
     await(event_wait(event));
     print(await(asyncio_to_thread(add_one, V(1))));
+    Executor *pool = asyncio_ThreadPoolExecutor(.max_workers = 1);
+    print(await(asyncio_gather(loop_run_in_executor(loop, pool, add_one, .arg = V(2)),
+                               asyncio_wrap_future(executor_submit(pool, add_one, .arg = V(3))))));
 
     Process *cat = as_process(await(asyncio_create_subprocess_exec("cat", .stdin = PIPE, .stdout = PIPE)));
     print(await(process_communicate(cat, .input = bytes("meow", 4))));

@@ -201,12 +201,22 @@ static void waker_object(Buf *out, const Model *m, const Object *o, const char *
     }
 }
 
+bool ask_child_left(const Model *m, uint64_t child) {
+    static const char *const over[] = {"done", "finished", "failed", "cancelled"};
+    const Task *t = model_task(m, child);
+    const Object *o = model_object(m, child);
+    if (t || !o)
+        return t && !state_over(t->state);
+    for (size_t i = 0; i < sizeof over / sizeof *over; i++)
+        if (!strcmp(o->state, over[i]))
+            return false;
+    return true;
+}
+
 static void waker_children(Buf *out, const Model *m, const Object *o) {
     size_t left = 0, shown = 0;
-    for (size_t i = 0; o->children && i < o->children->n; i++) {
-        const Task *t = model_task(m, o->children->at[i].number);
-        left += t && !state_over(t->state);
-    }
+    for (size_t i = 0; o->children && i < o->children->n; i++)
+        left += ask_child_left(m, o->children->at[i].number);
     if (!left) {
         buf_fmt(out, "the loop: all children of %s have finished", o->label);
         return;
@@ -214,9 +224,9 @@ static void waker_children(Buf *out, const Model *m, const Object *o) {
     buf_fmt(out, left == 1 ? "the last unfinished child of %s: " : "the last to finish among the %2$zu unfinished "
             "children of %1$s: ", o->label, left);
     for (size_t i = 0; i < o->children->n && shown < 4; i++) {
-        const Task *t = model_task(m, o->children->at[i].number);
-        if (t && !state_over(t->state))
-            buf_fmt(out, "%s'%s'", shown++ ? ", " : "", t->label);
+        uint64_t child = o->children->at[i].number;
+        if (ask_child_left(m, child))
+            buf_fmt(out, model_task(m, child) ? "%s'%s'" : "%s%s", shown++ ? ", " : "", ask_label(m, child));
     }
     if (left > shown)
         buf_str(out, ", …");

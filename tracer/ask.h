@@ -23,6 +23,8 @@ void say_seconds(Buf *out, double seconds);                       /* 1.500 s, 3.
 void say_place(Buf *out, const char *file, int line);             /* lesson.c:12 */
 /* Is it something of the world outside: a stream, a server, a child, a thread? Who waits for it is told by the tasks. */
 bool ask_is_io(const char *type);
+/* Is this child of a gather or a group, a task or an object, still to be waited for? */
+bool ask_child_left(const Model *m, uint64_t child);
 size_t ask_tasks_on(const Model *m, uint64_t object, const Task **out, size_t room);
 
 const char *base_name(const char *path);

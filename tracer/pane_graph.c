@@ -74,17 +74,26 @@ static void task_row(Walk *w, const Task *t, int depth, bool last, const char *n
     w->y += w->height;
 }
 
+static void child_row(Walk *w, const Object *o, int depth, bool last) {
+    char *words = xformat("%s: %s%s%s", *o->label ? o->label : o->type, o->state, *o->note ? ", " : "", o->note);
+    words_row(w, depth, last, TEXT, words);
+    free(words);
+}
+
 static void walk_task(Walk *w, const Task *t, int depth, bool last);
 
 static void walk_children(Walk *w, const Object *o, int depth) {
     const Model *m = &w->v->s->now;
     size_t left = children_left(w->v, o), shown = 0, i = 0;
     for (; i < o->children->n && shown < CHILDREN; i++) {
-        const Task *t = model_task(m, o->children->at[i].number);
-        if (!t || state_over(t->state))
+        uint64_t child = o->children->at[i].number;
+        if (!ask_child_left(m, child))
             continue;
         shown++;
-        walk_task(w, t, depth, shown == left);
+        if (model_task(m, child))
+            walk_task(w, model_task(m, child), depth, shown == left);
+        else
+            child_row(w, model_object(m, child), depth, shown == left);
     }
     for (; i < o->children->n; i++)
         mark(w, o->children->at[i].number, SHOWN);

@@ -72,10 +72,8 @@ size_t children_left(View *v, const Object *o) {
     v->left_of = o->id;
     v->left_step = m->k;
     v->left = 0;
-    for (size_t i = 0; o->children && i < o->children->n; i++) {
-        const Task *t = model_task(m, o->children->at[i].number);
-        v->left += !t || !state_over(t->state);
-    }
+    for (size_t i = 0; o->children && i < o->children->n; i++)
+        v->left += ask_child_left(m, o->children->at[i].number);
     return v->left;
 }
 

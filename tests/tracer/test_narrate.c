@@ -86,6 +86,22 @@ START_TEST(an_eager_task) {
     expect(EV_TASK_WAIT, 2, "The ready queue is empty now.");
 } END_TEST
 
+START_TEST(children_that_are_no_tasks) {
+    static const char *const lines[] = {
+        BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"t\",\"coro\":\"f\",\"parent\":0"),
+        EVENT(3, "object.make", 2, 1, ",\"id\":5,\"type\":\"Thread\",\"label\":\"Thread #5\",\"state\":\"running\""),
+        EVENT(4, "object.make", 3, 1, ",\"id\":6,\"type\":\"Thread\",\"label\":\"Thread #6\",\"state\":\"running\""),
+        EVENT(5, "object.make", 4, 1, ",\"id\":7,\"type\":\"gather\",\"label\":\"gather #7\",\"state\":\"pending\",\"children\":[5,6]"),
+        EVENT(6, "task.wait", 5, 1, ",\"task\":1,\"on\":7,\"what\":\"gather of 2\",\"kind\":\"wait\""),
+        EVENT(7, "object.change", 6, 0, ",\"id\":5,\"type\":\"Thread\",\"label\":\"Thread #5\",\"state\":\"finished\""),
+        EVENT(8, "task.run", 7, 1, ",\"task\":1,\"why\":\"wake\""),
+        EVENT(9, "task.wait", 8, 1, ",\"task\":1,\"on\":7,\"what\":\"gather of 2\",\"kind\":\"wait\"")};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        history_line(&h, lines[i], strlen(lines[i]));
+    expect(EV_TASK_WAIT, 1, "the last to finish among the 2 unfinished children of gather #7: Thread #5, Thread #6.");
+    expect(EV_TASK_WAIT, 2, "the last unfinished child of gather #7: Thread #6.");
+} END_TEST
+
 START_TEST(exceptions_raised_and_handled) {
     static const char *const lines[] = {
         BEGIN, EVENT(2, "task.create", 1, 0, ",\"task\":1,\"label\":\"t\",\"coro\":\"f\",\"parent\":0"),
@@ -226,6 +242,7 @@ int main(void) {
     tcase_add_test(c, a_sleep);
     tcase_add_test(c, a_deadlock);
     tcase_add_test(c, an_eager_task);
+    tcase_add_test(c, children_that_are_no_tasks);
     tcase_add_test(c, exceptions_raised_and_handled);
     tcase_add_test(c, a_deadlock_without_a_circle);
     tcase_add_test(c, the_loop_sleeps);
