@@ -374,6 +374,7 @@ struct Loop {
     Stack *home;                /* the stack that called run_forever() */
     Stack own;                  /* what callbacks run as: no frame, a pool of their own */
     Task *current;              /* the running task; held while it runs */
+    Handle *handle;             /* the running callback */
     Task *tasks, *last_task;    /* all that are not done, oldest first */
     AsyncGenerator *generators; /* all that have started and are not closed */
     Watching *watching;         /* gather() and its like */
@@ -2207,20 +2208,6 @@ static void handle_failed(Handle *handle, Value e)
     REPORT(handle->loop, .message = as_str(message), .exception = e, .handle = handle);
 }
 
-/* Runs one callback, as nobody's code: what it makes is dropped after it, what it raises is reported. */
-static void handle_run(Handle *handle)
-{
-    Variables **outer = here.variables;
-    here.variables = handle->context ? &handle->context->variables : &handle->variables;
-    try {
-        handle_call(handle);
-    } except (BaseException, e) {
-        handle_failed(handle, e);
-    } end_try
-    here.variables = outer;
-    pool_drop(here.stack, 0);
-}
-
 
 /* The ready queue. */
 
@@ -2786,15 +2773,61 @@ static void loop_report_slow(Loop *loop, Value what, double began)
     fprintf(stderr, " took %.3f seconds\n", took);
 }
 
-/* In debug mode, or traced. */
-COLD static void handle_run_watched(Handle *handle)
+/* Callbacks. They run as nobody's code: what one makes is dropped after it, what it raises is reported. */
+
+COLD static void handle_begin_watched(Handle *handle)
 {
-    bool debug = handle->loop->debug;
-    double began = debug ? loop_time(handle->loop) : 0;
     TRACE("handle.run", 'B', "handle:o what:s task:i of:i", handle, handle->name, 0, trace_subject(handle));
-    handle_run(handle);
+    if (handle->loop->debug) handle->loop->step_began = loop_time(handle->loop);
+}
+
+COLD static void handle_end_watched(Handle *handle)
+{
     TRACE("handle.end", 'E', "handle:o", handle);
-    if (debug) loop_report_slow(handle->loop, V(handle), began);
+    if (handle->loop->debug) loop_report_slow(handle->loop, V(handle), handle->loop->step_began);
+}
+
+static inline void handle_begin(Handle *handle)
+{
+    here.variables = handle->context ? &handle->context->variables : &handle->variables;
+    if (handle->loop->debug || TRACING) handle_begin_watched(handle);
+}
+
+static inline void handle_end(Handle *handle, Variables **outer)
+{
+    here.variables = outer;
+    pool_drop(here.stack, 0);
+    if (handle->loop->debug || TRACING) handle_end_watched(handle);
+    release(handle);
+}
+
+/* The next callback of this round, or NULL if a task's turn comes first. */
+static inline Handle *loop_take_handle(Loop *loop)
+{
+    while (loop->todo && !loop->leaving && loop->ready[loop->ready_first]->class != &task_class) {
+        Handle *handle = (Handle *)ready_take(loop);
+        loop->todo--;
+        handle->queued = false;
+        if (!handle->cancelled) return handle;
+        release(handle);
+    }
+    return NULL;
+}
+
+/* One try serves all callbacks up to the next task, or until one of them fails. */
+static void loop_run_handles(Loop *loop)
+{
+    Variables **outer = here.variables;
+    try {
+        while ((loop->handle = loop_take_handle(loop))) {
+            handle_begin(loop->handle);
+            handle_call(loop->handle);
+            handle_end(loop->handle, outer);
+        }
+    } except (BaseException, e) {
+        handle_failed(loop->handle, e);
+    } end_try
+    if (loop->handle) handle_end(loop->handle, outer);
 }
 
 /* The task whose step has just ended is the loop's no longer. */
@@ -2820,16 +2853,12 @@ static Stack *loop_next(Loop *loop, Stack *idle)
             loop_begin_round(loop);
             continue;
         }
-        loop->todo--;
-        Object *entry = ready_take(loop);
-        if (entry->class == &task_class) return task_take_turn(loop, (Task *)entry, idle);
-        Handle *handle = (Handle *)entry;
-        handle->queued = false;
-        if (!handle->cancelled) {
-            if (loop->debug || TRACING) handle_run_watched(handle);
-            else handle_run(handle);
+        if (loop->ready[loop->ready_first]->class != &task_class) {
+            loop_run_handles(loop);
+            continue;
         }
-        release(handle);
+        loop->todo--;
+        return task_take_turn(loop, (Task *)ready_take(loop), idle);
     }
 }
 
