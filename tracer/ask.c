@@ -284,7 +284,7 @@ static void waker_outside(Buf *out, const Model *m, const Task *t, const Object 
         buf_fmt(out, "the end of %s (%s), of which select() tells", o->label, o->note);
     else if (!strcmp(o->type, "Server"))
         buf_fmt(out, "the end of %s and of its last connection", o->label);
-    else if (strstr(t->what, "drain"))
+    else if (strstr(t->what, "drain") || strstr(t->what, "sendfile"))
         buf_fmt(out, "the other end of %s, by reading: then there is room to send", o->label);
     else if (strstr(t->what, "wait_closed"))
         buf_fmt(out, "the loop, when it has closed %s", o->label);
