@@ -4157,8 +4157,9 @@ static Value future_outcome(Future *future, Task *task)
 }
 
 /* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so
- * whoever waits inside this file can tidy up first, without a try. Misuse is raised. */
-static Value task_wait(Task *task, Future *future)
+ * whoever waits inside this file can tidy up first, without a try. Misuse is raised. Part of its few callers, as each
+ * wait would pay for the call. */
+__attribute__((always_inline)) static inline Value task_wait(Task *task, Future *future)
 {
     if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
     if (future->state != PENDING) return future_outcome(future, task);
@@ -4174,7 +4175,7 @@ static Value task_wait(Task *task, Future *future)
     return e;
 }
 
-static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
+__attribute__((noinline)) static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
 
 /* Kept by itself, so that the await of a coroutine, the other half of await_(), saves half as many registers. */
 __attribute__((noinline)) static Value future_await(Future *future, bool only_here)
