@@ -282,6 +282,8 @@ static void waker_outside(Buf *out, const Model *m, const Task *t, const Object 
         buf_fmt(out, "the thread that runs %s, by finishing: it then calls back into the loop", o->note);
     else if (is_child(o))
         buf_fmt(out, "the end of %s (%s), of which select() tells", o->label, o->note);
+    else if (!strcmp(o->type, "Server") && strstr(t->what, "serve_forever"))
+        buf_fmt(out, "whoever cancels it, or closes %s", o->label);
     else if (!strcmp(o->type, "Server"))
         buf_fmt(out, "the end of %s and of its last connection", o->label);
     else if (strstr(t->what, "drain") || strstr(t->what, "sendfile"))
