@@ -1,7 +1,7 @@
 # asyncio in C. `make help` says what there is to do here.
 #
 # A file that lies in the right place is found by itself: a test is tests/NAME.c, a lesson is lessons/NN-name/lesson.c,
-# an example is examples/NAME.c. Everything that is made lies under build/.
+# an example is examples/NAME.c. Everything that is made lies under build/. A lesson whose name ends with -tls is built with TLS.
 #
 # `make TLS=1` and `make TLS=1 TARGET`: the same with TLS, for which OpenSSL is needed.
 
@@ -12,13 +12,14 @@ PREFIX   ?= /usr/local
 PKG_CONFIG ?= pkg-config
 
 VERSION  := $(shell sed -n 's/^\#define ASYNCIO_VERSION "\(.*\)"/\1/p' asyncio.h)
-LESSONS  := $(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*/*.c))
+TLS_LESSONS := $(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*-tls/*.c))
+LESSONS  := $(filter-out $(TLS_LESSONS),$(patsubst lessons/%.c,build/lessons/%,$(wildcard lessons/[0-9]*/*.c)))
 EXAMPLES := $(patsubst examples/%.c,build/examples/%,$(wildcard examples/*.c))
 TESTS    := $(patsubst tests/%.c,build/tests/%,$(wildcard tests/*.c tests/cpython/*.c))
 TLS_TESTS := $(filter %/tls %ssl %sslproto %_tls,$(TESTS))
 TESTS    := $(filter-out $(TLS_TESTS),$(TESTS))
 
-# Which asyncio.o the programs are linked with. The tests of TLS always need the second one, and are left out where there is no OpenSSL.
+# Which asyncio.o the programs are linked with. What is about TLS always needs the second one, and is left out where there is no OpenSSL.
 TLS        ?=
 OBJECT     := build/$(if $(TLS),tls/)asyncio.o
 OPENSSL    = `$(PKG_CONFIG) --cflags --libs openssl`
@@ -40,12 +41,12 @@ demo:  ## a lesson in the tracer: in its window, or without a display as picture
 	@tools/show-lesson --demo $(N)
 
 lesson:  ## make lesson N=05: that lesson in the tracer, or without a display as text
-	@tools/install-packages build
+	@tools/install-packages build $(call needs_of_lesson,$(N))
 	@$(MAKE) $(QUIET) build/tracer $(call of_lesson,$(N))
 	@tools/show-lesson "$(N)"
 
 exercise:  ## make exercise N=05: builds and runs your exercise.c, and says whether it does what is asked
-	@tools/install-packages build
+	@tools/install-packages build $(call needs_of_lesson,$(N))
 	@$(MAKE) $(QUIET) $(call of_lesson,$(N))
 	@tools/check-exercise "$(N)"
 
@@ -122,11 +123,12 @@ RACY := $(patsubst %,tests/%.c,races threads signals run subprocess sockets tran
 # Called by the targets above, with the packages in place. The suite goes on where a file does not compile, and says so.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 QUIET = -s --no-print-directory $(JOBS)
-of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS))
+of_lesson = $(filter build/lessons/$(or $(1),none)-%,$(LESSONS) $(TLS_LESSONS))
+needs_of_lesson = $(if $(filter $(TLS_LESSONS),$(call of_lesson,$(1))),tls certificates)
 
-build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES)
+build-all: build/libasyncio.a build/tracer $(LESSONS) $(EXAMPLES) $(if $(TLS),$(TLS_LESSONS))
 build-tests: build/libasyncio.a build/asyncio.pc build/tracer $(LESSONS) $(EXAMPLES) $(TESTS) \
-             build/tests/differential build/tests/peers/echo $(TRACER_TEST_BIN) $(if $(HAS_OPENSSL),$(TLS_TESTS) build/tests/peers/tls)
+             build/tests/differential build/tests/peers/echo $(TRACER_TEST_BIN) $(if $(HAS_OPENSSL),$(TLS_TESTS) $(TLS_LESSONS) build/tests/peers/tls)
 
 suite:
 	@$(MAKE) $(QUIET) -k build-tests || true
@@ -160,6 +162,11 @@ $(LESSONS): build/lessons/%: lessons/%.c $(OBJECT) build/linked-with
 	@mkdir -p $(@D)
 	$(PROGRAM) $(LIBS)
 
+$(TLS_LESSONS): OBJECT := build/tls/asyncio.o
+$(TLS_LESSONS): build/lessons/%: lessons/%.c build/tls/asyncio.o
+	@mkdir -p $(@D)
+	$(PROGRAM) $(OPENSSL) -lm -lpthread
+
 $(EXAMPLES): build/examples/%: examples/%.c $(OBJECT) build/linked-with
 	@mkdir -p $(@D)
 	$(PROGRAM) $(LIBS)
@@ -189,7 +196,7 @@ build/tests/differential: tests/differential/interpreter.c tests/differential/ge
 	@mkdir -p $(@D)
 	$(PROGRAM) tests/differential/generate.c $(LIBS)
 
--include build/asyncio.d build/tls/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d) $(TLS_TESTS:=.d) build/tests/peers/tls.d build/tests/peers/echo.d
+-include build/asyncio.d build/tls/asyncio.d build/tests/differential.d $(LESSONS:=.d) $(TLS_LESSONS:=.d) $(EXAMPLES:=.d) $(TESTS:=.d) $(TLS_TESTS:=.d) build/tests/peers/tls.d build/tests/peers/echo.d
 
 # ---- what is installed: source=place=mode ----
 
