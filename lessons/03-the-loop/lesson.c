@@ -25,7 +25,7 @@ int main(void)
 
     loop_call_later(loop, 0.3, say, .arg = V("after 0.3 s"));
     loop_call_later(loop, 0.1, say, .arg = V("after 0.1 s"));
-    Handle *never = loop_call_later(loop, 0.15, say, .arg = V("never"));
+    Handle *never = loop_call_at(loop, loop_time(loop) + 0.15, say, .arg = V("never"));
     loop_call_soon(loop, twice, .arg = V("soon, first"));
     loop_call_soon(loop, say, .arg = V("soon, second"));
     loop_call_later(loop, 0.2, clock_tick, .arg = V("tick"));

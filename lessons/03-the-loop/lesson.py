@@ -27,7 +27,7 @@ loop = asyncio.new_event_loop()
 
 loop.call_later(0.3, say, "after 0.3 s")
 loop.call_later(0.1, say, "after 0.1 s")
-never = loop.call_later(0.15, say, "never")
+never = loop.call_at(loop.time() + 0.15, say, "never")
 loop.call_soon(twice, "soon, first")
 loop.call_soon(say, "soon, second")
 loop.call_later(0.2, clock_tick, "tick")

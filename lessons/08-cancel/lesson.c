@@ -20,7 +20,7 @@ async_def(stubborn)
     try {
         await(asyncio_sleep(9));
     } except (CancelledError) {
-        print("stubborn swallows it and goes on");
+        print("stubborn swallows it and goes on; requests left:", task_uncancel(asyncio_current_task()));
     } end_try
     await(asyncio_sleep(0.1));
     return V("finished all the same");

@@ -17,7 +17,7 @@ async def stubborn():
     try:
         await asyncio.sleep(9)
     except asyncio.CancelledError:
-        print("stubborn swallows it and goes on")
+        print("stubborn swallows it and goes on; requests left:", asyncio.current_task().uncancel())
     await asyncio.sleep(0.1)
     return "finished all the same"
 

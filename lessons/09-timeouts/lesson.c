@@ -29,6 +29,19 @@ async_def(fetch, (const char *) what, (double) seconds, (double) limit)
     return None;
 }
 
+async_def(leg, (int) number, (double) until)
+{
+    try {
+        async_with (asyncio_timeout_at(until)) {
+            await(asyncio_sleep(0.2));
+            print("leg", number, "in time");
+        } end_with
+    } except (TimeoutError) {
+        print("leg", number, "too late");
+    } end_try
+    return None;
+}
+
 async_def(main_)
 {
     await(fetch("small", 0.2, 0.5));
@@ -46,6 +59,9 @@ async_def(main_)
     } except (TimeoutError) {
         print("the whole block is over");
     } end_try
+
+    double until = loop_time(asyncio_get_running_loop()) + 0.3;
+    for (int number = 1; number <= 3; number++) await(leg(number, until));
     return None;
 }
 

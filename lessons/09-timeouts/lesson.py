@@ -25,6 +25,15 @@ async def fetch(what, seconds, limit):
     print(f"after {asyncio.get_running_loop().time() - start:.1f} s, limit {limit:.1f} s")
 
 
+async def leg(number, until):
+    try:
+        async with asyncio.timeout_at(until):
+            await asyncio.sleep(0.2)
+            print("leg", number, "in time")
+    except TimeoutError:
+        print("leg", number, "too late")
+
+
 async def main():
     await fetch("small", 0.2, 0.5)
     await fetch("large", 9.9, 0.5)
@@ -39,6 +48,10 @@ async def main():
             await asyncio.sleep(9.9)
     except TimeoutError:
         print("the whole block is over")
+
+    until = asyncio.get_running_loop().time() + 0.3
+    for number in range(1, 4):
+        await leg(number, until)
 
 
 asyncio.run(main())

@@ -16,6 +16,16 @@ async_def(worker, (const char *) name, (Queue *) queue)
     return None;
 }
 
+static void put_and_get(const char *kind, Queue *queue)
+{
+    static const int numbers[] = {2, 3, 1};
+    for (int i = 0; i < 3; i++) queue_put_nowait(queue, numbers[i]);
+    bool full = queue_full(queue);
+    Value got = list();
+    while (!queue_empty(queue)) list_append(got, queue_get_nowait(queue));
+    print(kind, "gives", got, "- was it full?", full);
+}
+
 async_def(main_)
 {
     Queue *queue = asyncio_Queue();
@@ -41,6 +51,10 @@ async_def(main_)
     print("====");
     print(format("3 workers slept in parallel for %.1f seconds", total_slept_for));
     print(format("total expected sleep time: %.2f seconds", total_sleep_time));
+
+    put_and_get("Queue", asyncio_Queue());
+    put_and_get("LifoQueue", asyncio_LifoQueue());
+    put_and_get("PriorityQueue", asyncio_PriorityQueue(.maxsize = 3));
     return None;
 }
 

@@ -14,6 +14,16 @@ async def worker(name, queue):
         print(f"{name} has slept for {sleep_for:.2f} seconds")
 
 
+def put_and_get(kind, queue):
+    for number in [2, 3, 1]:
+        queue.put_nowait(number)
+    full = queue.full()
+    got = []
+    while not queue.empty():
+        got.append(queue.get_nowait())
+    print(kind, "gives", got, "- was it full?", full)
+
+
 async def main():
     queue = asyncio.Queue()
 
@@ -37,6 +47,10 @@ async def main():
     print("====")
     print(f"3 workers slept in parallel for {total_slept_for:.1f} seconds")
     print(f"total expected sleep time: {total_sleep_time:.2f} seconds")
+
+    put_and_get("Queue", asyncio.Queue())
+    put_and_get("LifoQueue", asyncio.LifoQueue())
+    put_and_get("PriorityQueue", asyncio.PriorityQueue(maxsize=3))
 
 
 asyncio.run(main())

@@ -38,6 +38,15 @@ async_def(baker, (Condition *) shelf)
     return None;
 }
 
+async_def(sleeper, (const char *) name, (Condition *) bell)
+{
+    async_with (bell) {
+        await(condition_wait(bell));
+        print(name, "heard the bell");
+    } end_with
+    return None;
+}
+
 async_def(main_)
 {
     print("an event");
@@ -65,6 +74,21 @@ async_def(main_)
         customer("child", 1, shelf),
         customer("widow", 2, shelf),
         baker(shelf)));
+
+    print("some, not all");
+    Condition *bell = asyncio_Condition();
+    Future *sleepers = asyncio_gather(sleeper("emil", bell), sleeper("fritz", bell), sleeper("gerda", bell));
+    await(asyncio_sleep(0.1));
+    await(condition_acquire(bell));
+    condition_notify(bell);
+    print("rung for one; the lock is held:", condition_locked(bell));
+    condition_release(bell);
+    await(asyncio_sleep(0.1));
+    async_with (bell) {
+        condition_notify(bell, .n = 2);
+        print("rung for two");
+    } end_with
+    await(sleepers);
     return None;
 }
 

@@ -30,6 +30,12 @@ async def baker(shelf):
             shelf.notify_all()
 
 
+async def sleeper(name, bell):
+    async with bell:
+        await bell.wait()
+        print(name, "heard the bell")
+
+
 async def main():
     print("an event")
     doors_open = asyncio.Event()
@@ -52,6 +58,20 @@ async def main():
     print("a condition")
     shelf = asyncio.Condition()
     await asyncio.gather(customer("hotel", 3, shelf), customer("child", 1, shelf), customer("widow", 2, shelf), baker(shelf))
+
+    print("some, not all")
+    bell = asyncio.Condition()
+    sleepers = asyncio.gather(sleeper("emil", bell), sleeper("fritz", bell), sleeper("gerda", bell))
+    await asyncio.sleep(0.1)
+    await bell.acquire()
+    bell.notify()
+    print("rung for one; the lock is held:", bell.locked())
+    bell.release()
+    await asyncio.sleep(0.1)
+    async with bell:
+        bell.notify(2)
+        print("rung for two")
+    await sleepers
 
 
 asyncio.run(main())

@@ -24,6 +24,18 @@ async_gen(adder)
     return None;
 }
 
+async_gen(patient)
+{
+    for (volatile int i = 1;; i++) {
+        try {
+            yield((int)i);
+        } except (ValueError, e) {
+            print("  patient has caught:", e);
+        } end_try
+    }
+    return None;
+}
+
 /* The same as countdown(), by hand: an object with __anext__. Its state is a list with one number. */
 async_def(dice_next, (Value) state)
 {
@@ -63,6 +75,16 @@ async_def(main_)
     await(generator_anext(sum));
     await(generator_asend(sum, 10));
     print("  ", await(generator_asend(sum, 5)));
+
+    print("and exceptions");
+    AsyncGenerator *calm = patient();
+    print("  ", await(asyncio_anext(calm)));
+    print("  ", await(generator_athrow(calm, exception_new(ValueError, "a complaint"))));
+    try {
+        await(generator_athrow(calm, exception_new(KeyError, "too much")));
+    } except (KeyError, e) {
+        print("  not caught there:", e);
+    } end_try
 
     print("an iterator by hand");
     async_for (text, asyncio_iterator(dice_anext, list(2))) print("  ", text);

@@ -19,6 +19,16 @@ async def adder():
             total += sent
 
 
+async def patient():
+    i = 1
+    while True:
+        try:
+            yield i
+        except ValueError as e:
+            print("  patient has caught:", e)
+        i += 1
+
+
 # The same as countdown(), by hand: an object with __anext__.
 class Dice:
     def __init__(self, left):
@@ -61,6 +71,15 @@ async def main():
     await anext(sum_)
     await sum_.asend(10)
     print("  ", await sum_.asend(5))
+
+    print("and exceptions")
+    calm = patient()
+    print("  ", await anext(calm))
+    print("  ", await calm.athrow(ValueError("a complaint")))
+    try:
+        await calm.athrow(KeyError("too much"))
+    except KeyError as e:
+        print("  not caught there:", e)
 
     print("an iterator by hand")
     async for text in Dice(2):

@@ -23,6 +23,8 @@ async_def(handle, (const char *) name, (double) seconds)
     return None;
 }
 
+static Value who(Value greeting) { return format("%s, %s", as_str(greeting), as_str(contextvar_get(user))); }
+
 static void later(Value what) { log_(as_str(what)); }
 
 async_def(main_)
@@ -53,6 +55,7 @@ async_def(main_)
     Context *mine = asyncio_copy_context();
     await(asyncio_create_task(handle("emil", 0.1), .context = mine));
     print("  in it, user is", context_get(mine, user, None));
+    print("  a function in it:", context_run(mine, who, V("hello")));
     log_("main_ is still dora");
     return None;
 }

@@ -20,6 +20,10 @@ async def handle(name, seconds):
     await query(seconds)
 
 
+def who(greeting):
+    return f"{greeting}, {user.get()}"
+
+
 def later(what):
     log(what)
 
@@ -49,6 +53,7 @@ async def main():
     mine = contextvars.copy_context()
     await asyncio.create_task(handle("emil", 0.1), context=mine)
     print("  in it, user is", mine.get(user))
+    print("  a function in it:", mine.run(who, "hello"))
     log("main_ is still dora")
 
 

@@ -95,6 +95,16 @@ async_def(main_)
     future = loop_create_future(loop);
     future_cancel(future);
     print("  cancelled?", future_cancelled(future));
+
+    print("whatever can be awaited becomes a future");
+    Coroutine *coro = my_sleep(0.1);
+    print("  coroutine?", asyncio_iscoroutine(coro), "future?", asyncio_isfuture(coro));
+    future = asyncio_ensure_future(coro);
+    print("  coroutine?", asyncio_iscoroutine(future), "future?", asyncio_isfuture(future));
+    print("  a second time it stays what it is:", (bool)(asyncio_ensure_future(future) == future));
+    future_add_done_callback(future, tell, .arg = V(3));
+    print("  callbacks taken back:", future_remove_done_callback(future, tell, .arg = V(3)));
+    print(" ", await(future), "- its exception:", future_exception(future), "- its loop is this one:", (bool)(future_get_loop(future) == loop));
     return None;
 }
 

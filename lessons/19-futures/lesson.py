@@ -92,5 +92,16 @@ async def main():
     future.cancel()
     print("  cancelled?", future.cancelled())
 
+    print("whatever can be awaited becomes a future")
+    coro = my_sleep(0.1)
+    print("  coroutine?", asyncio.iscoroutine(coro), "future?", asyncio.isfuture(coro))
+    future = asyncio.ensure_future(coro)
+    print("  coroutine?", asyncio.iscoroutine(future), "future?", asyncio.isfuture(future))
+    print("  a second time it stays what it is:", asyncio.ensure_future(future) is future)
+    callback = tell(3)
+    future.add_done_callback(callback)
+    print("  callbacks taken back:", future.remove_done_callback(callback))
+    print(" ", await future, "- its exception:", future.exception(), "- its loop is this one:", future.get_loop() is loop)
+
 
 asyncio.run(main())

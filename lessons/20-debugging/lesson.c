@@ -41,6 +41,8 @@ async_def(lost_errors)
         asyncio_create_task(forgotten());
         await(asyncio_sleep(0.1));
     }
+    Value trouble = exception_new(OSError, "the disk is nearly full");
+    loop_call_exception_handler(asyncio_get_running_loop(), &(ExceptionReport){.message = "a report of our own", .exception = trouble});
     loop_set_exception_handler(asyncio_get_running_loop(), NULL);
     return None;
 }
@@ -56,6 +58,7 @@ async_def(main_)
     await(asyncio_sleep(0.2));
     show_tasks();
     print("  left is locked:", lock_locked(left), "- right is locked:", lock_locked(right));
+    task_print_stack(anna, .file = stderr);
     asyncio_print_call_graph(.future = anna, .file = stderr);
     await(asyncio_gather(anna, bert));  /* Python would hang here for ever */
     return None;

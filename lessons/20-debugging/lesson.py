@@ -31,6 +31,8 @@ async def lost_errors():
     print("a task fails and nobody asks")
     asyncio.create_task(forgotten())
     await asyncio.sleep(0.1)
+    trouble = OSError("the disk is nearly full")
+    asyncio.get_running_loop().call_exception_handler({"message": "a report of our own", "exception": trouble})
     asyncio.get_running_loop().set_exception_handler(None)
 
 
@@ -44,6 +46,7 @@ async def main():
     await asyncio.sleep(0.2)
     show_tasks()
     print("  left is locked:", left.locked(), "- right is locked:", right.locked())
+    anna.print_stack(file=sys.stderr)
     if sys.version_info >= (3, 14):
         asyncio.print_call_graph(anna, file=sys.stderr)
     async with asyncio.timeout(0.5):  # Python would hang here for ever

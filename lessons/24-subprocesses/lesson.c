@@ -1,5 +1,6 @@
 /* Lesson 24: other programs, as children. Who feeds them, who listens, who waits for their end? */
 #include "asyncio.h"
+#include <signal.h>
 #include <string.h>
 
 async_def(sorted_by_sort, (const char *) text)
@@ -48,6 +49,22 @@ async_def(too_slow)
     return None;
 }
 
+async_def(asked_to_end)
+{
+    const char *script = "trap 'echo bye >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    Process *child = as_process(await(asyncio_create_subprocess_shell(script, .stdout = PIPE, .stderr = PIPE)));
+    print("  it says", await(streamreader_readline(process_stdout(child))));
+    process_terminate(child);
+    print("  on its stderr:", await(streamreader_readline(process_stderr(child))));
+    print("  it ended with", await(process_wait(child)));
+    try {
+        process_send_signal(child, SIGTERM);
+    } except (ProcessLookupError) {
+        print("  and there is nobody left to send a signal to");
+    } end_try
+    return None;
+}
+
 async_def(calculate, (const char *) expression)
 {
     Value script = format("read go; echo $((%s))", expression);
@@ -69,6 +86,9 @@ async_def(main_)
 
     print("one that takes too long");
     await(too_slow());
+
+    print("one that is asked to end");
+    await(asked_to_end());
 
     print("three at once");
     print(" ", await(asyncio_gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3"))));

@@ -1,5 +1,6 @@
 """Lesson 24: other programs, as children. Who feeds them, who listens, who waits for their end?"""
 import asyncio
+import signal
 from asyncio.subprocess import PIPE
 
 
@@ -38,6 +39,19 @@ async def too_slow():
         print("  killed; now it has to be waited for:", await sleeper.wait())
 
 
+async def asked_to_end():
+    script = "trap 'echo bye >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    child = await asyncio.create_subprocess_shell(script, stdout=PIPE, stderr=PIPE)
+    print("  it says", await child.stdout.readline())
+    child.terminate()
+    print("  on its stderr:", await child.stderr.readline())
+    print("  it ended with", await child.wait())
+    try:
+        child.send_signal(signal.SIGTERM)
+    except ProcessLookupError:
+        print("  and there is nobody left to send a signal to")
+
+
 async def calculate(expression):
     script = f"read go; echo $(({expression}))"
     child = await asyncio.create_subprocess_exec("sh", "-c", script, stdin=PIPE, stdout=PIPE)
@@ -57,6 +71,9 @@ async def main():
 
     print("one that takes too long")
     await too_slow()
+
+    print("one that is asked to end")
+    await asked_to_end()
 
     print("three at once")
     print(" ", await asyncio.gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3")))

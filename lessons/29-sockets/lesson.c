@@ -112,6 +112,26 @@ async_def(sockets)
     return V("all closed");
 }
 
+/* A datagram has no connection, so each one has an address. A name or a literal becomes one by getaddrinfo(). */
+
+async_def(datagrams)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof own;
+    if (bind(fd, (struct sockaddr *)&own, size) < 0) throw(OSError, "no address");
+    getsockname(fd, (struct sockaddr *)&own, &size);
+    Value found = await(loop_getaddrinfo(loop, "127.0.0.1", ntohs(own.sin_port), .type = SOCK_DGRAM));
+    Value address = list_get(list_get(found, 0), 4);
+    print("  sent:", await(loop_sock_sendto(loop, fd, bytes("to myself", 9), address)), "bytes");
+    Value data, from;
+    unpack(await(loop_sock_recvfrom(loop, fd, 100)), &data, &from);
+    bool same = value_equal(from, address);
+    print("  received", data, "from where it went:", same);
+    close(fd);
+    return None;
+}
+
 int main(void)
 {
     loop = asyncio_new_event_loop();
@@ -122,5 +142,7 @@ int main(void)
     print(" ", loop_run_until_complete(loop, both()));
     print("sockets");
     print(" ", loop_run_until_complete(loop, sockets()));
+    print("datagrams");
+    loop_run_until_complete(loop, datagrams());
     loop_close(loop);
 }

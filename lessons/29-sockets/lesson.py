@@ -98,6 +98,21 @@ async def sockets():
     return "all closed"
 
 
+# A datagram has no connection, so each one has an address. A name or a literal becomes one by getaddrinfo().
+
+async def datagrams():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    found = await loop.getaddrinfo("127.0.0.1", sock.getsockname()[1], type=socket.SOCK_DGRAM)
+    address = found[0][4]
+    print("  sent:", await loop.sock_sendto(sock, b"to myself", address), "bytes")
+    data, sender = await loop.sock_recvfrom(sock, 100)
+    same = sender == address
+    print("  received", data, "from where it went:", same)
+    sock.close()
+
+
 loop = asyncio.new_event_loop()
 print("a callback for a descriptor")
 loop.run_until_complete(callbacks())
@@ -105,4 +120,6 @@ print("a future for a descriptor")
 print(" ", loop.run_until_complete(both()))
 print("sockets")
 print(" ", loop.run_until_complete(sockets()))
+print("datagrams")
+loop.run_until_complete(datagrams())
 loop.close()
