@@ -97,7 +97,7 @@ valgrind:  ## the tests and the lessons under valgrind
 	@tools/install-packages build test valgrind
 	@tools/mirror build/valgrind
 	@$(MAKE) --no-print-directory -C build/valgrind suite CFLAGS="-O1 -g -std=gnu11 -Wall -Wextra" \
-	    UNDER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --num-callers=20"
+	    UNDER="valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=20"
 
 tsan:  ## the tests of threads, signals and sockets with ThreadSanitizer
 	@tools/install-packages build test

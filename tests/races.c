@@ -72,7 +72,7 @@ static void cancels_coroutines(Loop *loop, int number)
 {
     (void)number;
     for (volatile int i = 0; i < CALLS / 5; i++) scope {
-        ThreadFuture *tf = asyncio_run_coroutine_threadsafe(sleeps_long(), loop);
+        ThreadFuture *volatile tf = asyncio_run_coroutine_threadsafe(sleeps_long(), loop);
         ck_raises(TimeoutError, threadfuture_result(tf, .timeout = 0));
         ck_assert(threadfuture_cancel(tf));
         ck_raises(CancelledError, threadfuture_result(tf));

@@ -131,7 +131,7 @@ PROCESS_TEST(SubprocessMixin__test_send_signal)
 PROCESS_TEST(SubprocessMixin__test_subprocess_send_signal_race)
 {
     for (int i = 0; i < 10; i++) scope {
-        Process *process = exec("true");
+        Process *volatile process = exec("true");
         siginfo_t over;
         ck_assert_int_eq(waitid(P_PID, (id_t)process_pid(process), &over, WEXITED | WNOWAIT), 0);    /* dead, and the loop has not seen it */
         try { process_send_signal(process, SIGUSR1); } except (ProcessLookupError) { } end_try

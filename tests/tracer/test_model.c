@@ -126,8 +126,8 @@ START_TEST(timers_in_order) {
 } END_TEST
 
 START_TEST(queue_contents_and_lines) {
-    const char *role;
-    size_t place;
+    const char *role = NULL;
+    size_t place = 0;
     event("task.create", "\"task\":2,\"label\":\"w\"");
     event("object.make", "\"id\":7,\"type\":\"Queue\",\"label\":\"Queue #7\",\"state\":\"empty\",\"items\":[],\"maxsize\":2");
     event("object.change", "\"id\":7,\"type\":\"Queue\",\"label\":\"Queue #7\",\"items\":[\"'a'\",\"'b'\"],"
