@@ -61,6 +61,17 @@ async_def(main_)
     } except (RuntimeError, e) {
         print(repr(e), "because of", repr(exception_cause(e)));
     } end_try
+
+    try {
+        try {
+            throw(KeyError, "cup");
+        } except (KeyError) {
+            throw(ValueError, "no cup");
+        } end_try
+    } except (ValueError, e) {
+        exception_add_note(e, "it was early in the morning");
+        print(repr(e), "while handling", repr(exception_context(e)), "- notes:", exception_notes(e));
+    } end_try
     return None;
 }
 

@@ -55,5 +55,14 @@ async def main():
     except RuntimeError as e:
         print(repr(e), "because of", repr(e.__cause__))
 
+    try:
+        try:
+            raise KeyError("cup")
+        except KeyError:
+            raise ValueError("no cup")
+    except ValueError as e:
+        e.add_note("it was early in the morning")
+        print(repr(e), "while handling", repr(e.__context__), "- notes:", e.__notes__)
+
 
 asyncio.run(main())

@@ -1,5 +1,6 @@
 /* Lesson 20: the program hangs, or an error has disappeared. Who waits for whom, and where is it? */
 #include "asyncio.h"
+#include <unistd.h>
 
 async_def(transfer, (Lock *) from, (Lock *) to)
 {
@@ -47,9 +48,25 @@ async_def(lost_errors)
     return None;
 }
 
+static void block(Value unused) { (void)unused; usleep(60000); }
+
+async_def(blocked_loop)
+{
+    Loop *loop = asyncio_get_running_loop();
+    loop_set_debug(loop, true);
+    loop_set_slow_callback_duration(loop, 0.05);
+    print("a callback blocks the loop; debug mode:", loop_get_debug(loop));
+    loop_call_soon(loop, block);
+    await(asyncio_sleep(0));
+    await(asyncio_sleep(0));  /* what debug mode says about it is on stderr */
+    loop_set_debug(loop, false);
+    return None;
+}
+
 async_def(main_)
 {
     await(lost_errors());
+    await(blocked_loop());
 
     print("two tasks wait for each other");
     Lock *left = asyncio_Lock(), *right = asyncio_Lock();

@@ -1,6 +1,7 @@
 """Lesson 20: the program hangs, or an error has disappeared. Who waits for whom, and where is it?"""
 import asyncio
 import sys
+import time
 
 
 async def transfer(from_, to):
@@ -36,8 +37,24 @@ async def lost_errors():
     asyncio.get_running_loop().set_exception_handler(None)
 
 
+def block():
+    time.sleep(0.06)
+
+
+async def blocked_loop():
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.05
+    print("a callback blocks the loop; debug mode:", loop.get_debug())
+    loop.call_soon(block)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # what debug mode says about it is on stderr
+    loop.set_debug(False)
+
+
 async def main():
     await lost_errors()
+    await blocked_loop()
 
     print("two tasks wait for each other")
     left, right = asyncio.Lock(), asyncio.Lock()

@@ -54,14 +54,9 @@ async_def(asked_to_end)
     const char *script = "trap 'echo bye >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     Process *child = as_process(await(asyncio_create_subprocess_shell(script, .stdout = PIPE, .stderr = PIPE)));
     print("  it says", await(streamreader_readline(process_stdout(child))));
-    process_terminate(child);
+    process_send_signal(child, SIGTERM);  /* what process_terminate(child) does */
     print("  on its stderr:", await(streamreader_readline(process_stderr(child))));
     print("  it ended with", await(process_wait(child)));
-    try {
-        process_send_signal(child, SIGTERM);
-    } except (ProcessLookupError) {
-        print("  and there is nobody left to send a signal to");
-    } end_try
     return None;
 }
 
@@ -71,6 +66,31 @@ async_def(calculate, (const char *) expression)
     Value child = await(asyncio_create_subprocess_exec("sh", "-c", as_str(script), .stdin = PIPE, .stdout = PIPE));
     Value output = list_get(await(process_communicate(as_process(child), .input = bytes("go\n", 3))), 0);
     return tuple(expression, output);
+}
+
+/* The same with callbacks only: lesson 26 says more about protocols. */
+
+static void child_says(Value over, int fd, const char *data, size_t size)
+{
+    (void)over;
+    print(format("  on its %s:", fd == 1 ? "stdout" : "stderr"), bytes(data, size));
+}
+
+static void child_is_over(Value over, Value e) { (void)e; future_set_result(as_future(over), "connection_lost"); }
+
+static const SubprocessProtocol listener = {.pipe_data_received = child_says, .connection_lost = child_is_over};
+
+async_def(in_callbacks)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Future *over = loop_create_future(loop);
+    Value both = await(loop_subprocess_exec(loop, &listener, over, "cat"));
+    SubprocessTransport *cat = as_subprocesstransport(list_get(both, 0));
+    Transport *its_stdin = subprocesstransport_get_pipe_transport(cat, 0);
+    transport_write(its_stdin, "meow\n", 5);
+    transport_close(its_stdin);
+    print(" ", await(over), "- it ended with", subprocesstransport_get_returncode(cat));
+    return None;
 }
 
 async_def(main_)
@@ -92,6 +112,9 @@ async_def(main_)
 
     print("three at once");
     print(" ", await(asyncio_gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3"))));
+
+    print("in callbacks");
+    await(in_callbacks());
     return None;
 }
 

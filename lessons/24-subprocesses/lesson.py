@@ -43,13 +43,9 @@ async def asked_to_end():
     script = "trap 'echo bye >&2; exit 5' TERM; echo ready; while :; do sleep 0.05; done"
     child = await asyncio.create_subprocess_shell(script, stdout=PIPE, stderr=PIPE)
     print("  it says", await child.stdout.readline())
-    child.terminate()
+    child.send_signal(signal.SIGTERM)  # what child.terminate() does
     print("  on its stderr:", await child.stderr.readline())
     print("  it ended with", await child.wait())
-    try:
-        child.send_signal(signal.SIGTERM)
-    except ProcessLookupError:
-        print("  and there is nobody left to send a signal to")
 
 
 async def calculate(expression):
@@ -57,6 +53,29 @@ async def calculate(expression):
     child = await asyncio.create_subprocess_exec("sh", "-c", script, stdin=PIPE, stdout=PIPE)
     output = (await child.communicate(b"go\n"))[0]
     return expression, output
+
+
+# The same with callbacks only: lesson 26 says more about protocols.
+
+class Listener(asyncio.SubprocessProtocol):
+    def __init__(self, over):
+        self.over = over
+
+    def pipe_data_received(self, fd, data):
+        print(f"  on its {'stdout' if fd == 1 else 'stderr'}:", data)
+
+    def connection_lost(self, e):
+        self.over.set_result("connection_lost")
+
+
+async def in_callbacks():
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    cat, _ = await loop.subprocess_exec(lambda: Listener(over), "cat")
+    its_stdin = cat.get_pipe_transport(0)
+    its_stdin.write(b"meow\n")
+    its_stdin.close()
+    print(" ", await over, "- it ended with", cat.get_returncode())
 
 
 async def main():
@@ -77,6 +96,9 @@ async def main():
 
     print("three at once")
     print(" ", await asyncio.gather(calculate("6 * 7"), calculate("2 + 2"), calculate("10 - 3")))
+
+    print("in callbacks")
+    await in_callbacks()
 
 
 asyncio.run(main())
