@@ -867,6 +867,8 @@ static List *as_sequence(Value v)
     return (List *)v.object;
 }
 
+static Value tuple_of(Value l) { return value_tuple_(len(l), as_sequence(l)->items); }
+
 static List *as_list(Value v) { return (List *)expect(v, VALUE_LIST, "list").object; }
 
 static size_t utf8_length(const Text *text)
@@ -3015,10 +3017,12 @@ Loop *asyncio_get_running_loop(void)
     return here.loop;
 }
 
+static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid); }
+
 Loop *asyncio_get_event_loop(void)
 {
     Loop *loop = here.loop ? here.loop : here.set_loop;
-    if (!loop) throw(RuntimeError, "There is no current event loop in this thread");
+    if (!loop) throw(RuntimeError, "There is no current event loop in %s", is_main_thread() ? "thread 'MainThread'." : "this thread");
     return loop;
 }
 
@@ -3966,6 +3970,8 @@ Task *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions option
 void loop_set_task_factory(Loop *loop, TaskFactory factory) { loop->task_factory = factory; }
 TaskFactory loop_get_task_factory(Loop *loop) { return loop->task_factory; }
 
+Object *object_of_value_(Value v) { return v.tag == VALUE_OBJECT ? v.object : NULL; }
+
 Object *awaitable_of_value_(Value v)
 {
     if (v.tag != VALUE_OBJECT) throw(TypeError, "object %s can't be used in 'await' expression", value_type(v));
@@ -4324,10 +4330,7 @@ static void task_destroy(void *object)
 
 static void coroutine_repr_state(Coroutine *coro, FILE *out)
 {
-    if (!coro) {
-        fputs(" coro=None", out);
-        return;
-    }
+    if (!coro) return; /* it finished eagerly */
     const Code *code = coro->code;
     fprintf(out, " coro=<%s() %s at ", code->name, coro->state == CLOSED ? "done, defined" : "running");
     if (coro->state == RUNNING && coro->site) fprintf(out, "%s:%d>", coro->site->file, coro->site->line);
@@ -4774,7 +4777,7 @@ static void gather_let_go(void *object)
 static Future *gather_child(Value v, Loop *loop, long newest_task, const Site *site)
 {
     if (!asyncio_iscoroutine(v))
-        return asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site);
+        return asyncio_ensure_future_(object_of_value_(v), (TaskOptions){.loop = loop}, site);
     Coroutine *coro = as_coroutine(v);
     if (coro->task && coro->task->number > newest_task) return &coro->task->future;
     Task *task = asyncio_create_task_(coro, (TaskOptions){.loop = loop ? loop : asyncio_get_event_loop()}, site);
@@ -7012,7 +7015,7 @@ static void threadfuture_copy(const ThreadFuture *tf, Future *future)
 {
     if (future->state != PENDING) return;
     if (tf->state == THREAD_CANCELLED) future_cancel(future);
-    else if (tf->failed) future_fail(future, tf->result);
+    else if (tf->failed) future_set_exception_(future, tf->result);
     else future_finish(future, tf->result);
 }
 
@@ -7296,7 +7299,6 @@ enum { SIGNALS_KEPT = 256 };
 static unsigned char signals[SIGNALS_KEPT]; /* a ring of numbers; 0: taken, or not yet written */
 static unsigned signals_came, signals_taken;
 
-static bool is_main_thread(void) { return getpid() == (pid_t)syscall(SYS_gettid); }
 
 static void on_signal(int number)
 {
@@ -7603,11 +7605,11 @@ static void connect_to(Loop *loop, int fd, Value address)
 {
     struct sockaddr_storage to;
     socklen_t length = address_fill(&to, address), size = sizeof(int);
-    int problem = connect(fd, (struct sockaddr *)&to, length) < 0 ? errno : 0;
-    if (problem == EINPROGRESS || problem == EINTR) {
-        fd_wait(loop, fd, FOR_WRITING, "sock_connect()");
-        getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
-    }
+    if (connect(fd, (struct sockaddr *)&to, length) == 0) return;
+    if (errno != EINPROGRESS && errno != EINTR) throw_errno(NULL);
+    int problem = 0;
+    fd_wait(loop, fd, FOR_WRITING, "sock_connect()");
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
     if (problem) throw(os_error_saying(problem, "Connect call failed %s", as_str(repr(address))));
 }
 
@@ -8611,8 +8613,8 @@ Value transport_get_extra_info_(Transport *transport, const char *name, Value ot
     if (transport->layer) return transport->layer->extra_info(transport, name, otherwise);
     if (!strcmp(name, "peername")) return is_none(transport->peername) ? otherwise : transport->peername;
     if (!strcmp(name, "sockname")) return is_none(transport->sockname) ? otherwise : transport->sockname;
-    if (!strcmp(name, "socket") || !strcmp(name, "pipe")) return V(transport->fd);
-    return otherwise;
+    bool is_pipe = transport->kind == READ_PIPE || transport->kind == WRITE_PIPE;
+    return strcmp(name, is_pipe ? "pipe" : "socket") ? otherwise : V(transport->fd);
 }
 
 /* Connecting: names become addresses, one of them a connected socket, and that one a transport with its protocol. */
@@ -9184,7 +9186,7 @@ Value server_sockets(Server *server)
     Value sockets = list();
     for (int i = 0; i < server->count; i++)
         list_append(sockets, tuple(server->sockets[i], socket_address(server->sockets[i], false)));
-    return sockets;
+    return tuple_of(sockets);
 }
 
 ASYNC(server_wait_closed, server_wait_closed, (Server *)server)
@@ -9196,8 +9198,14 @@ ASYNC(server_wait_closed, server_wait_closed, (Server *)server)
     return None;
 }
 
+static void server_check_open(Server *server)
+{
+    if (server->closed) throw(RuntimeError, "server %s is closed", as_str(repr(server)));
+}
+
 ASYNC(server_start_serving, server_start_serving, (Server *)server)
 {
+    server_check_open(server);
     server_start(server);
     await(asyncio_sleep(0));
     return None;
@@ -9207,7 +9215,7 @@ ASYNC(server_serve_forever, server_serve_forever, (Server *)server)
 {
     if (server->serving_forever)
         throw(RuntimeError, "server %s is already being awaited on serve_forever()", as_str(repr(server)));
-    if (server->closed) throw(RuntimeError, "server %s is closed", as_str(repr(server)));
+    server_check_open(server);
     server_start(server);
     server->serving_forever = future_inner(server->loop, "server.serve_forever()", server);
     Value interruption = future_wait(server->serving_forever);
@@ -9826,7 +9834,6 @@ static Value serial_text(X509 *certificate)
     return take_text(bio);
 }
 
-static Value tuple_of(Value l) { return value_tuple_(len(l), as_sequence(l)->items); }
 
 /* Of ((("commonName", "localhost"),), ...): each part of a name is a set of pairs, nearly always of one. */
 static Value name_parts(const X509_NAME *name)
@@ -11592,6 +11599,10 @@ SubprocessTransport *as_subprocesstransport(Value v)
 
 int subprocesstransport_get_pid(SubprocessTransport *transport) { return (int)transport->child.pid; }
 Value subprocesstransport_get_returncode(SubprocessTransport *transport) { return transport->child.returncode; }
+Value subprocesstransport_get_extra_info_(SubprocessTransport *transport, const char *name, Value otherwise)
+{
+    return strcmp(name, "subprocess") ? otherwise : V((int)transport->child.pid);
+}
 bool subprocesstransport_is_closing(SubprocessTransport *transport) { return transport->closing; }
 
 Transport *subprocesstransport_get_pipe_transport(SubprocessTransport *transport, int fd)

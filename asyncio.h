@@ -4,7 +4,8 @@
  *
  *     asyncio.name(...)            asyncio_name(...)
  *     obj.method(...)              class_method(obj, ...)          task_cancel(t), queue_put(q, v)
- *     keyword argument             designated field, last          asyncio_wait(tasks, .timeout = 5)
+ *     optional argument            designated field, last          asyncio_wait(tasks, .timeout = 5)
+ *       by place, as in Python     the same, without a name        asyncio_Queue(3), task_cancel(t, V("why"))
  *     await x                      await(x)                        x: a coroutine, a Task or a Future
  *     async def f(a, b):           async_def(f, (double) a, (const char *) b) { ... return None; }
  *     try / except E as e          try { } except (E, e) { } finally { } end_try
@@ -18,7 +19,10 @@
  * parameter of a coroutine, lives until that coroutine returns, and longer if something else holds it: the loop, a
  * queue, a list, a future, the value you return. `forever`, `async_for` and `scope` drop at the end of each turn
  * what the turn made; keep(v) saves a value from that. Outside a coroutine, in main(), objects live until the
- * thread ends.
+ * thread ends. What a callback makes goes when the callback returns. A struct or variable of your own holds
+ * nothing: what is to stay, as in Python's `self.done = loop.create_future()`, goes into a list that does
+ * (as_future(list_get(self, 0))), or is made by a coroutine that lives as long as the struct. What happens when an
+ * object goes, as the report of a failed task that nobody asked, may so come later than in Python.
  *
  * "Suspends" below means that other tasks may run before the call returns. Times are seconds, as double. Everything
  * here belongs to the thread that runs the loop, except what says "from any thread".
@@ -103,7 +107,9 @@ typedef struct Value {
 #define False ((Value){.tag = VALUE_BOOL, .boolean = false})
 
 /* V(x): a Value from a bool, integer, double, C string (copied), Value, pointer, or any object of this library.
- * Note that C's comparisons are ints: V(a == b) is 0 or 1; write V((bool)(a == b)) for False or True. */
+ * Note that C's comparisons are ints: V(a == b) is 0 or 1; write V((bool)(a == b)) for False or True. A pointer to
+ * something of your own is written (void *) p, or the compiler says that it is "not compatible with any association".
+ * Where it says "missing braces", V() is missing: `.arg = V(5)`. */
 #define V(x) _Generic((x), \
     Value: value_itself_, bool: value_bool_, \
     char: value_int_, signed char: value_int_, unsigned char: value_int_, short: value_int_, unsigned short: value_int_, \
@@ -216,7 +222,8 @@ extern const ExceptionClass BaseException[1], Exception[1], BaseExceptionGroup[1
 
 /* E("text") */
 Value exception_new(const ExceptionClass *class, const char *text, ...) __attribute__((format(printf, 2, 3)));
-Value exception_new_args(const ExceptionClass *class, Value args);     /* E(*args), args a tuple */
+/* E(*args), args a tuple. As in Python an OSError of (number, text) is of the class that fits the number. */
+Value exception_new_args(const ExceptionClass *class, Value args);
 /* ExceptionGroup(text, [...]); Base… if one is not an Exception */
 Value exception_group(const char *text, Value exceptions);
 const ExceptionClass *exception_type(Value e);                         /* type(e) */
@@ -227,6 +234,9 @@ bool  exception_suppress_context(Value e);                             /* e.__su
 Value exception_exceptions(Value e);                                   /* group.exceptions, a tuple; None of no group */
 /* group.split(E): returns the match; either may be None */
 Value exception_split(Value group, const ExceptionClass *class, Value *rest);
+/* the attributes of e, a tuple: (errno, strerror, filename) of an OSError, (partial, expected) of an IncompleteReadError,
+ * (consumed,) of a LimitOverrunError; empty of others. Those of your own classes: give them as arguments. */
+Value exception_details(Value e);
 Value exception_notes(Value e);                                        /* e.__notes__, a list */
 void  exception_add_note(Value e, const char *note);                   /* e.add_note(note) */
 void  exception_print(Value e, FILE *file);                            /* traceback.print_exception(e, file=file) */
@@ -239,8 +249,8 @@ void  exception_print(Value e, FILE *file);                            /* traceb
  * be `volatile`: lessons/04 says why. gcc's -Wextra warns of such variables (-Wclobbered), and of some that are safe,
  * such as the counter of a loop around the try: `volatile` is right there too, or -Wno-clobbered.
  *
- * except_star (E, group) is Python's `except* E as group`: it takes the matching part of an ExceptionGroup and
- * leaves the rest. */
+ * `except (E, F) as e` of Python is except_any (e, E, F). except_star (E, group) is `except* E as group`: it takes the
+ * matching part of an ExceptionGroup and leaves the rest. */
 #define try \
     { Handler try_ __attribute__((cleanup(handler_close_))); handler_open_(&try_, STATIC_SITE_); \
       { __label__ probe_, begin_; goto probe_; begin_: \
@@ -296,6 +306,8 @@ typedef struct Handler {
 #define await(x)     await_(AWAITABLE_(x), IS_CALL_(x) + IS_NEW_TASK_(x), STATIC_SITE_)
 #define AWAITABLE_(x) _Generic((x), Value: awaitable_of_value_, Coroutine *: awaitable_itself_, Task *: awaitable_itself_, \
                                     Future *: awaitable_itself_, Object *: awaitable_itself_)(x)
+#define OBJECT_OF_(x) _Generic((x), Value: object_of_value_, Coroutine *: awaitable_itself_, Task *: awaitable_itself_, \
+                                    Future *: awaitable_itself_, Object *: awaitable_itself_)(x)
 
 bool        asyncio_iscoroutine_(Value v);
 #define     asyncio_iscoroutine(x) asyncio_iscoroutine_(V(x))         /* asyncio.iscoroutine(x) */
@@ -341,7 +353,7 @@ typedef struct { char start_; const char *name; Context *context; bool eager_sta
 /* asyncio.ensure_future(aw): a Future or Task unchanged, a coroutine as a new Task. ValueError if .loop is not its
  * loop. */
 #define asyncio_ensure_future(aw, ...) \
-    asyncio_ensure_future_(AWAITABLE_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
+    asyncio_ensure_future_(OBJECT_OF_(aw), OPTIONS_(TaskOptions, (.name = NULL), __VA_ARGS__), STATIC_SITE_)
 
 /* asyncio.current_task(loop=None): NULL in a plain callback; RuntimeError without a running loop.
  * asyncio.all_tasks(loop=None): a list of the tasks that are not done, oldest first. */
@@ -416,7 +428,7 @@ typedef struct { char start_; Context *context; Value arg; const char *name; } D
  * .return_exceptions = true exceptions are results. Cancelling it cancels all. Takes up to 24; asyncio_gather_list(list,
  * ...) takes a list, of any length. TypeError for anything else. */
 #define asyncio_gather(...) \
-    asyncio_gather_args_(OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
+    asyncio_gather_args_(LISTED_OPTIONS_(GatherOptions, (.return_exceptions = false), __VA_ARGS__), STATIC_SITE_)
 #define asyncio_gather_list(aws, ...) \
     asyncio_gather_(aws, OPTIONS_(GatherListOptions, (.return_exceptions = false), __VA_ARGS__).return_exceptions, STATIC_SITE_)
 #ifdef __clang__                                       /* a type that each of the compilers names in its error */
@@ -443,7 +455,7 @@ typedef struct { char start_; double timeout; int return_when; } WaitOptions;
 enum { ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION };
 
 /* asyncio.shield(aw): a Future that follows aw; cancelling it leaves aw running. */
-#define asyncio_shield(aw) asyncio_shield_(AWAITABLE_(aw), STATIC_SITE_)
+#define asyncio_shield(aw) asyncio_shield_(OBJECT_OF_(aw), STATIC_SITE_)
 
 /* asyncio.as_completed(aws, timeout=None): aws a list. Two ways through it:
  *     for (Coroutine *next; (next = as_completed_next(it)); ) { Value v = await(next); ... }     each next finished result
@@ -853,7 +865,7 @@ Value    transport_get_write_buffer_limits(Transport *transport);               
 #define  transport_sendto(transport, data, size, ...) \
     transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
 typedef struct { char start_; Value address; } SendtoOptions;
-/* "peername", "sockname", "socket"; over TLS also "sslcontext", "ssl_object", "peercert", "cipher", "compression" */
+/* "peername", "sockname", "socket", of a pipe "pipe" (descriptors); over TLS also "sslcontext", "ssl_object", "peercert", "cipher", "compression" */
 #define  transport_get_extra_info(transport, name, ...) \
     transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 typedef struct { char start_; Value otherwise; } ExtraOptions;
@@ -882,7 +894,7 @@ Coroutine *server_wait_closed(Server *server);          /* await: closed, and al
 Coroutine *server_start_serving(Server *server);
 Coroutine *server_serve_forever(Server *server);        /* await: until cancelled; then the server is closed */
 bool       server_is_serving(Server *server);
-Value      server_sockets(Server *server);              /* list of (descriptor, address) */
+Value      server_sockets(Server *server);              /* server.sockets: a tuple of (descriptor, address) */
 Loop      *server_get_loop(Server *server);
 
 /* ---- Streams ---------------------------------------------------------------------------------------------------- */
@@ -917,8 +929,6 @@ Coroutine *streamreader_readexactly(StreamReader *reader, long n);
 #define    streamreader_readuntil(reader, separator) streamreader_readuntil_(reader, V(separator))
 bool       streamreader_at_eof(StreamReader *reader);               /* async_for (line, V(reader)) reads the lines */
 Value      streamreader_exception(StreamReader *reader);
-/* what IncompleteReadError and LimitOverrunError carry, a tuple */
-Value      exception_details(Value e);
 /* a str or bytes; does not suspend */
 #define    streamwriter_write(writer, data) streamwriter_write_(writer, V(data))
 void       streamwriter_writelines(StreamWriter *writer, Value lines);
@@ -1021,7 +1031,7 @@ enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
 #define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
 #define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))
 #define SUBPROCESS_(...) \
-    OPTIONS_(SubprocessOptions, (.stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .limit = 65536), __VA_ARGS__)
+    LISTED_OPTIONS_(SubprocessOptions, (.stdin = INHERIT, .stdout = INHERIT, .stderr = INHERIT, .limit = 65536), __VA_ARGS__)
 typedef struct {
     char start_;
     const char *argv[32];
@@ -1072,10 +1082,13 @@ typedef struct SubprocessProtocol {
     loop_subprocess_exec_(loop, protocol, V(arg), SUBPROCESS_PIPED_(__VA_ARGS__))
 #define loop_subprocess_shell(loop, protocol, arg, ...) \
     loop_subprocess_shell_(loop, protocol, V(arg), SUBPROCESS_PIPED_(__VA_ARGS__))
-#define SUBPROCESS_PIPED_(...) OPTIONS_(SubprocessOptions, (.stdin = PIPE, .stdout = PIPE, .stderr = PIPE), __VA_ARGS__)
+#define SUBPROCESS_PIPED_(...) LISTED_OPTIONS_(SubprocessOptions, (.stdin = PIPE, .stdout = PIPE, .stderr = PIPE), __VA_ARGS__)
 SubprocessTransport *as_subprocesstransport(Value v);
 int        subprocesstransport_get_pid(SubprocessTransport *transport);
 Value      subprocesstransport_get_returncode(SubprocessTransport *transport);        /* as process_returncode() */
+/* "subprocess": the pid */
+#define    subprocesstransport_get_extra_info(transport, name, ...) \
+    subprocesstransport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 /* of 0, 1 or 2: NULL unless a PIPE; transport_write() to 0 is what the child reads. The SubprocessTransport holds it. */
 Transport *subprocesstransport_get_pipe_transport(SubprocessTransport *transport, int fd);
 /* ProcessLookupError after connection_lost */
@@ -1110,10 +1123,13 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 
 /* ---- How the macros above work ---------------------------------------------------------------------------------- */
 
-/* A call with keyword arguments fills a struct: first the defaults, then from its start what the caller wrote. */
-#define OPTIONS_(Type, defaults, ...) ({ \
+/* A call with keyword arguments fills a struct: first the defaults, then from its start what the caller wrote. Where the
+ * struct begins with an array, what is listed without a name fills that. */
+#define OPTIONS_(...)        FILLED_("GCC diagnostic error \"-Wmissing-braces\"", __VA_ARGS__)
+#define LISTED_OPTIONS_(...) FILLED_("GCC diagnostic ignored \"-Wmissing-braces\"", __VA_ARGS__)
+#define FILLED_(braces, Type, defaults, ...) ({ \
     _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Woverride-init\"") \
-    _Pragma("GCC diagnostic ignored \"-Wmissing-braces\"") _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") \
+    _Pragma(braces) _Pragma("GCC diagnostic ignored \"-Wmissing-field-initializers\"") \
     Type options_ = {UNPACK_ defaults, .start_ = 0, __VA_ARGS__}; _Pragma("GCC diagnostic pop") options_; })
 #define UNPACK_(...) __VA_ARGS__
 #define DROP_(...)
@@ -1198,6 +1214,7 @@ static inline Object *awaitable_itself_(const void *object) { return (Object *)o
 static inline double timeout_of_number_(double seconds) { return seconds; }
 double  timeout_of_value_(Value v);
 Object *awaitable_of_value_(Value v);
+Object *object_of_value_(Value v);         /* NULL of what is no object */
 Value   value_str_(const char *text);
 Value   value_object_(const void *object);
 Value   value_new_exception_(const ExceptionClass *class);
@@ -1326,6 +1343,7 @@ Coroutine *asyncio_create_subprocess_shell_(SubprocessOptions options);
 Coroutine *process_communicate_(Process *process, Value input);
 Coroutine *loop_subprocess_exec_(Loop *loop, const SubprocessProtocol *protocol, Value arg, SubprocessOptions options);
 Coroutine *loop_subprocess_shell_(Loop *loop, const SubprocessProtocol *protocol, Value arg, SubprocessOptions options);
+Value      subprocesstransport_get_extra_info_(SubprocessTransport *transport, const char *name, Value otherwise);
 Value      asyncio_format_call_graph_(GraphOptions options);
 void       asyncio_print_call_graph_(GraphOptions options);
 Value      asyncio_capture_call_graph_(GraphOptions options);

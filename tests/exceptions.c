@@ -1,5 +1,6 @@
 /* Exceptions: try in every shape, groups, chains, tracebacks, what nobody catches. */
 #include "child.h"
+#include <errno.h>
 
 exception_class(MyError, Exception);
 exception_class(MyFileError, OSError);
@@ -224,6 +225,20 @@ TEST(the_tree_of_classes)
     Value base = exception_group("g", list(V(KeyboardInterrupt)));
     ck_assert(!isinstance(base, ExceptionGroup) && isinstance(base, BaseExceptionGroup) && !isinstance(base, Exception));
     ck_assert(!isinstance("text", Exception) && !isinstance(None, BaseException));
+}
+
+TEST(an_os_error_has_a_number)
+{
+    Value e = exception_new_args(OSError, tuple(ENOENT, "gone", "/x"));
+    ck_repr(e, "FileNotFoundError(2, 'gone')");
+    ck_repr(str(e), "\"[Errno 2] gone: '/x'\"");
+    ck_repr(exception_args(e), "(2, 'gone')");
+    ck_repr(exception_details(e), "(2, 'gone', '/x')");
+    ck_repr(str(exception_new_args(MyFileError, tuple(ENOENT, "mine"))), "'[Errno 2] mine'");
+    ck_repr(exception_new_args(MyFileError, tuple(ENOENT, "mine")), "MyFileError(2, 'mine')");
+    ck_repr(exception_new_args(OSError, tuple("no", "number")), "OSError('no', 'number')");
+    ck_repr(str(exception_new_args(OSError, tuple(ENOENT))), "'2'");
+    ck_repr(exception_details(exception_new(OSError, "text")), "()");
 }
 
 TEST(instances)

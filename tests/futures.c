@@ -11,7 +11,7 @@ ASYNC_TEST(states)
     Future *f = loop_create_future(LOOP);
     ck_repr(V(f), "<Future pending>");
     ck_assert(!future_done(f) && !future_cancelled(f) && future_get_loop(f) == LOOP);
-    ck_raises_text(InvalidStateError, "Result is not ready.", future_result(f));
+    ck_raises_text(InvalidStateError, "Result is not set.", future_result(f));
     ck_raises_text(InvalidStateError, "Exception is not set.", future_exception(f));
     future_set_result(f, list(1));
     ck_assert(future_done(f) && !future_cancelled(f));
@@ -166,7 +166,9 @@ ASYNC_TEST(ensure_future)
     ck_assert_ptr_eq((Task *)asyncio_ensure_future(task), task);
     ck_assert_int_eq(as_int(await(asyncio_ensure_future(gives(7)))), 7);
     ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_ensure_future(V(LOOP)));
-    ck_raises(TypeError, asyncio_ensure_future(V(5)));
+    ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_ensure_future(V(5)));
+    ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_shield(None));
+    ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_gather_list(list("x")));
     future_cancel(f);
     await(task);
     return None;

@@ -1251,7 +1251,7 @@ ASYNC_TEST(row_28_wait_refuses)
 ASYNC_TEST(row_29_future_states)
 {
     Future *future = new_future();
-    ck_raises_text(InvalidStateError, "Result is not ready.", future_result(future));
+    ck_raises_text(InvalidStateError, "Result is not set.", future_result(future));
     ck_raises_text(InvalidStateError, "Exception is not set.", future_exception(future));
     future_set_result(future, 1);
     ck_raises(InvalidStateError, future_set_result(future, 2));

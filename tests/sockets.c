@@ -111,6 +111,15 @@ IO_TEST(a_refused_connection_says_to_where)
     return None;
 }
 
+IO_TEST(a_connection_that_fails_at_once)
+{
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_raises_text(FileNotFoundError, "[Errno 2] No such file or directory",
+                   await(loop_sock_connect(asyncio_get_running_loop(), client, V("/nonexistent/socket"))));
+    close(client);
+    return None;
+}
+
 IO_TEST(datagrams_have_addresses)
 {
     Loop *loop = asyncio_get_running_loop();

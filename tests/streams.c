@@ -318,7 +318,9 @@ IO_TEST(serve_forever_closes_the_server_when_cancelled)
     task_cancel(serving);
     ck_raises(CancelledError, await(serving));
     ck_assert(!server_is_serving(server));
+    ck_repr(server_sockets(server), "()");
     ck_raises(RuntimeError, await(server_serve_forever(server)));
+    ck_raises(RuntimeError, await(server_start_serving(server)));
     return None;
 }
 

@@ -211,6 +211,8 @@ IO_TEST(a_protocol_is_told_of_a_child)
     Value both = await(loop_subprocess_exec(asyncio_get_running_loop(), &telling, self, "cat", .stderr = DEVNULL));
     SubprocessTransport *transport = as_subprocesstransport(list_get(both, 0));
     ck_notes("made");                                    /* before the await ends */
+    ck_assert_int_eq(as_int(subprocesstransport_get_extra_info(transport, "subprocess")), subprocesstransport_get_pid(transport));
+    ck_repr(subprocesstransport_get_extra_info(transport, "peername", .otherwise = V(5)), "5");
     ck_assert(!subprocesstransport_get_pipe_transport(transport, 2) && !subprocesstransport_get_pipe_transport(transport, 3));
     ck_raises_text(TypeError, "this transport has no write()", transport_write(subprocesstransport_get_pipe_transport(transport, 1), "x", 1));
     Transport *in = subprocesstransport_get_pipe_transport(transport, 0);

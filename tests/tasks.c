@@ -20,7 +20,7 @@ ASYNC_TEST(states_and_results)
 {
     Task *task = asyncio_create_task(gives(list(1)), .name = "giver");
     ck_assert(!task_done(task));
-    ck_raises_text(InvalidStateError, "Result is not ready.", task_result(task));
+    ck_raises_text(InvalidStateError, "Result is not set.", task_result(task));
     ck_repr(await(task), "[1]");
     ck_repr(await(task), "[1]");
     ck_assert(task_done(task) && !task_cancelled(task));
@@ -32,6 +32,17 @@ ASYNC_TEST(states_and_results)
     ck_raises_text(ValueError, "x", await(failed));
     ck_raises_text(ValueError, "x", task_result(failed));
     ck_repr(task_exception(failed), "ValueError('x')");
+    return None;
+}
+
+ASYNC_TEST(only_a_task_without_a_name_has_a_number)
+{
+    Task *first = asyncio_create_task(sleeps(0));
+    int number = atoi(task_get_name(first) + 5);
+    await(asyncio_gather(first, asyncio_create_task(sleeps(0), .name = "named")));
+    Task *second = asyncio_create_task(sleeps(0));
+    ck_assert_int_eq(atoi(task_get_name(second) + 5), number + 1);
+    await(second);
     return None;
 }
 

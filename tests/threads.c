@@ -6,6 +6,7 @@
 
 static Value twice(Value v) { return V(as_int(v) * 2); }
 static Value fails(Value v) { throw(ValueError, "no %s", as_str(v)); }
+static Value stops(Value v) { throw(StopIteration, "no %s", as_str(v)); }
 
 /* Two threads that meet: neither could go on if the other did not run at the same time. */
 static pthread_barrier_t meeting;
@@ -20,6 +21,7 @@ IO_TEST(to_thread_returns_the_value_of_the_function)
 IO_TEST(to_thread_raises_what_the_function_raises)
 {
     ck_raises_text(ValueError, "no luck", await(asyncio_to_thread(fails, V("luck"))));
+    ck_raises(RuntimeError, await(asyncio_to_thread(stops, V("luck"))));
     return None;
 }
 

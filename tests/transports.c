@@ -178,6 +178,8 @@ IO_TEST(pipes_have_transports)
     await(loop_connect_read_pipe(loop, &noting, V("r"), fds[0]));
     await(loop_connect_write_pipe(loop, &noting, V("w"), fds[1]));
     Transport *writer = made;
+    ck_repr(transport_get_extra_info(writer, "pipe"), as_str(repr(V(fds[1]))));
+    ck_repr(transport_get_extra_info(writer, "socket"), "None");
     transport_write(writer, "through", 7);
     spin(3);
     transport_close(writer);
@@ -204,6 +206,7 @@ IO_TEST(datagram_endpoints)
     await(loop_create_datagram_endpoint(loop, &packets, V("server"), .local_addr = tuple("127.0.0.1", 0)));
     Transport *server = made;
     Value address = transport_get_extra_info(server, "sockname");
+    ck_repr(transport_get_extra_info(server, "pipe"), "None");
     await(loop_create_datagram_endpoint(loop, &packets, V("client"), .remote_addr = address));
     Transport *client = made;
     transport_sendto(client, "ping", 4);

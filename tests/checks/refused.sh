@@ -43,7 +43,7 @@ for compiler in gcc clang; do command -v $compiler >/dev/null && compilers+=($co
 children() { for ((i = 1; i < $1; i++)); do printf 'child(%d, "a"), ' $i; done; printf 'child(0, "a")'; }
 
 for compiler in "${compilers[@]}"; do
-  equal "$compiler accepts what is right" '' "$(compile "$compiler" "await(child(1, \"a\")); print(point.x, 2.5); await(asyncio_gather($(children 24)));")"
+  equal "$compiler accepts what is right" '' "$(compile "$compiler" "await(child(1, \"a\")); print(point.x, 2.5); await(asyncio_gather($(children 24))); asyncio_Queue(3);")"
 done
 
 refused "await(asyncio_gather($(children 25)));" too_many_arguments_use_asyncio_gather_list
@@ -55,6 +55,8 @@ refused 'Value all = list(1, 2, point);' 'struct Point'
 refused 'await(3);' "'int'|‘int’"
 refused 'await(asyncio_wait_for(child(1, "a"), "soon"));' 'timeout_of_number|char ?\[5\]'
 refused 'Queue *queue = asyncio_Queue(.size = 3);' "size.*QueueOptions|QueueOptions.*size"
+refused 'loop_call_soon(asyncio_get_running_loop(), NULL, .arg = 5);' 'braces'
+refused 'loop_call_soon(asyncio_get_running_loop(), NULL, 0);' 'braces'
 warned 'asyncio_create_task(3);' 'Coroutine'
 warned 'lock_acquire(asyncio_Event());' 'Lock'
 finish

@@ -382,8 +382,7 @@ NET_TEST(BaseEventLoopWithSelectorTests__test_create_connection_multiple)
 {
     resolves("example.com", 80, "0.0.0.1", "0.0.0.2");
     connect_error = ECONNREFUSED;
-    ck_fails_with(2, "Multiple exceptions: [Errno 111] Connect call failed ('0.0.0.1', 80), [Errno 111] Connect call failed ('0.0.0.2', 80)",
-                  CONNECTION_(.family = AF_INET));
+    ck_fails_with(2, "[Errno 111] Connection refused", CONNECTION_(.family = AF_INET));
     return None;
 }
 
@@ -396,7 +395,7 @@ NET_TEST(BaseEventLoopWithSelectorTests__test_create_connection_multiple_errors_
                   CONNECTION_(.family = AF_INET, .local_addr = tuple("127.0.0.1", 8080)));
     bind_error = 0;
     socket_errors[0] = socket_errors[2] = EMFILE;        /* for the first of the two addresses */
-    ck_fails_with(2, "Multiple exceptions: [Errno 24] Too many open files, [Errno 111] Connect call failed ('0.0.0.2', 80)",
+    ck_fails_with(2, "Multiple exceptions: [Errno 24] Too many open files, [Errno 111] Connection refused",
                   CONNECTION_(.family = AF_INET, .local_addr = tuple("127.0.0.1", 0)));
     return None;
 }
@@ -449,7 +448,7 @@ NET_TEST(BaseEventLoopWithSelectorTests__test_create_connection_service_name)
     resolves("127.0.0.1", 80, "127.0.0.1");
     resolver.service = "http";
     connect_error = ECONNREFUSED;
-    ck_raises_text(ConnectionRefusedError, "[Errno 111] Connect call failed ('127.0.0.1', 80)",
+    ck_raises_text(ConnectionRefusedError, "[Errno 111] Connection refused",
                    await(loop_create_connection(here(), &nothing, None, "127.0.0.1", "http")));
     ck_raises(OSError, await(loop_create_connection(here(), &nothing, None, "127.0.0.1", "nonsense")));
     return None;

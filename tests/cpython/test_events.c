@@ -450,7 +450,7 @@ async_def(asks, (Loop *) loop)
 
 LOOP_TEST(GetEventLoopTestsMixin__test_get_event_loop_returns_running_loop2)
 {
-    const char *no_current = "There is no current event loop in this thread", *no_running = "no running event loop";
+    const char *no_current = "There is no current event loop in thread 'MainThread'.", *no_running = "no running event loop";
     ck_raises_text(RuntimeError, no_current, asyncio_get_event_loop());
     ck_raises_text(RuntimeError, no_running, asyncio_get_running_loop());
     loop_run_until_complete(loop, asks(loop));

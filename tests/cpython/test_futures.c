@@ -75,7 +75,7 @@ LOOP_TEST(BaseFutureTests__test_cancel)
 LOOP_TEST(BaseFutureTests__test_result)
 {
     Future *f = loop_create_future(loop);
-    ck_raises_text(InvalidStateError, "Result is not ready.", future_result(f));
+    ck_raises_text(InvalidStateError, "Result is not set.", future_result(f));
     future_set_result(f, 42);
     ck_assert(!future_cancelled(f));
     ck_assert(future_done(f));

@@ -1048,7 +1048,7 @@ ASYNC_TEST(BarrierTests__test_barrier)
 
 TEST(BarrierTests__test_barrier_parties)
 {
-    ck_raises_text(ValueError, "parties must be >= 1", asyncio_Barrier(0));
+    ck_raises_text(ValueError, "parties must be > 0", asyncio_Barrier(0));
     ck_raises(ValueError, asyncio_Barrier(-4));
     ck_assert_int_eq(barrier_parties(asyncio_Barrier(N)), N);
 }

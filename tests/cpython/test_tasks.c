@@ -123,7 +123,7 @@ LOOP_TEST(BaseTaskTests__test_ensure_future_coroutine)
 {
     check_ok(loop, asyncio_ensure_future(notmuch(), .loop = loop));
     Coroutine *a = notmuch();
-    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_ensure_future(a));
+    ck_raises_text(RuntimeError, "There is no current event loop in thread 'MainThread'.", asyncio_ensure_future(a));
     coroutine_close(a);
     check_ok(loop, as_future(loop_run_until_complete(loop, ensures())));
     asyncio_set_event_loop(loop);
@@ -1077,7 +1077,7 @@ LOOP_TEST(BaseTaskTests__test_as_completed_duplicate_coroutines)
 LOOP_TEST(BaseTaskTests__test_as_completed_coroutine_without_loop)
 {
     Coroutine *a = answer();
-    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_as_completed(list(a)));
+    ck_raises_text(RuntimeError, "There is no current event loop in thread 'MainThread'.", asyncio_as_completed(list(a)));
     coroutine_close(a);
 }
 
@@ -1424,7 +1424,7 @@ async_def(shields) { return V(asyncio_shield(answer())); }
 LOOP_TEST(BaseTaskTests__test_shield_coroutine_without_loop)
 {
     Coroutine *inner = answer();
-    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_shield(inner));
+    ck_raises_text(RuntimeError, "There is no current event loop in thread 'MainThread'.", asyncio_shield(inner));
     coroutine_close(inner);
 }
 
@@ -1981,7 +1981,7 @@ static void check_empty_gather(Loop *loop, Future *fut)
 
 SYNC_TEST(FutureGatherTests__test_constructor_empty_sequence_without_loop)
 {
-    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_gather());
+    ck_raises_text(RuntimeError, "There is no current event loop in thread 'MainThread'.", asyncio_gather());
 }
 
 LOOP_TEST(FutureGatherTests__test_constructor_empty_sequence_use_running_loop)
@@ -2060,7 +2060,7 @@ LOOP_TEST(FutureGatherTests__test_result_exception_one_cancellation)
 SYNC_TEST(CoroutineGatherTests__test_constructor_without_loop)
 {
     Coroutine *a = answer(), *b = answer();
-    ck_raises_text(RuntimeError, "There is no current event loop in this thread", asyncio_gather(a, b));
+    ck_raises_text(RuntimeError, "There is no current event loop in thread 'MainThread'.", asyncio_gather(a, b));
     coroutine_close(a);
     coroutine_close(b);
 }
