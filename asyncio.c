@@ -757,8 +757,9 @@ static Text *text_new(const Class *class, const void *data, size_t length)
 
 static List *list_new(const Class *class, int capacity)
 {
+    Value *items = capacity ? allocate_or_raise(NULL, capacity * sizeof *items) : NULL; /* first, as it may raise */
     List *l = object_new(class, sizeof *l);
-    if (capacity) l->items = allocate_or_raise(NULL, capacity * sizeof *l->items);
+    l->items = items;
     l->capacity = capacity;
     return l;
 }
