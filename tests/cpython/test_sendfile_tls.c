@@ -26,6 +26,8 @@ static Wrapped prepare_sendfile(size_t until)
     w.server = as_server(await(loop_create_server(loop, &receiver, w.lost, "127.0.0.1", 0, .ssl = V(simple_server_context()))));
     Value pair = await(loop_create_connection(loop, &sender, w.ended, "127.0.0.1", server_port(w.server), .ssl = V(simple_client_context())));
     w.transport = as_transport(list_get(pair, 0));
+    int small = SMALL_BUFFER;    /* so that the kernel cannot take the whole file while the server still shakes hands */
+    ck_assert_int_eq(setsockopt((int)as_int(transport_get_extra_info(w.transport, "socket")), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     return w;
 }
 
