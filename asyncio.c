@@ -11989,7 +11989,7 @@ Value task_get_stack_(Task *task, StackOptions options)
 
 void task_print_stack_(Task *task, StackOptions options)
 {
-    FILE *out = options.file ? options.file : stderr;
+    FILE *out = options.file ? options.file : stdout;
     Value frames = task_get_stack_(task, options);
     bool failed = future_failed(&task->future);
     const char *text = as_str(repr(task));

@@ -311,7 +311,8 @@ typedef struct Handler {
 
 bool        asyncio_iscoroutine_(Value v);
 #define     asyncio_iscoroutine(x) asyncio_iscoroutine_(V(x))         /* asyncio.iscoroutine(x) */
-void        coroutine_close(Coroutine *coro);          /* coro.close(): never run it, and no warning about that */
+/* coro.close(): never run it, and no warning about that; ValueError once it runs */
+void        coroutine_close(Coroutine *coro);
 const char *coroutine_name(Coroutine *coro);           /* coro.__name__ */
 
 /* ---- Running ---------------------------------------------------------------------------------------------------- */
@@ -376,7 +377,7 @@ Context    *task_get_context(Task *task);              /* task.get_context() */
 
 /* task.get_stack(limit=None): list of (function, file, line), the innermost place of a suspended task, the
  * traceback of a failed one, else empty; oldest first. .limit: at most so many. print_stack writes them to .file,
- * default stderr. */
+ * default stdout. */
 #define task_get_stack(task, ...)   task_get_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
 #define task_print_stack(task, ...) task_print_stack_(task, OPTIONS_(StackOptions, (.limit = -1), __VA_ARGS__))
 typedef struct { char start_; int limit; FILE *file; } StackOptions;

@@ -31,6 +31,15 @@ ASYNC_TEST(the_stack_of_a_task_not_begun)
     return None;
 }
 
+async_def(prints_its_stack) { task_print_stack(asyncio_current_task()); return None; }
+static void prints_a_stack(void) { asyncio_run(prints_its_stack()); }
+TEST(a_stack_is_printed_to_stdout)
+{
+    Child c = child(prints_a_stack);
+    ck_has(c.out, "Stack for <Task pending name='Task-1'");
+    ck_assert_str_eq(c.err, "");
+}
+
 ASYNC_TEST(the_stack_of_a_suspended_task)
 {
     Task *task = asyncio_create_task(outer(), .name = "t");

@@ -189,7 +189,7 @@ async_def(looks_at_stack)
 {
     Value stack = task_get_stack(observed, .limit = 1);
     ck_assert_int_eq(len(stack), 1);
-    logging(task_print_stack(observed, .limit = 1));
+    logging(task_print_stack(observed, .limit = 1, .file = stderr));
     note(list_get(list_get(stack, 0), 0));
     return None;
 }
