@@ -5,23 +5,33 @@
 static const Protocol nothing = {.data_received = NULL};
 enum { LONG = 3600 };                                    /* a delay that is never waited for */
 
-/* A socket that listens on that port of 127.0.0.1 or 127.0.0.2, without waiting when it accepts; port 0: any. */
-static int listens_at(const char *address, int port, int backlog)
+/* A socket that has that port of 127.0.0.1 or 127.0.0.2, without waiting when it accepts; port 0: any. -1: somebody has it. */
+static int bound_at(const char *address, int port)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, address, &in.sin_addr);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
-    ck_assert_int_eq(listen(fd, backlog), 0);
-    return fd;
+    if (bind(fd, (struct sockaddr *)&in, sizeof in) == 0) return fd;
+    close(fd);
+    return -1;
 }
 
-/* A port on which 127.0.0.2 listens and 127.0.0.1 does not. */
-static int second_listens(void)
+/* The two addresses of a name. Both are held, so that no other program answers there; which of them listens, each test says. */
+typedef struct Pair { int first, second; } Pair;
+
+static Pair pair_begin(void)
 {
-    int fd = listens_at("127.0.0.2", 0, 5);
-    resolves("example.com", port_of_fd(fd), "127.0.0.1", "127.0.0.2");
-    return fd;
+    Pair pair;
+    do pair.second = bound_at("127.0.0.2", 0);
+    while ((pair.first = bound_at("127.0.0.1", port_of_fd(pair.second))) < 0 && close(pair.second) == 0);
+    resolves("example.com", port_of_fd(pair.first), "127.0.0.1", "127.0.0.2");
+    return pair;
+}
+
+static void pair_end(Pair pair)
+{
+    close(pair.first);
+    close(pair.second);
 }
 
 static const char *peer_of_connection(double delay)
@@ -44,39 +54,43 @@ NET_TEST(StaggeredTests__test_empty)
 
 NET_TEST(StaggeredTests__test_one_successful)
 {
-    int second = second_listens(), first = listens_at("127.0.0.1", resolver.port, 5);
+    Pair pair = pair_begin();
+    listen(pair.first, 5);
+    listen(pair.second, 5);
     ck_assert_str_eq(peer_of_connection(LONG), "127.0.0.1");
-    ck_assert_int_eq(accept(second, NULL, NULL), -1);    /* the second was not tried */
-    close(first);
-    close(second);
+    ck_assert_int_eq(accept(pair.second, NULL, NULL), -1);    /* the second was not tried */
+    pair_end(pair);
     return None;
 }
 
 NET_TEST(StaggeredTests__test_first_error_second_successful)
 {
-    int second = second_listens();
+    Pair pair = pair_begin();
+    listen(pair.second, 5);
     ck_assert_str_eq(peer_of_connection(LONG), "127.0.0.2");
-    close(second);
+    pair_end(pair);
     return None;
 }
 
 /* The first listens, but its queue is full: it does not answer. */
 NET_TEST(StaggeredTests__test_first_timeout_second_successful)
 {
-    int second = second_listens(), first = listens_at("127.0.0.1", resolver.port, 0), filler = connected_socket(resolver.port);
+    Pair pair = pair_begin();
+    listen(pair.first, 0);
+    listen(pair.second, 5);
+    int filler = connected_socket(resolver.port);
     ck_assert_str_eq(peer_of_connection(0.05), "127.0.0.2");
     close(filler);
-    close(first);
-    close(second);
+    pair_end(pair);
     return None;
 }
 
 NET_TEST(StaggeredTests__test_none_successful)
 {
-    int second = second_listens();
-    close(second);
+    Pair pair = pair_begin();
     Value wanted = format("Multiple exceptions: [Errno 111] Connect call failed ('127.0.0.1', %d), [Errno 111] Connect call failed ('127.0.0.2', %d)",
                           resolver.port, resolver.port);
     ck_raises_text(OSError, as_str(wanted), peer_of_connection(0));
+    pair_end(pair);
     return None;
 }
