@@ -38,6 +38,7 @@ TEST(a_stack_is_printed_to_stdout)
     Child c = child(prints_a_stack);
     ck_has(c.out, "Stack for <Task pending name='Task-1'");
     ck_assert_str_eq(c.err, "");
+    child_free(c);
 }
 
 ASYNC_TEST(the_stack_of_a_suspended_task)
