@@ -2804,10 +2804,12 @@ static inline void handle_end(Handle *handle, Variables **outer)
     release(handle);
 }
 
+static inline bool loop_task_is_next(const Loop *loop) { return loop->ready[loop->ready_first]->class == &task_class; }
+
 /* The next callback of this round, or NULL if a task's turn comes first. */
 static inline Handle *loop_take_handle(Loop *loop)
 {
-    while (loop->todo && !loop->leaving && loop->ready[loop->ready_first]->class != &task_class) {
+    while (loop->todo && !loop->leaving && !loop_task_is_next(loop)) {
         Handle *handle = (Handle *)ready_take(loop);
         loop->todo--;
         handle->queued = false;
@@ -2856,12 +2858,11 @@ static Stack *loop_next(Loop *loop, Stack *idle)
             loop_begin_round(loop);
             continue;
         }
-        if (loop->ready[loop->ready_first]->class != &task_class) {
-            loop_run_handles(loop);
-            continue;
+        if (loop_task_is_next(loop)) {
+            loop->todo--;
+            return task_take_turn(loop, (Task *)ready_take(loop), idle);
         }
-        loop->todo--;
-        return task_take_turn(loop, (Task *)ready_take(loop), idle);
+        loop_run_handles(loop);
     }
 }
 
