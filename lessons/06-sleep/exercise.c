@@ -7,7 +7,7 @@
  *
  * One number takes 0.01 seconds: work() below is a computation and cannot be interrupted. (So that the exercise gives the same output on every
  * machine, it only pretends to compute.) Make search() let the others run, once every 10 numbers, in the cheapest way.
- * Then make the bar stop by itself when the search is over. Wanted:
+ * Then make the bar say 30 as well, and stop by itself. Wanted:
  *
  *     bar: 10
  *     bar: 20

@@ -3,14 +3,14 @@
  * The same file lies on three servers. As it stands the program asks all three and waits for all:
  *
  *     file from paris
- *     0.5 s, 2 servers asked to the end
+ *     0.5 s, 2 servers asked to the end, 0 still at it
  *
  * Take the answer of the first server that answers *well*: tokyo is fast but answers with an error. As soon as you have it, cancel the others and
  * wait until they are really cancelled. Wanted:
  *
  *     tokyo failed: ConnectionError('tokyo is down')
  *     file from berlin
- *     0.2 s, 1 servers asked to the end
+ *     0.2 s, 1 servers asked to the end, 0 still at it
  *
  * asyncio_wait(.return_when = FIRST_COMPLETED) in a loop, while there is something pending; or async_for over asyncio_as_completed.
  */
@@ -40,7 +40,8 @@ async_def(main_)
                        asyncio_create_task(ask("tokyo", 0.1, false), .name = "tokyo"),
                        asyncio_create_task(ask("berlin", 0.2, true), .name = "berlin"));
     print(await(fastest(tasks)));
-    print(format("%.1f s, %d servers asked to the end", loop_time(asyncio_get_running_loop()) - start, to_the_end));
+    int still = len(asyncio_all_tasks()) - 1;           /* all but main_'s own */
+    print(format("%.1f s, %d servers asked to the end, %d still at it", loop_time(asyncio_get_running_loop()) - start, to_the_end, still));
     return None;
 }
 

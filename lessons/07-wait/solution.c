@@ -36,7 +36,8 @@ async_def(main_)
                        asyncio_create_task(ask("tokyo", 0.1, false), .name = "tokyo"),
                        asyncio_create_task(ask("berlin", 0.2, true), .name = "berlin"));
     print(await(fastest(tasks)));
-    print(format("%.1f s, %d servers asked to the end", loop_time(asyncio_get_running_loop()) - start, to_the_end));
+    int still = len(asyncio_all_tasks()) - 1;           /* all but main_'s own */
+    print(format("%.1f s, %d servers asked to the end, %d still at it", loop_time(asyncio_get_running_loop()) - start, to_the_end, still));
     return None;
 }
 

@@ -20,7 +20,8 @@
  *     no answer after 0.3 s
  *
  * You need asyncio_wait_for for the attempt and async_with (asyncio_timeout(patience)) { } end_with around the loop. Which of the
- * two `except (TimeoutError)` sees which timeout? That is the point of the exercise. `return` from inside both is fine.
+ * two `except (TimeoutError)` sees which timeout? That is the point of the exercise. `return` from inside both is fine. If gcc says that
+ * `attempt` "might be clobbered", that is lesson 04: here it is safe, and `volatile int attempt` is right too.
  */
 #include "asyncio.h"
 

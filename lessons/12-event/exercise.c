@@ -11,7 +11,8 @@
  *
  *     asked 0 times
  *
- * Then make the starter wait until both have said that they are ready, with a Condition or another Event: "on your marks" comes first.
+ * That is half of it; `make exercise` wants the other half too. Make the starter wait until both have said that they are ready, with a Condition
+ * or another Event: "on your marks" comes first.
  *
  *     1 is ready
  *     2 is ready

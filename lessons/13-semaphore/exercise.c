@@ -12,7 +12,8 @@
  *     +0.0 +0.0 +0.0 +0.5 +0.5 +0.5 +1.0 +1.0
  *     0 refused
  *
- * loop_call_later(loop, 0.5, give_back, .arg = V(permits)) does the giving back; a permit must be given back exactly once.
+ * loop_call_later(loop, 0.5, give_back, .arg = V(permits)) does the giving back, and as_semaphore(arg) is the semaphore again in
+ * give_back(Value arg), a function of yours. A permit must be given back exactly once.
  */
 #include "asyncio.h"
 

@@ -18,12 +18,12 @@ static Value service(void)
     return format("%+.1f", now - start);
 }
 
-static void give_back(Value permits) { semaphore_release(as_pointer(permits)); }
+static void give_back(Value permits) { semaphore_release(as_semaphore(permits)); }
 
 async_def(call, (Semaphore *) permits)
 {
     await(semaphore_acquire(permits));
-    loop_call_later(asyncio_get_running_loop(), 0.5, give_back, .arg = V((void *)permits));
+    loop_call_later(asyncio_get_running_loop(), 0.5, give_back, .arg = V(permits));
     return service();
 }
 

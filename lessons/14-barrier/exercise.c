@@ -1,10 +1,10 @@
 /* Exercise 14: cells that look at each other.
  *
  * Five cells in a row are alive (1) or dead (0). In each generation a cell looks at its neighbours and becomes alive if exactly one of them
- * is. Each cell is a task of its own speed. As it stands a fast cell looks at neighbours of the next generation already:
+ * is. Each cell is a task of its own speed, in looking and in changing. As it stands a fast cell looks at neighbours of the next generation already:
  *
  *     [0, 0, 1, 0, 0]
- *     [1, 0, 1, 0, 0]
+ *     [0, 1, 1, 1, 0]
  *
  * Two meetings per generation are needed: all have *looked* before anybody *changes*, and all have changed before anybody looks again. Put the
  * barrier where the marks are. Wanted (after two generations):
@@ -27,10 +27,12 @@ static Value row(void)
 async_def(cell, (int) i, (Barrier *) everybody)
 {
     (void)everybody;
+    double looking = i * 0.1, changing = i == 4 ? 0.9 : 0.05;
     for (int generation = 0; generation < GENERATIONS; generation++) {
-        await(asyncio_sleep(i * 0.02));
+        await(asyncio_sleep(looking));
         int next = alive[i - 1] + alive[i + 1] == 1;
         /* >>> all have looked */
+        await(asyncio_sleep(changing));
         alive[i] = next;
         /* >>> all have changed */
     }

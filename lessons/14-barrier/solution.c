@@ -13,10 +13,12 @@ static Value row(void)
 
 async_def(cell, (int) i, (Barrier *) everybody)
 {
+    double looking = i * 0.1, changing = i == 4 ? 0.9 : 0.05;
     for (int generation = 0; generation < GENERATIONS; generation++) {
-        await(asyncio_sleep(i * 0.02));
+        await(asyncio_sleep(looking));
         int next = alive[i - 1] + alive[i + 1] == 1;
         await(barrier_wait(everybody));
+        await(asyncio_sleep(changing));
         alive[i] = next;
         await(barrier_wait(everybody));
     }

@@ -13,8 +13,8 @@
  *     hangs
  *
  * and, on stderr, who waits for whom. Read that report before you read the code: start at any task and follow "waits for" until you come
- * back to where you were or to somebody who will never do what he is waited for. There are two mistakes, of one line each.
- * The second shows itself only when the first is repaired.
+ * back to where you were or to somebody who will never do what he is waited for. In two places one line is missing; none
+ * is wrong. The second place shows itself only when the first is repaired.
  */
 #include "asyncio.h"
 #include <string.h>

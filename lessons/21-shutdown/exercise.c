@@ -3,12 +3,14 @@
  * A writer collects lines and writes them every 0.3 seconds. main_ says five lines and returns. The last two are never written:
  *
  *     wrote 3 lines
+ *     the writer ended as one who was cancelled: True
  *     written: 3 of 5
  *
  * asyncio_run cancels the writer; that is where it can still do something. Wanted:
  *
  *     wrote 3 lines
  *     wrote 2 lines
+ *     the writer ended as one who was cancelled: True
  *     written: 5 of 5
  *
  * Writing takes 0.1 seconds and awaits: that is allowed while a task is being cancelled. Do not swallow the cancellation.
@@ -36,9 +38,15 @@ async_def(writer)
     return None;
 }
 
+static void ended(Future *task, Value unused)
+{
+    (void)unused;
+    print("the writer ended as one who was cancelled:", future_cancelled(task));
+}
+
 async_def(main_)
 {
-    asyncio_create_task(writer());
+    task_add_done_callback(asyncio_create_task(writer()), ended);
     for (int i = 1; i <= 5; i++) {
         await(asyncio_sleep(i == 4 ? 0.2 : 0.08));
         waiting++;

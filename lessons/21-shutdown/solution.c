@@ -29,9 +29,15 @@ async_def(writer)
     return None;
 }
 
+static void ended(Future *task, Value unused)
+{
+    (void)unused;
+    print("the writer ended as one who was cancelled:", future_cancelled(task));
+}
+
 async_def(main_)
 {
-    asyncio_create_task(writer());
+    task_add_done_callback(asyncio_create_task(writer()), ended);
     for (int i = 1; i <= 5; i++) {
         await(asyncio_sleep(i == 4 ? 0.2 : 0.08));
         waiting++;
