@@ -60,6 +60,13 @@ async_def(main_)
         print(group);
         print("inside:", list_get(exception_exceptions(group), 0));
     } end_try
+
+    print("a group by hand, taken apart");
+    Value cellar = exception_group("cellar", list(exception_new(ValueError, "too deep"), exception_new(OSError, "wet")));
+    Value house = exception_group("house", list(cellar, exception_new(ValueError, "too high"))), rest;
+    Value match = exception_split(house, ValueError, &rest);
+    print("match:", repr(match));
+    print("rest:", repr(rest));
     return None;
 }
 

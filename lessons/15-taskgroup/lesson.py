@@ -54,5 +54,12 @@ async def main():
         print(group)
         print("inside:", group.exceptions[0])
 
+    print("a group by hand, taken apart")
+    cellar = ExceptionGroup("cellar", [ValueError("too deep"), OSError("wet")])
+    house = ExceptionGroup("house", [cellar, ValueError("too high")])
+    match, rest = house.split(ValueError)
+    print("match:", repr(match))
+    print("rest:", repr(rest))
+
 
 asyncio.run(main())

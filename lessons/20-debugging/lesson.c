@@ -63,10 +63,40 @@ async_def(blocked_loop)
     return None;
 }
 
+/* A house is built when the permit is there; two families wait to move in. */
+
+async_def(dig, (Future *) permit) { return await(permit); }
+async_def(build, (Future *) permit) { return await(dig(permit)); }
+async_def(move_in, (Task *) house) { return await(house); }
+
+static void show_graph(Value graph, int level)
+{
+    Value task, frames, awaited_by, functions = list();
+    unpack(graph, &task, &frames, &awaited_by);
+    for_in (frame, frames) list_append(functions, list_get(frame, 0));
+    print(format("%*s%s is in", 2 + 2 * level, "", task_get_name(as_task(task))), functions);
+    for_in (each, awaited_by) show_graph(each, level + 1);
+}
+
+async_def(call_graph)
+{
+    print("who awaits whom, from the bottom up");
+    Future *permit = loop_create_future(asyncio_get_running_loop());
+    Task *house = asyncio_create_task(build(permit), .name = "house");
+    Task *cora = asyncio_create_task(move_in(house), .name = "cora");
+    Task *dora = asyncio_create_task(move_in(house), .name = "dora");
+    await(asyncio_sleep(0));
+    show_graph(asyncio_capture_call_graph(.future = house), 0);
+    future_set_result(permit, "granted");
+    await(asyncio_gather(cora, dora));
+    return None;
+}
+
 async_def(main_)
 {
     await(lost_errors());
     await(blocked_loop());
+    await(call_graph());
 
     print("two tasks wait for each other");
     Lock *left = asyncio_Lock(), *right = asyncio_Lock();

@@ -112,6 +112,19 @@ async_def(send_a_file, (int) file)
     return None;
 }
 
+/* The same without a transport, on a socket of our own (lesson 29). */
+
+async_def(send_a_file_by_hand, (int) file)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) < 0) throw(OSError, "no sockets");
+    print("  sent:", await(loop_sock_sendfile(loop, ends[0], file, .offset = 299990)), "bytes, to the end of the file");
+    print("  received:", await(loop_sock_recv(loop, ends[1], 100)));
+    close(ends[0]);
+    close(ends[1]);
+    return None;
+}
+
 async_def(main_)
 {
     loop = asyncio_get_running_loop();
@@ -128,6 +141,8 @@ async_def(main_)
     await(files(fileno(file)));
     print("from a file into a connection: sendfile");
     await(send_a_file(fileno(file)));
+    print("and into a bare socket: sock_sendfile");
+    await(send_a_file_by_hand(fileno(file)));
     fclose(file);
     return None;
 }

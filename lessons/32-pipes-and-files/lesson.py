@@ -97,6 +97,18 @@ async def send_a_file(file):
     await lost
 
 
+# The same without a transport, on a socket of our own (lesson 29).
+
+async def send_a_file_by_hand(file):
+    ends = socket.socketpair()
+    for end in ends:
+        end.setblocking(False)
+    print("  sent:", await loop.sock_sendfile(ends[0], file, offset=299990), "bytes, to the end of the file")
+    print("  received:", await loop.sock_recv(ends[1], 100))
+    for end in ends:
+        end.close()
+
+
 async def main():
     global loop
     loop = asyncio.get_running_loop()
@@ -113,6 +125,8 @@ async def main():
         await files(file)
         print("from a file into a connection: sendfile")
         await send_a_file(file)
+        print("and into a bare socket: sock_sendfile")
+        await send_a_file_by_hand(file)
 
 
 asyncio.run(main())
