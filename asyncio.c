@@ -5690,7 +5690,7 @@ static void queue_grow(Queue *queue)
     queue->capacity = capacity;
 }
 
-/* The heap, moved through as heapq does. A comparison may raise: items change places in pairs, so none is lost. */
+/* The heap, moved through as heapq does. A comparison may raise: items change places in pairs, so each stays there once. */
 
 static void heap_swap(Value *heap, int a, int b)
 {
@@ -5725,22 +5725,20 @@ static void queue_store(Queue *queue, Value item)
     if (queue->order == PRIORITY) heap_sift_up(queue->items, queue->count - 1);
 }
 
-/* The caller holds the item. */
+/* As heapq's, it takes the item out before it compares the others: if that raises, the item is gone. */
 static Value queue_fetch(Queue *queue)
 {
+    int last = --queue->count;
     if (queue->order == FIFO) {
-        Value item = *queue_slot(queue, 0);
+        Value item = queue->items[queue->first];
         queue->first = (queue->first + 1) & (queue->capacity - 1);
-        queue->count--;
-        return item;
+        return value_pooled(item);
     }
-    int last = queue->count - 1;
-    if (queue->order == PRIORITY) {
-        heap_swap(queue->items, 0, last);
-        heap_sift_down(queue->items, last); /* if this raises, the item is still there */
-    }
-    queue->count = last;
-    return queue->items[last];
+    if (queue->order == LIFO) return value_pooled(queue->items[last]);
+    heap_swap(queue->items, 0, last);
+    Value item = value_pooled(queue->items[last]);
+    heap_sift_down(queue->items, last);
+    return item;
 }
 
 /* Wakes the first who is still asleep; all before him leave the line, and so does he. */
@@ -5770,7 +5768,7 @@ Value queue_get_nowait(Queue *queue)
     Value item = queue_fetch(queue);
     queue_wake_next(&queue->putters);
     TRACE_CHANGED_VALUE(queue, "got", item);
-    return value_pooled(item);
+    return item;
 }
 
 static bool queue_blocks(Queue *queue, bool putting) { return putting ? queue_full(queue) : !queue->count; }
@@ -5821,7 +5819,7 @@ void queue_shutdown_(Queue *queue, bool immediate)
 {
     queue->shut = true;
     while (immediate && queue->count) {
-        value_release(queue_fetch(queue));
+        scope queue_fetch(queue);
         if (queue->unfinished > 0) queue->unfinished--;
     }
     if (immediate && !queue->unfinished) queue_all_done(queue);
@@ -5991,7 +5989,7 @@ static Value taskgroup_wait(TaskGroup *group, Value cancelled)
 {
     while (group->count) {
         release(group->all_done);
-        group->all_done = future_inner(group->loop, "TaskGroup to finish", group);
+        group->all_done = future_inner(group->loop, "the tasks of the TaskGroup", group);
         Value interruption = future_wait(group->all_done);
         if (!is_none(interruption) && !isinstance(interruption, CancelledError)) throw(interruption);
         if (!is_none(interruption) && !group->aborting) {
@@ -10646,12 +10644,12 @@ static void reader_maybe_resume(StreamReader *reader)
     if (reader->size <= reader->limit) reader_resume(reader);
 }
 
-static void reader_wait(StreamReader *reader, const char *function)
+static void reader_wait(StreamReader *reader, const char *purpose)
 {
     if (reader->waiter)
-        throw(RuntimeError, "%s() called while another coroutine is already waiting for incoming data", function);
+        throw(RuntimeError, "%s called while another coroutine is already waiting for incoming data", purpose + strlen("reader."));
     reader_resume(reader); /* a read may want more than the limit */
-    future_begin(&reader->data_comes, reader->loop, function, reader);
+    future_begin(&reader->data_comes, reader->loop, purpose, reader);
     reader->waiter = &reader->data_comes;
     Value interruption = future_wait(reader->waiter);
     reader->waiter = NULL;
@@ -10746,7 +10744,7 @@ static bool reader_find(StreamReader *reader, const Separators *s, size_t offset
 }
 
 /* What has been searched once is not searched again: `offset` says where the next search begins. */
-static Value reader_until(StreamReader *reader, Value separator, const char *function)
+static Value reader_until(StreamReader *reader, Value separator, const char *purpose)
 {
     Separators s = separators_of(&separator);
     size_t offset = 0, start, end;
@@ -10757,7 +10755,7 @@ static Value reader_until(StreamReader *reader, Value separator, const char *fun
             if (offset > reader->limit) reader_overrun("Separator is not found, and chunk exceed the limit", offset);
         }
         if (reader->eof) reader_incomplete(reader, None);
-        reader_wait(reader, function);
+        reader_wait(reader, purpose);
     }
     if (start > reader->limit) reader_overrun("Separator is found, but chunk is longer than limit", start);
     return reader_take(reader, end);
@@ -10766,13 +10764,13 @@ static Value reader_until(StreamReader *reader, Value separator, const char *fun
 ASYNC(streamreader_readuntil, streamreader_readuntil_, (StreamReader *)reader, (Value)separator)
 {
     if (separator.tag == VALUE_STR) separator = bytes(as_str(separator), ((Text *)separator.object)->length);
-    return reader_until(reader, separator, "readuntil");
+    return reader_until(reader, separator, "reader.readuntil()");
 }
 
 static Value reader_line(StreamReader *reader)
 {
     try {
-        return reader_until(reader, bytes("\n", 1), "readuntil");
+        return reader_until(reader, bytes("\n", 1), "reader.readuntil()");
     } except (IncompleteReadError, e) {
         return list_get(exception_details(e), 0);
     } except (LimitOverrunError, e) {
@@ -10789,7 +10787,7 @@ ASYNC(streamreader_readline, streamreader_readline, (StreamReader *)reader) { re
 
 static Value reader_some(StreamReader *reader, size_t most)
 {
-    if (!reader->size && !reader->eof) reader_wait(reader, "read");
+    if (!reader->size && !reader->eof) reader_wait(reader, "reader.read()");
     return reader_take(reader, reader->size < most ? reader->size : most);
 }
 
@@ -10829,7 +10827,7 @@ ASYNC(streamreader_readexactly, streamreader_readexactly, (StreamReader *)reader
     reader_check(reader);
     while (reader->size < (size_t)n) {
         if (reader->eof) reader_incomplete(reader, V(n));
-        reader_wait(reader, "readexactly");
+        reader_wait(reader, "reader.readexactly()");
     }
     return reader_take(reader, (size_t)n);
 }
@@ -11181,7 +11179,15 @@ static void child_reap(Child *child, int flags)
     release(child);
 }
 
-static void pidfd_is_ready(Value v) { child_reap((Child *)v.object, WNOHANG); }
+static void child_has_ended(Value v) { child_reap((Child *)v.object, WNOHANG); }
+
+/* Its end is told a round later: what it wrote before lies in its pipes by now, and is told first. */
+static void pidfd_is_ready(Value v)
+{
+    Child *child = (Child *)v.object;
+    child_unwatch(child);
+    loop_call_soon(child->loop, child_has_ended, v);
+}
 
 /* A loop that closes leaves no child behind, as Python drops none of its transports without closing it. */
 static void loop_end_children(Loop *loop)
@@ -11285,7 +11291,10 @@ static void plumb(Plumbing *plumbing, int which, int wish)
     } else if (wish == STDOUT) {
         if (which != 2) throw(ValueError, "STDOUT can only be used for stderr");
         plumbing->far[which] = plumbing->far[1] >= 0 ? plumbing->far[1] : 1;
-    } else plumbing->far[which] = wish == INHERIT ? -1 : wish;
+    } else if (wish != INHERIT) {
+        if (fcntl(wish, F_GETFD) < 0) throw_errno(NULL);
+        plumbing->far[which] = wish;
+    }
 }
 
 /* The far ends are moved out of the way first: one may be where another has to go. */
@@ -11331,7 +11340,7 @@ static void write_command(void *what, FILE *out)
 static void child_start(Child *child, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
 {
     errno = spawn(child, plumbing, argv, options);
-    if (errno == ENOENT && options->cwd && access(options->cwd, X_OK) < 0) throw_errno(options->cwd);
+    if (errno && options->cwd && access(as_str(format("%s/.", options->cwd)), X_OK) < 0) throw_errno(options->cwd);
     if (errno) throw_errno(argv[0]);
     if (TRACING) child->command = written(write_command, (void *)argv);
     TRACE_CHANGED(child, "started");
