@@ -144,6 +144,7 @@ typedef struct Thread {
     Stack *stack;               /* the running one; `own` of the loop while a callback runs */
     Stack *ground;              /* whose memory the stack pointer is in */
     Coroutine *thrown_into;     /* see exception_in_sight() */
+    struct Exc *thrown;
     Loop *loop;                 /* the running one, or NULL */
     Loop *set_loop;             /* of asyncio_set_event_loop() */
     Variables **variables;      /* the context in force */
@@ -1572,23 +1573,30 @@ static Value handled_by(Stack *stack, Coroutine *frame)
     return None;
 }
 
-/* The innermost exception that is being handled, or None. When a task goes on with a result, Python resumes its
- * coroutines from the outermost inwards, and all that they handle is in sight. When it goes on with an exception,
- * only the innermost is resumed, and each outer one when those inside it are done: `thrown_into` is the outermost
- * that has been resumed. */
-static Value exception_in_sight(void)
+/* The innermost exception that is handled on this stack or on one further out, or None. */
+static Value handled_from(Stack *stack)
 {
-    Stack *stack = here.stack;
-    if (here.thrown_into) {
-        for (; stack; stack = stack->resumer)
-            for (Coroutine *frame = stack->frame; frame; frame = frame->caller) {
-                Value e = handled_by(stack, frame);
-                if (!is_none(e) || frame == here.thrown_into) return e;
-            }
-        return None;
-    }
     for (; stack; stack = stack_outer(stack))
         if (stack->handling) return stack->handling->exception;
+    return None;
+}
+
+/* What was being handled when the loop was started: the loop may have been run in an except block. */
+static Value handled_around_loop(void) { return here.loop ? handled_from(here.loop->home) : None; }
+
+/* What is being handled and becomes the context of x, or None. When a task goes on with a result, Python resumes its
+ * coroutines from the outermost inwards, and all that they handle is in sight. When it goes on with an exception,
+ * only the innermost is resumed, and each outer one when those inside it are done: `thrown_into` is the outermost
+ * that has been resumed, `thrown` the exception, which was not raised here and does not see around the loop. */
+static Value exception_in_sight(Exc *x)
+{
+    if (!here.thrown_into) return handled_from(here.stack);
+    for (Stack *stack = here.stack; stack; stack = stack->resumer)
+        for (Coroutine *frame = stack->frame; frame; frame = frame->caller) {
+            Value e = handled_by(stack, frame);
+            if (!is_none(e)) return e;
+            if (frame == here.thrown_into) return x == here.thrown ? None : handled_around_loop();
+        }
     return None;
 }
 
@@ -1669,7 +1677,8 @@ _Noreturn void exception_throw_(Value e, const Site *site)
     Exc *x = as_exc(e);
     Stack *stack = this_stack();
     retain(x);
-    exception_set_context(x, exception_in_sight());
+    exception_set_context(x, exception_in_sight(x));
+    here.thrown = NULL;
     traceback_add(x, stack->frame, site);
     mark_site(site);
     if (TRACING) trace_exception("exception.raise", e, site);
@@ -2936,7 +2945,7 @@ void loop_run_forever(Loop *loop)
     loop_check_may_run(loop);
     loop->running = true;
     loop->thread = pthread_self();
-    loop->home = here.stack;
+    loop->home = this_stack();
     here.loop = loop;
     TRACE("loop.start", 'i', "loop:o", loop);
     loop->todo = loop->quiet_polls = 0;
@@ -3617,11 +3626,16 @@ static void future_fail(Future *future, Value e)
     future_schedule_callbacks(future);
 }
 
+static void check_may_wake(Future *future)
+{
+    if (future->callback_count && future->loop->closed) throw(RuntimeError, "Event loop is closed");
+}
+
 static void check_pending(Future *future, const char *operation)
 {
     if (future->object.class == &task_class) throw(RuntimeError, "Task does not support %s operation", operation);
     if (future->state != PENDING) throw(InvalidStateError, "invalid state");
-    if (future->callback_count && future->loop->closed) throw(RuntimeError, "Event loop is closed");
+    check_may_wake(future);
 }
 
 void future_set_result_(Future *future, Value v)
@@ -3645,6 +3659,7 @@ static bool future_cancel_plain(Future *future, Value message)
 {
     future->unretrieved = false;
     if (future->state != PENDING) return false;
+    check_may_wake(future);
     value_replace(&future->message, message);
     future->state = CANCELLED;
     future_schedule_callbacks(future);
@@ -3665,11 +3680,17 @@ static void future_report_unretrieved(Future *future)
     REPORT(future->loop, .message = as_str(message), .exception = future->result, .future = future);
 }
 
+/* The end of a future, unless whoever is told of its exception keeps it. */
+static bool future_lives_on(Future *future)
+{
+    future_report_unretrieved(future);
+    return future->object.references > 1;
+}
+
 static void future_destroy(void *object)
 {
     Future *future = object;
-    future_report_unretrieved(future);
-    if (future->object.references > 1) return; /* who was told of it has kept it */
+    if (future_lives_on(future)) return;
     for (int i = 0; i < future->callback_count; i++) release(*future_waiting(future, i));
     if (future->more) free(future->more);
     if (future->also_awaited_by) free(future->also_awaited_by);
@@ -3937,9 +3958,17 @@ static Stack *task_return_to_caller(Task *task)
     return caller;
 }
 
-Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
+/* The loop that is to run coro. If it never can, it is closed, coro is not to warn of having been forgotten. */
+static Loop *loop_for_task(Loop *loop, Coroutine *coro)
 {
-    Loop *loop = options.loop ? options.loop : asyncio_get_running_loop();
+    if (!loop) loop = asyncio_get_running_loop();
+    if (!loop->closed) return loop;
+    if (coro && coro->object.class == &coroutine_class) coroutine_close(coro);
+    throw(RuntimeError, "Event loop is closed");
+}
+
+static Task *task_make(Loop *loop, Coroutine *coro, TaskOptions options, const Site *site)
+{
     Task *task = task_new(loop, coro, options);
     bool eager = options.eager_start && here.loop == loop;
     if (TRACING) trace_task_made(task, site, eager);
@@ -3948,16 +3977,16 @@ Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
     return task;
 }
 
+Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
+{
+    return task_make(loop_for_task(options.loop, coro), coro, options, site);
+}
+
 Task *asyncio_create_task_(Coroutine *coro, TaskOptions options, const Site *site)
 {
-    Loop *loop = options.loop ? options.loop : here.loop;
-    if (!loop || loop->closed) {
-        if (coro && coro->object.class == &coroutine_class && loop) coroutine_close(coro);
-        throw(RuntimeError, loop ? "Event loop is closed" : "no running event loop");
-    }
-    options.loop = loop;
+    Loop *loop = options.loop = loop_for_task(options.loop, coro);
     Task *task = loop->task_factory ? loop->task_factory(loop, coro, options) : NULL;
-    if (!task) return asyncio_Task_(coro, options, site);
+    if (!task) return task_make(loop, coro, options, site);
     if (options.name && strcmp(options.name, task_get_name(task))) task_set_name(task, options.name);
     return task;
 }
@@ -4124,8 +4153,12 @@ static inline Task *task_to_suspend(void)
 }
 
 /* The task goes on with an exception, in its innermost coroutine: exception_in_sight() needs to know. */
-static void mark_thrown(void) { here.thrown_into = here.stack->frame; }
-#define throw_into(e) do { mark_thrown(); throw(e); } while (0)
+static void mark_thrown(Value e)
+{
+    here.thrown_into = here.stack->frame;
+    here.thrown = as_exc(e);
+}
+#define throw_into(e) do { mark_thrown(e); throw(e); } while (0)
 
 /* await sleep(0): one round of the loop. */
 static void task_yield(Task *task)
@@ -4148,7 +4181,8 @@ static void future_refuse(Future *future, Task *task)
     throw_into(e);
 }
 
-/* What the await of a future that is done raises in this task, or None. */
+/* What the await of a future that is done raises in this task, or None. The loop makes the CancelledError of one that is
+ * cancelled, and what is handled around the loop is its context: an error of main's, when asyncio_run() cancels the rest. */
 static Value future_outcome(Future *future, Task *task)
 {
     bool failed = future_failed(future);
@@ -4159,7 +4193,11 @@ static Value future_outcome(Future *future, Task *task)
     }
     assert(future->state != PENDING && "a task is woken by the future it waits for");
     task->must_cancel = false;
-    if (future->state == CANCELLED) return future_cancelled_error(future);
+    if (future->state == CANCELLED) {
+        Value e = future_cancelled_error(future);
+        exception_set_context(as_exc(e), handled_around_loop());
+        return e;
+    }
     future->unretrieved = false;
     return future->failed ? future->result : None;
 }
@@ -4179,7 +4217,7 @@ __attribute__((always_inline)) static inline Value task_wait(Task *task, Future 
     bool undisturbed = !task->must_cancel && !task->abandoned;
     if (undisturbed && future->state == FINISHED && !future->failed) return None; /* as nearly always */
     Value e = future_outcome(future, task);
-    if (!is_none(e)) mark_thrown();
+    if (!is_none(e)) mark_thrown(e);
     return e;
 }
 
@@ -4278,8 +4316,9 @@ const char *task_get_name(Task *task)
 
 void task_set_name_(Task *task, Value name)
 {
+    char *copy = copy_string(as_str(value_to_str(name)));
     free(task->name);
-    task->name = copy_string(as_str(value_to_str(name)));
+    task->name = copy;
     TRACE("task.name", 'i', "task:o label:s", task, task->name);
     trace_thread_name(task);
 }
@@ -4319,8 +4358,7 @@ static void task_destroy(void *object)
 {
     Task *task = object;
     if (task->future.state == PENDING && task->in_list) task_report_pending(task);
-    future_report_unretrieved(&task->future);
-    if (task->future.object.references > 1) return;
+    if (future_lives_on(&task->future)) return;
     task_delist(task);
     if (task->coro && task->coro->task == task) task->coro->task = NULL;
     release(task->coro);
@@ -4360,6 +4398,8 @@ static void task_abandon(Loop *loop, Task *task)
 {
     Stack *me = here.stack;
     Loop *outer = here.loop;
+    Variables **variables = here.variables;
+    Coroutine *thrown_into = here.thrown_into;
     here.loop = loop;
     loop->current = retain(task);
     task->abandoned = true;
@@ -4367,6 +4407,8 @@ static void task_abandon(Loop *loop, Task *task)
     stack_switch(me, task->stack);
     loop->current = NULL;
     here.loop = outer;
+    here.variables = variables;
+    here.thrown_into = thrown_into;
     release(task);
 }
 
@@ -4424,7 +4466,7 @@ struct Timeout {
     Object object;
     double when;
     TimeoutState state;
-    Task *task; /* not held: it is in the block */
+    Task *task; /* held while it is in the block, which another task may leave for it: in a generator */
     Handle *timer;
     int cancelling; /* how many requests there were on entry */
 };
@@ -4464,7 +4506,11 @@ static void timeout_drop_timer(Timeout *timeout)
     timeout->timer = NULL;
 }
 
-static void timeout_destroy(void *object) { timeout_drop_timer(object); }
+static void timeout_destroy(void *object)
+{
+    timeout_drop_timer(object);
+    release(((Timeout *)object)->task);
+}
 
 static void timeout_repr(void *object, FILE *out)
 {
@@ -4510,7 +4556,7 @@ static Value timeout_enter(void *manager)
     Task *task = here.loop ? here.loop->current : NULL;
     if (!task) throw(RuntimeError, "Timeout should be used inside a task");
     timeout->state = TIMEOUT_ENTERED;
-    timeout->task = task;
+    timeout->task = retain(task);
     timeout->cancelling = task->cancel_requests;
     timeout_reschedule_(timeout, timeout->when);
     return V(timeout);
@@ -4535,10 +4581,13 @@ static bool timeout_leave(void *manager, Value e)
     bool expired = timeout->state == TIMEOUT_EXPIRING;
     timeout->state = expired ? TIMEOUT_EXPIRED : TIMEOUT_EXITED;
     TRACE_CHANGED(timeout, expired ? "expired" : "left in time");
-    if (!expired || task_uncancel(timeout->task) > timeout->cancelling || is_none(e)) return false;
+    bool own_cancel = expired && task_uncancel(timeout->task) <= timeout->cancelling;
+    release(timeout->task);
+    timeout->task = NULL;
+    if (!own_cancel || is_none(e)) return false;
     if (isinstance(e, CancelledError)) throw_from(e, TimeoutError);
     timeout_explain(e);
-    if (is_group(e))
+    if (isinstance(e, ExceptionGroup))
         for_in (member, exception_exceptions(e)) timeout_explain(member);
     return false;
 }
@@ -4619,8 +4668,8 @@ static int compare_pointers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The objects of a list, each once, in order of first appearance: where Python makes a set(). Usually none is there
- * twice, and that is soon found out: sorted, equals are neighbours. */
+/* A new list of the objects of a list, each once, in order of first appearance: where Python makes a set(). Usually none
+ * is there twice, and that is soon found out: sorted, equals are neighbours. */
 static Value unique(Value objects)
 {
     int count = len(objects), repeated = 0;
@@ -4628,7 +4677,7 @@ static Value unique(Value objects)
     Value *items = as_sequence(sorted)->items;
     if (count) qsort(items, (size_t)count, sizeof *items, compare_pointers);
     for (int i = 1; i < count; i++) repeated += items[i].object == items[i - 1].object;
-    if (!repeated) return objects;
+    if (!repeated) return value_list_(count, as_sequence(objects)->items);
     for_in (v, objects)
         if (!list_contains(result, v)) list_append(result, v);
     return result;
@@ -4716,9 +4765,11 @@ static const Class gather_class = {
 
 static void gather_destroy(void *object)
 {
-    watching_end(&((Gather *)object)->watching);
-    value_release(((Gather *)object)->children);
-    future_destroy(object);
+    Gather *gather = object;
+    if (future_lives_on(&gather->future)) return;
+    watching_end(&gather->watching);
+    value_release(gather->children);
+    future_destroy(gather);
 }
 
 static bool gather_cancel(Future *future, Value message)
@@ -4743,13 +4794,10 @@ static Value gather_result(Future *child)
 
 static void gather_finish(Gather *gather)
 {
-    if (gather->cancel_requested) {
-        future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1))));
-        return;
-    }
     Value results = list();
     for_in (v, gather->children) list_append(results, gather_result(as_future(v)));
-    future_finish(&gather->future, results);
+    if (!gather->cancel_requested) future_finish(&gather->future, results);
+    else future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1))));
 }
 
 static void gather_one_done(Future *child, Value arg)
@@ -4853,9 +4901,11 @@ static const Class shield_class = {
 
 static void shield_destroy(void *object)
 {
-    watching_end(&((Shield *)object)->watching);
-    release(((Shield *)object)->inner);
-    future_destroy(object);
+    Shield *shield = object;
+    if (future_lives_on(&shield->future)) return;
+    watching_end(&shield->watching);
+    release(shield->inner);
+    future_destroy(shield);
 }
 
 static void shield_inner_done(Future *inner, Value arg)
@@ -4865,8 +4915,8 @@ static void shield_inner_done(Future *inner, Value arg)
     if (future_cancelled(outer)) {
         if (!future_cancelled(inner)) inner->unretrieved = false;
     } else if (future_cancelled(inner)) future_cancel(outer);
-    else if (future_failed(inner)) future_fail(outer, future_exception(inner));
-    else future_finish(outer, inner->result);
+    else if (future_failed(inner)) future_set_exception(outer, future_exception(inner));
+    else future_set_result(outer, inner->result);
 }
 
 static void shield_let_go(void *object)
@@ -4957,7 +5007,7 @@ AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site 
     it->done = retain(asyncio_Queue());
     it->futures = value_retain(list());
     for_in (v, unique(awaitables))
-        list_append(it->futures, asyncio_ensure_future_(awaitable_of_value_(v), (TaskOptions){.loop = loop}, site));
+        list_append(it->futures, asyncio_ensure_future_(object_of_value_(v), (TaskOptions){.loop = loop}, site));
     for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
     it->unfinished = it->left = len(it->futures);
     watching_begin(&it->watching, loop, it);
@@ -5838,7 +5888,7 @@ void queue_shutdown_(Queue *queue, bool immediate)
 struct TaskGroup {
     Object object;
     Loop *loop;
-    Task *parent;
+    Task *parent;       /* held until all its tasks are done */
     Task *first, *last; /* its tasks that are not done, held */
     int count;
     Value errors;     /* what its tasks and its block have raised, a list */
@@ -5888,6 +5938,7 @@ static void taskgroup_destroy(void *object)
     while (group->first) release(taskgroup_remove(group, group->first));
     value_release(group->errors);
     value_release(group->base_error);
+    release(group->parent);
     release(group->all_done);
 }
 
@@ -5906,7 +5957,7 @@ static Value taskgroup_enter(void *manager)
     if (group->entered)
         throw(RuntimeError, "TaskGroup %s has already been entered", as_str(repr(group)));
     group->loop = asyncio_get_running_loop();
-    group->parent = group->loop->current;
+    group->parent = retain(group->loop->current);
     if (!group->parent)
         throw(RuntimeError, "TaskGroup %s cannot determine the parent task", as_str(repr(group)));
     group->entered = true;
@@ -6009,14 +6060,16 @@ static bool taskgroup_leave(void *manager, Value e)
     if (!is_none(e) && !group->aborting) taskgroup_abort(group);
     Value cancelled = taskgroup_wait(group, cancelled_here ? e : None);
     TRACE_CHANGED(group, "all its tasks are done");
+    Task *parent = pooled(group->parent);
+    group->parent = NULL;
     if (!is_none(group->base_error)) throw(group->base_error);
-    if (group->parent_cancel_requested && task_uncancel(group->parent) == 0) cancelled = None;
+    if (group->parent_cancel_requested && task_uncancel(parent) == 0) cancelled = None;
     if (!is_none(cancelled) && !len(group->errors)) throw(cancelled);
     if (!is_none(e) && !cancelled_here) list_append(group->errors, e);
     if (!len(group->errors)) return false;
-    if (task_cancelling(group->parent)) { /* somebody else's cancel stays in force */
-        task_uncancel(group->parent);
-        task_cancel(group->parent);
+    if (task_cancelling(parent)) { /* somebody else's cancel stays in force */
+        task_uncancel(parent);
+        task_cancel(parent);
     }
     throw_from(None, exception_group("unhandled errors in a TaskGroup", group->errors));
 }
@@ -11181,7 +11234,7 @@ static void child_reap(Child *child, int flags)
 
 static void child_has_ended(Value v) { child_reap((Child *)v.object, WNOHANG); }
 
-/* Its end is told a round later: what it wrote before lies in its pipes by now, and is told first. */
+/* Its end is told a round later: by then the loop has looked at its pipes too, which closed before. */
 static void pidfd_is_ready(Value v)
 {
     Child *child = (Child *)v.object;

@@ -1025,9 +1025,10 @@ Transport  *as_transport(Value v);
 /* ---- Subprocesses ----------------------------------------------------------------------------------------------- */
 
 /* await asyncio.create_subprocess_exec(program, *args, stdin=…, stdout=…, stderr=…): a Process, as a Value. Each
- * stream is INHERIT (as left out), PIPE, DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (NULL-terminated
- * "NAME=value"), .limit of the readers, .start_new_session. create_subprocess_shell(command) runs /bin/sh -c
- * command. FileNotFoundError, PermissionError. No descriptor above 2 is inherited. */
+ * stream is INHERIT (as left out), PIPE, DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (an array variable of
+ * "NAME=value", NULL at its end; a compound literal written in the call is gone too early), .limit of the readers,
+ * .start_new_session. create_subprocess_shell(command) runs /bin/sh -c command. FileNotFoundError, PermissionError:
+ * of the program, or of .cwd. No descriptor above 2 is inherited. */
 enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
 #define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
 #define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))

@@ -109,6 +109,23 @@ async_def(exits, (int) status)
     return await(process_wait(process));
 }
 
+static void until_a_child_has_ended(Value arg) { (void)arg; siginfo_t info; waitid(P_ALL, 0, &info, WEXITED | WNOWAIT); }
+
+async_def(is_closed_when_its_child_has_ended)
+{
+    Process *process = exec("true", .stdin = PIPE);
+    await(process_wait(process));
+    return V(streamwriter_is_closing(process_stdin(process)));
+}
+
+IO_TEST(a_child_that_ends_at_once_has_closed_its_pipes_when_its_end_is_known)
+{
+    Task *task = asyncio_create_task(is_closed_when_its_child_has_ended());
+    loop_call_soon(asyncio_get_running_loop(), until_a_child_has_ended);
+    ck_repr(await(task), "True");
+    return None;
+}
+
 IO_TEST(many_children_at_once_are_all_reaped)
 {
     Value waits = list();
@@ -125,6 +142,8 @@ IO_TEST(commands_that_cannot_be_run_are_named)
     ck_raises_text(FileNotFoundError, "[Errno 2] No such file or directory: 'no-such-command'", await(asyncio_create_subprocess_exec("no-such-command")));
     ck_raises_text(PermissionError, "[Errno 13] Permission denied: '/etc/passwd'", await(asyncio_create_subprocess_exec("/etc/passwd")));
     ck_raises_text(FileNotFoundError, "[Errno 2] No such file or directory: '/nonexistent'", await(asyncio_create_subprocess_exec("true", .cwd = "/nonexistent")));
+    ck_raises_text(NotADirectoryError, "[Errno 20] Not a directory: '/etc/passwd'", await(asyncio_create_subprocess_exec("true", .cwd = "/etc/passwd")));
+    ck_raises_text(OSError, "[Errno 9] Bad file descriptor", await(asyncio_create_subprocess_exec("true", .stdout = 999)));
     ck_raises(TypeError, await(asyncio_create_subprocess_exec(NULL)));
     ck_raises(ValueError, await(asyncio_create_subprocess_shell("one", "two")));
     ck_raises(ValueError, await(asyncio_create_subprocess_exec("true", .stdout = STDOUT)));
