@@ -44,28 +44,67 @@ uint64_t ask_first_to_act(const Model *m, const Task *t) {
     return line ? line->holder : 0;
 }
 
-/* Follows the chain from one task until it comes back to where it has been; what lies before the circle is left out. */
-static size_t circle_from(const Model *m, const Task *t, uint64_t *out, size_t room) {
-    size_t n = 0;
-    for (; t && n < room; t = model_task(m, ask_first_to_act(m, t))) {
-        for (size_t i = 0; i < n; i++)
-            if (out[i] == t->id) {
-                memmove(out, out + i, (n - i) * sizeof *out);
-                return n - i;
-            }
-        out[n++] = t->id;
+/* The search for circles: a chain of tasks of which each waits for the next. */
+typedef struct Chain {
+    const Model *m;
+    uint64_t *ids;
+    size_t n, room, looked_at;
+} Chain;
+
+enum { PATIENCE = 1000 };
+
+static bool follow(Chain *c, uint64_t task);
+
+/* Is the chain back where it has been? What lies before the circle is left out. */
+static bool closed_by(Chain *c, uint64_t task) {
+    size_t i = 0;
+    while (i < c->n && c->ids[i] != task)
+        i++;
+    if (i == c->n)
+        return false;
+    c->n -= i;
+    memmove(c->ids, c->ids + i, c->n * sizeof *c->ids);
+    return true;
+}
+
+/* Whoever waits for a gather or a group waits for each of its children; asyncio_wait() may be content with one of them. */
+static bool follow_children(Chain *c, const Object *o) {
+    if (!o || !o->children || (!strcmp(o->type, "wait") && o->children->n > 1))
+        return false;
+    for (size_t i = 0; i < o->children->n && c->looked_at < PATIENCE; i++) {
+        uint64_t child = o->children->at[i].number;
+        if (model_task(c->m, child) ? follow(c, child) : follow_children(c, model_object(c->m, child)))
+            return true;
     }
-    return 0;
+    return false;
+}
+
+static bool follow(Chain *c, uint64_t task) {
+    const Task *t = model_task(c->m, task);
+    if (closed_by(c, task))
+        return true;
+    if (!t || t->state != ST_WAITING || c->n == c->room || ++c->looked_at > PATIENCE)
+        return false;
+    c->ids[c->n++] = task;
+    uint64_t next = ask_first_to_act(c->m, t);
+    if (next ? follow(c, next) : follow_children(c, model_object(c->m, t->on)))
+        return true;
+    c->n--;
+    return false;
+}
+
+size_t ask_circle_from(const Model *m, uint64_t task, uint64_t *out, size_t room) {
+    Chain c = {m, out, 0, room, 0};
+    return follow(&c, task) ? c.n : 0;
 }
 
 size_t ask_circle(const Model *m, uint64_t *out, size_t room) {
-    enum { PATIENCE = 1000 };
+    Chain c = {m, out, 0, room, 0};
     const Task *t;
-    size_t n = 0, tried = 0;
-    for (uint64_t k = 0; !n && tried < PATIENCE && (t = pmap_from(&m->tasks, &k)); k++)
-        if (t->state == ST_WAITING)
-            n = circle_from(m, t, out, room), tried++;
-    return n;
+    for (uint64_t k = 0; c.looked_at < PATIENCE && (t = pmap_from(&m->tasks, &k)); k++)
+        if (t->state == ST_WAITING && follow(&c, t->id))
+            return c.n;
+    return 0;
 }
 
 static int by_due(const void *a, const void *b) {
@@ -91,8 +130,7 @@ size_t ask_timers(const Model *m, const Timer **out, size_t room, size_t *total)
     return n;
 }
 
-/* A process of the system, with streams or with a protocol. */
-static bool is_child(const Object *o) { return !strcmp(o->type, "Process") || !strcmp(o->type, "SubprocessTransport"); }
+bool ask_is_child(const char *type) { return !strcmp(type, "Process") || !strcmp(type, "SubprocessTransport"); }
 
 bool ask_is_io(const char *type) {
     static const char *const types[] = {"Stream", "Transport", "Server", "Process", "SubprocessTransport", "Thread"};
@@ -163,11 +201,28 @@ void say_place(Buf *out, const char *file, int line) {
 
 /* ---- who can wake it ---- */
 
-static void say_line_place(Buf *out, size_t place, const char *role) {
-    if (place == 0)
-        buf_fmt(out, "it is first in line as %s", role);
+void say_circle(Buf *out, const Model *m, const uint64_t *ids, size_t n) {
+    if (n == 1) {
+        buf_fmt(out, "'%s' waits for itself", ask_label(m, ids[0]));
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        buf_fmt(out, "%s'%s' waits for '%s'", i == 0 ? "" : i + 1 < n ? ", " : " and ", ask_label(m, ids[i]),
+                ask_label(m, ids[(i + 1) % n]));
+    buf_str(out, ": a circle");
+}
+
+/* An event and a barrier let all go at once; whoever joins a queue or waits for a child stands in no order. */
+static void say_line_place(Buf *out, const Object *line, size_t place, const char *role) {
+    bool opens = !strcmp(line->type, "Event") || !strcmp(line->type, "Barrier");
+    if (line->waiters->n < 2 || !strcmp(role, "joiner") || ask_is_io(line->type))
+        return;
+    if (opens)
+        buf_fmt(out, "; all %zu who wait there go on then", line->waiters->n);
+    else if (place == 0)
+        buf_str(out, "; it is first in line");
     else
-        buf_fmt(out, "%zu before it in line as %s", place, role);
+        buf_fmt(out, "; %zu task%s before it in line", place, place == 1 ? " is" : "s are");
 }
 
 static void waker_queue(Buf *out, const Object *q, const char *role) {
@@ -180,9 +235,11 @@ static void waker_queue(Buf *out, const Object *q, const char *role) {
         buf_fmt(out, "whichever task next puts an item into %s", q->label);
 }
 
-static void waker_object(Buf *out, const Model *m, const Object *o, const char *role) {
+static void waker_object(Buf *out, const Model *m, const Task *t, const Object *o, const char *role) {
     if (strstr(o->type, "Queue")) {
         waker_queue(out, o, role);
+    } else if (!strcmp(o->type, "Lock") && o->holder == t->id) {
+        buf_fmt(out, "nobody: it holds %s itself, and cannot release it while it waits", o->label);
     } else if (!strcmp(o->type, "Lock") && o->holder) {
         say_task(out, m, o->holder);
         buf_fmt(out, ", which holds %s and must release it", o->label);
@@ -194,7 +251,7 @@ static void waker_object(Buf *out, const Model *m, const Object *o, const char *
         buf_fmt(out, "whoever notifies %s", o->label);
     } else if (!strcmp(o->type, "Barrier")) {
         buf_fmt(out, "the last task to arrive at %s (%s)", o->label, o->state);
-    } else if (is_child(o)) {
+    } else if (ask_is_child(o->type)) {
         buf_fmt(out, "the end of %s", o->label);
     } else {
         buf_fmt(out, "whoever completes %s", o->label);
@@ -252,27 +309,59 @@ static void add_timeout(Buf *out, const Model *m, const Task *t) {
         buf_fmt(out, "; or its timeout, at +%.3f s", first->when);
 }
 
+/* Futures of the loop's own that belong to no object that is shown. */
+static void waker_future(Buf *out, const char *what) {
+    static const struct { const char *what, *who; } known[] = {
+        {"the connection", "the loop, with the callback that tells the protocol of its new connection"},
+        {"the pipes", "the loop, with the callbacks that connect the pipes to the child"},
+        {"the TLS handshake", "the other end, by doing its part of the handshake"},
+        {"the executor's threads", "the last thread of the executor, by ending"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(what, known[i].what)) {
+            buf_str(out, known[i].who);
+            return;
+        }
+    buf_fmt(out, "whoever completes what it waits for (%s)", *what ? what : "a future");
+}
+
 static void waker_wait(Buf *out, const Model *m, const Task *t) {
     const char *role = "";
     size_t place = 0;
     const Object *line = ask_waits_in(m, t->id, &role, &place);
     const Object *on = model_object(m, t->on);
     if (line) {
-        waker_object(out, m, line, role);
-        if (line->waiters->n > 1 && strcmp(role, "joiner")) {
-            buf_str(out, "; ");
-            say_line_place(out, place, role);
-        }
+        waker_object(out, m, t, line, role);
+        say_line_place(out, line, place, role);
     } else if (model_task(m, t->on)) {
         say_task(out, m, t->on);
         buf_str(out, ", by finishing");
     } else if (on && on->children && on->children->n) {
         waker_children(out, m, on);
     } else if (on) {
-        waker_object(out, m, on, "waiter");
+        waker_object(out, m, t, on, "waiter");
     } else {
-        buf_fmt(out, "whoever completes what it waits for (%s)", *t->what ? t->what : "a future");
+        waker_future(out, t->what);
     }
+}
+
+/* The pipe through which the parent writes to this child, while it is open; or NULL. */
+static const Object *open_stdin(const Model *m, const Object *child) {
+    char *note = xformat("stdin of %s", child->label);
+    const Object *o;
+    for (uint64_t k = 0; (o = pmap_from(&m->objects, &k)); k++)
+        if (o->fd >= 0 && !strcmp(o->note, note))
+            break;
+    free(note);
+    return o;
+}
+
+/* A child that reads to the end of its input, as a filter does, ends no sooner than that is closed. */
+static void waker_child(Buf *out, const Model *m, const Object *child) {
+    const Object *pipe = open_stdin(m, child);
+    buf_fmt(out, "the end of %s (%s), of which select() tells", child->label, child->note);
+    if (pipe)
+        buf_fmt(out, "; its stdin, %s, is still open, and it may be waiting for more", pipe->label);
 }
 
 /* It is somebody outside who acts, and the loop that notices. */
@@ -280,8 +369,8 @@ static void waker_outside(Buf *out, const Model *m, const Task *t, const Object 
     const Watch *w = o->fd >= 0 ? pmap_get(&m->watches, (uint64_t) o->fd) : NULL;
     if (!strcmp(o->type, "Thread"))
         buf_fmt(out, "the thread that runs %s, by finishing: it then calls back into the loop", o->note);
-    else if (is_child(o))
-        buf_fmt(out, "the end of %s (%s), of which select() tells", o->label, o->note);
+    else if (ask_is_child(o->type))
+        waker_child(out, m, o);
     else if (!strcmp(o->type, "Server") && strstr(t->what, "serve_forever"))
         buf_fmt(out, "whoever cancels it, or closes %s", o->label);
     else if (!strcmp(o->type, "Server"))
@@ -294,6 +383,17 @@ static void waker_outside(Buf *out, const Model *m, const Task *t, const Object 
         buf_fmt(out, "the other end of %s, by sending something or by closing", o->label);
     if (w)
         buf_fmt(out, "; select() watches descriptor %.0f for that", o->fd);
+}
+
+/* Whoever could wake it may wait for it in turn. */
+static void add_circle(Buf *out, const Model *m, const Task *t) {
+    uint64_t ids[LONGEST_CIRCLE];
+    size_t n = ask_circle_from(m, t->id, ids, LONGEST_CIRCLE);
+    if (n < 2)
+        return;
+    buf_str(out, "; but ");
+    say_circle(out, m, ids, n);
+    buf_str(out, ", which only a cancellation or a timeout can break");
 }
 
 static void waker_io(Buf *out, const Model *m, const Task *t) {
@@ -325,6 +425,8 @@ void say_waker(Buf *out, const Model *m, const Task *t) {
         waker_wait(out, m, t);
     if (t->state != ST_RUNNING && t->state != ST_READY)
         add_timeout(out, m, t);
+    if (t->state == ST_WAITING)
+        add_circle(out, m, t);
     if (t->cancel_asked && t->state != ST_RUNNING)
         buf_str(out, "; a cancellation is on its way to it");
 }

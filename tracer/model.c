@@ -344,8 +344,10 @@ ON(task_create) {
 ON(task_name) {
     (void) log, (void) e;
     Task *t = task_for(m, arg_id(a, "task"));
-    if (t)
-        t->label = intern(arg_text(a, "label"));
+    if (!t)
+        return;
+    m->gone = t->label;
+    t->label = intern(arg_text(a, "label"));
 }
 
 /* Who goes on has left the line, and not every object tells of that. */

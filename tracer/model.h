@@ -107,7 +107,7 @@ typedef struct Model {
     size_t trouble;                               /* the last step at which a task failed, or something was reported */
     int status;                                   /* exit status, once ended */
     const char *ending;                           /* how it ended, in words, if the tracer saw it */
-    const char *gone;                             /* the last object dropped, and the last timer gone: for sentences */
+    const char *gone;                             /* the last object dropped or name given up, and the last timer gone: for sentences */
     uint64_t gone_task;
     double gone_when;
     Pmap tasks, objects, timers, ready, watches;

@@ -60,14 +60,15 @@ SAY(trace_end) {
     buf_fmt(&s->what, "The program ends with exit status %.0f.", status);
     buf_str(&s->why, status == 0 ? "That means: all is well." : "Anything but 0 means that something went wrong.");
     if (m->deadlock)
-        buf_fmt(&s->why, " It was a deadlock, at step %zu.", m->deadlock);
+        buf_fmt(&s->why, status == 0 ? " The deadlock of step %zu was handled." : " It was a deadlock, at step %zu.", m->deadlock);
 }
 
 SAY(program_end) {
     (void) e;
     buf_str(&s->what, arg_text(a, "text"));
     if (m->deadlock)
-        buf_fmt(&s->why, "It was a deadlock: step %zu shows who waited for whom.", m->deadlock);
+        buf_fmt(&s->why, m->status ? "It was a deadlock: step %zu shows who waited for whom."
+                                   : "It had a deadlock, and handled it: step %zu shows who waited for whom.", m->deadlock);
     else if (m->status && m->trouble)
         buf_fmt(&s->why, "The last exception that left a task did so at step %zu.", m->trouble);
 }
@@ -79,16 +80,13 @@ SAY(loop_start) {
 }
 
 SAY(loop_stop) {
-    UNUSED;
+    (void) e, (void) a;
+    bool finished = m->handle_what && !strcmp(m->handle_what, "run_until_complete_done");
     buf_str(&s->what, "The event loop stops.");
-    buf_str(&s->why, "What it was asked to run until has finished.");
-}
-
-static void say_circle(Buf *out, const Model *m, const uint64_t *ids, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        buf_fmt(out, "%s'%s' waits for '%s'", i == 0 ? "" : i + 1 < n ? ", " : " and ", ask_label(m, ids[i]),
-                ask_label(m, ids[(i + 1) % n]));
-    buf_str(out, n == 1 ? ": for itself. " : ": a circle. ");
+    if (m->deadlock && m->deadlock + 2 >= m->k)
+        buf_str(&s->why, "DeadlockError leaves it.");
+    else
+        buf_str(&s->why, finished ? "The task that it ran for has finished." : "It was told to, or an exception breaks out of it.");
 }
 
 static void say_waiting(Buf *out, const Model *m) {
@@ -104,13 +102,12 @@ static void say_waiting(Buf *out, const Model *m) {
 }
 
 SAY(loop_deadlock) {
-    enum { LONGEST = 5 };
-    uint64_t ids[LONGEST];
+    uint64_t ids[LONGEST_CIRCLE];
     (void) e, (void) a;
-    size_t n = ask_circle(m, ids, LONGEST);
+    size_t n = ask_circle(m, ids, LONGEST_CIRCLE);
     buf_str(&s->what, "Deadlock: nothing is ready, no timer is set, and nobody outside can wake this loop.");
     if (n)
-        say_circle(&s->why, m, ids, n);
+        say_circle(&s->why, m, ids, n), buf_str(&s->why, ". ");
     else
         say_waiting(&s->why, m);
     buf_str(&s->why, "Python would hang here for ever; this loop raises DeadlockError.");
@@ -138,6 +135,36 @@ static void next_timer(Buf *out, const Model *m) {
         buf_fmt(out, " (Task '%s')", ask_label(m, timer->task));
 }
 
+/* Whom news from outside would wake; if it is one task only, what it needs is said in full. */
+static void say_outsiders(Said *s, const Model *m) {
+    enum { SHOWN = 3 };
+    size_t n = 0;
+    uint64_t first = 0;
+    const Task *t;
+    for (uint64_t k = 0; n < SHOWN && (t = pmap_from(&m->tasks, &k)); k++) {
+        if (t->state != ST_IO)
+            continue;
+        first = first ? first : t->id;
+        buf_fmt(&s->why, "%s'%s' waits for %s", n++ ? ", " : ": ", t->label, *t->what ? t->what : "it");
+    }
+    if (m->states[ST_IO] > n)
+        buf_fmt(&s->why, ", and %zu more", m->states[ST_IO] - n);
+    buf_str(&s->why, ".");
+    if (m->states[ST_IO] == 1)
+        wake_of(s, m, first);
+}
+
+/* A program may hang although its loop still turns, for the sake of others. */
+static void say_hanging(Buf *out, const Model *m) {
+    uint64_t ids[LONGEST_CIRCLE];
+    size_t n = ask_circle(m, ids, LONGEST_CIRCLE);
+    if (!n)
+        return;
+    buf_str(out, " Meanwhile ");
+    say_circle(out, m, ids, n);
+    buf_str(out, ".");
+}
+
 SAY(select_enter) {
     (void) e;
     int fds = cJSON_GetArraySize(arg(a, "fds"));
@@ -151,12 +178,15 @@ SAY(select_enter) {
     } else if (timeout < 0) {
         buf_fmt(&s->what, "The loop sleeps in select() with no timer set%s.",
                 fds ? ", until a descriptor is ready" : " and no descriptor to watch");
-        buf_str(&s->why, fds ? "Only the outside world can wake it now." : "Only a signal or another thread can wake it.");
+        buf_str(&s->why, fds ? "Only the outside world can wake it now" : "Only a signal or another thread can wake it now");
+        say_outsiders(s, m);
+        say_hanging(&s->why, m);
     } else {
         buf_str(&s->what, "The loop has nothing ready. ");
         next_timer(&s->what, m);
         buf_fmt(&s->what, ", so it sleeps in select() for that long.");
         buf_fmt(&s->why, "Until that timer%s wakes it, the program uses no processor time at all.", plus);
+        say_hanging(&s->why, m);
     }
 }
 
@@ -209,6 +239,16 @@ static const char *of_whom(const Model *m, const cJSON *a) {
     return text;
 }
 
+/* Who does what an event tells of: a task, or a callback of the program's or of the loop's own. False: it is not known. */
+static bool say_doer(Buf *out, const Model *m, uint64_t task) {
+    const Object *of = model_object(m, m->handle_of);
+    if (task)
+        buf_fmt(out, "Task '%s'", ask_label(m, task));
+    else if (m->handle && !m->handle_task)
+        buf_fmt(out, "The callback %s%s%s", m->handle_what, of ? " of " : "", of ? of->label : "");
+    return task || (m->handle && !m->handle_task);
+}
+
 static bool is_step(const cJSON *a) {
     const char *what = arg_text(a, "what");
     return arg_id(a, "task") && (!strcmp(what, "step") || !strcmp(what, "wakeup"));
@@ -221,6 +261,40 @@ static void say_completed(Buf *out, const Model *m, uint64_t id) {
         buf_str(out, "there is news from ");
     say_id(out, m, id);
     buf_str(out, model_task(m, id) ? " has finished" : outside ? "" : " is done");
+}
+
+/* A pattern: %s is the object, "…" the rest of the cause. */
+static void say_deed(Buf *out, const char *says, const char *rest, const char *label) {
+    for (const char *p = says; *p; p++) {
+        if (!strncmp(p, "…", 3))
+            buf_str(out, rest), p += 2;
+        else if (!strncmp(p, "%s", 2))
+            buf_str(out, label), p++;
+        else
+            buf_add(out, p, 1);
+    }
+}
+
+/* Why a task that waited for this goes on. A queue or a lock is never "done": what it had waited for tells what has come. */
+static void say_news(Buf *out, const Model *m, uint64_t task, uint64_t via) {
+    static const struct { const char *what, *news; } known[] = {
+        {"queue.get()", "there is an item in %s"}, {"queue.put()", "there is room in %s"},
+        {"queue.join()", "every item of %s is done"}, {"lock.acquire()", "%s is free"},
+        {"semaphore.acquire()", "there is room in %s"}, {"event.wait()", "%s is set"},
+        {"condition.wait()", "%s is notified"}, {"barrier.wait()", "%s opens"},
+    };
+    const Task *t = model_task(m, task);
+    const Object *o = model_object(m, via);
+    if (t && t->cancel_asked) {
+        buf_str(out, "it is asked to cancel");
+        return;
+    }
+    for (size_t i = 0; t && o && !ask_is_io(o->type) && i < sizeof known / sizeof *known; i++)
+        if (!strcmp(t->what, known[i].what)) {
+            say_deed(out, known[i].news, "", o->label);
+            return;
+        }
+    say_completed(out, m, via);
 }
 
 SAY(handle_ready) {
@@ -236,7 +310,7 @@ SAY(handle_ready) {
         buf_str(&s->why, "Its timer has come due.");
     } else if (by) {
         buf_str(&s->why, "The cause: ");
-        say_completed(&s->why, m, by);
+        say_news(&s->why, m, task, by);
         buf_str(&s->why, ".");
     }
 }
@@ -314,7 +388,10 @@ SAY(timer_cancel) {
     if (m->gone_task)
         buf_fmt(&s->what, ", armed by Task '%s',", ask_label(m, m->gone_task));
     buf_fmt(&s->what, " is cancelled: nobody needs it any more (%s).", arg_text(a, "what"));
-    buf_fmt(&s->why, "%zu timer%s left.", m->timers.count, m->timers.count == 1 ? " is" : "s are");
+    if (m->timers.count)
+        buf_fmt(&s->why, "%zu timer%s left.", m->timers.count, m->timers.count == 1 ? " is" : "s are");
+    else
+        buf_str(&s->why, "No timer is left.");
 }
 
 SAY(watch) {
@@ -349,6 +426,7 @@ SAY(exception_report) {
     buf_fmt(&s->what, "The loop reports: %s", arg_text(a, "message"));
     if (*arg_text(a, "exception"))
         buf_fmt(&s->what, ": %s", arg_text(a, "exception"));
+    buf_str(&s->what, ".");
     buf_str(&s->why, "An exception that no task and no callback handled ends up here.");
 }
 
@@ -369,7 +447,8 @@ SAY(exception_raise) {
     else if (*context)
         buf_fmt(&s->what, ", while it handles %s", context);
     buf_str(&s->what, ".");
-    buf_str(&s->why, "It leaves what it runs through, finally by finally, until a try has an except for it; without one the ");
+    buf_str(&s->why, "It leaves block after block and function after function, running each finally on the way, until a try "
+            "has an except for it; without one the ");
     buf_str(&s->why, e->task ? "task fails with it." : "program ends with it.");
 }
 
@@ -400,8 +479,9 @@ SAY(task_create) {
 }
 
 SAY(task_name) {
-    (void) e, (void) m;
-    buf_fmt(&s->what, "A task is now called '%s'.", arg_text(a, "label"));
+    (void) e;
+    buf_fmt(&s->what, "Task '%s' is now called '%s'.", *m->gone ? m->gone : "?", arg_text(a, "label"));
+    buf_str(&s->why, "It is the same task; only its name is another.");
 }
 
 SAY(task_run) {
@@ -459,7 +539,8 @@ SAY(task_wait) {
         say_left(&s->why, m);
         return;
     }
-    buf_fmt(&s->what, "reaches await %s", what);
+    bool in_words = !strncmp(what, "the ", 4) || !strncmp(what, "a ", 2);
+    buf_fmt(&s->what, "%s %s", in_words ? "has to wait for" : "reaches await", what);
     at_place(&s->what, a);
     buf_str(&s->what, " and lets go of the loop.");
     wake_of(s, m, task);
@@ -481,9 +562,10 @@ SAY(task_wake) {
     buf_fmt(&s->what, " wakes Task '%s'", ask_label(m, task));
     if (via && (model_task(m, via) || model_object(m, via))) {
         buf_str(&s->what, ": ");
-        say_completed(&s->what, m, via);
+        say_news(&s->what, m, task, via);
     } else {
-        buf_str(&s->what, ": what it waited for is done");
+        buf_str(&s->what, model_task(m, task) && model_task(m, task)->cancel_asked ? ": it is asked to cancel"
+                                                                                   : ": what it waited for is done");
     }
     buf_str(&s->what, ".");
     buf_fmt(&s->why, "'%s' does not run yet; it becomes ready and gets its turn in the queue.", ask_label(m, task));
@@ -546,9 +628,11 @@ SAY(line_step) {
 /* ---- futures, primitives, output ---- */
 
 SAY(object_make) {
-    (void) m, (void) e;
     const char *label = arg_text(a, "label"), *type = arg_text(a, "type"), *state = arg_text(a, "state");
-    buf_fmt(&s->what, "%s now exists", *label ? label : type);
+    if (say_doer(&s->what, m, e->task))
+        buf_fmt(&s->what, " %s %s", ask_is_child(type) ? "starts" : "makes", *label ? label : type);
+    else
+        buf_fmt(&s->what, "%s now exists", *label ? label : type);
     if (*state)
         buf_fmt(&s->what, ": %s", state);
     if (*arg_text(a, "note"))
@@ -584,8 +668,9 @@ static void say_contents(Buf *out, const Model *m, const cJSON *a) {
                 cJSON_GetArrayItem(items, 0)->valuestring : "?");
     if (waiters > 0) {
         const cJSON *first = cJSON_GetArrayItem(arg(a, "waiters"), 0);
-        buf_fmt(out, waiters == 1 ? "'%s' is waiting (%s)." : "'%1$s' is first of %3$d waiting (%2$s).",
-                ask_label(m, arg_id(first, "task")), arg_text(first, "as"), waiters);
+        bool plain = !strcmp(arg_text(first, "as"), "waiter");
+        buf_fmt(out, waiters == 1 ? "'%s' is waiting%s%s%s." : "'%1$s' is first of %5$d waiting%2$s%3$s%4$s.",
+                ask_label(m, arg_id(first, "task")), plain ? "" : " (", plain ? "" : arg_text(first, "as"), plain ? "" : ")", waiters);
     }
 }
 
@@ -594,7 +679,7 @@ static bool is_role(const char *why) {
            !strcmp(why, "drainer");
 }
 
-/* What a task does to an object, by the cause that the trace gives. %s is the object; "…" takes the rest of the cause. */
+/* What a task or a callback does to an object, by the cause that the trace gives. */
 static const struct {
     const char *why, *says;
 } deeds[] = {
@@ -613,46 +698,72 @@ static const struct {
     {"a deadline is set", "sets the deadline of %s"}, {"cancelled", "cancels %s"}, {"failed", "completes %s with an exception"},
 };
 
-static void say_deed(Buf *out, const char *says, const char *rest, const char *label) {
-    for (const char *p = says; *p; p++) {
-        if (!strncmp(p, "…", 3))
-            buf_str(out, rest), p += 2;
-        else if (!strncmp(p, "%s", 2))
-            buf_str(out, label), p++;
-        else
-            buf_add(out, p, 1);
-    }
-}
-
 /* "Task 'x' puts 1 into Queue #3", or, for a cause that is not in the table, "Queue #3: one of its children is done". */
-static void say_change(Buf *out, const Model *m, uint64_t task, const char *label, const char *why) {
-    for (size_t i = 0; task && i < sizeof deeds / sizeof *deeds; i++) {
+static void say_change(Buf *out, const Model *m, const Event *e, const cJSON *a, const char *label) {
+    const char *why = arg_text(a, "why");
+    bool own = !e->task && m->handle_of == arg_id(a, "id");       /* the callback is about this object: it need not be named */
+    for (size_t i = 0; !own && i < sizeof deeds / sizeof *deeds; i++) {
         size_t n = strlen(deeds[i].why);
         if (strncmp(why, deeds[i].why, n) || (why[n] && deeds[i].why[n - 1] != ' '))
             continue;
-        buf_fmt(out, "Task '%s' ", ask_label(m, task));
+        if (!say_doer(out, m, e->task))
+            break;
+        buf_str(out, " ");
         say_deed(out, deeds[i].says, why + n, label);
         return;
     }
     buf_fmt(out, "%s: %s", label, *why ? why : "changed");
 }
 
-/* What happens to a connection or a child says by itself what its state is now. */
+/* What happens to a connection or a child says by itself what its state is now; so does a cause that is the state. */
 static bool tells_itself(const cJSON *a) {
-    const char *type = arg_text(a, "type");
-    return !strcmp(type, "Stream") || !strcmp(type, "Transport") || !strcmp(type, "Process") || !strcmp(type, "SubprocessTransport");
+    const char *type = arg_text(a, "type"), *why = arg_text(a, "why");
+    return !strcmp(type, "Stream") || !strcmp(type, "Transport") || ask_is_child(type) || !strcmp(why, arg_text(a, "state")) ||
+           !strcmp(why, "notified");
+}
+
+static void say_children(Buf *out, const Model *m, const List *children) {
+    size_t left = 0;
+    for (size_t i = 0; i < children->n; i++)
+        left += ask_child_left(m, children->at[i].number);
+    if (left)
+        buf_fmt(out, "; %zu of %zu %s still to come", left, children->n, left == 1 ? "is" : "are");
+    else
+        buf_str(out, "; that was the last one");
+}
+
+/* "; it is now locked", and in other words where that would be none. */
+static void say_state(Buf *out, const Model *m, const cJSON *a) {
+    const char *state = arg_text(a, "state");
+    const Object *o = model_object(m, arg_id(a, "id"));
+    if (!strcmp(arg_text(a, "why"), "one of its children is done") && o && o->children)
+        say_children(out, m, o->children);
+    else if (!strncmp(state, "value ", 6))
+        buf_fmt(out, "; its value is now %s", state + 6);
+    else
+        buf_fmt(out, "; it is now %s", state);
+}
+
+static void say_unfinished(Buf *out, double n) {
+    if (n)
+        buf_fmt(out, "; %.0f unfinished item%s left", n, n == 1 ? " is" : "s are");
+    else
+        buf_str(out, "; no unfinished item is left");
 }
 
 SAY(object_change) {
     const char *label = *arg_text(a, "label") ? arg_text(a, "label") : arg_text(a, "type"), *why = arg_text(a, "why");
     if (is_role(why) && e->task)
-        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s (as %s)", ask_label(m, e->task), label, why);
+        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s%s%s%s", ask_label(m, e->task), label,
+                !strcmp(why, "waiter") ? "" : " (as ", !strcmp(why, "waiter") ? "" : why, !strcmp(why, "waiter") ? "" : ")");
     else
-        say_change(&s->what, m, e->task, label, why);
+        say_change(&s->what, m, e, a, label);
     if (*arg_text(a, "note") && (!strcmp(why, "is connected") || !strcmp(why, "started") || !strcmp(why, "made")))
         buf_fmt(&s->what, ", %s", arg_text(a, "note"));
     if (*arg_text(a, "state") && !arg(a, "items") && !is_role(why) && !tells_itself(a))
-        buf_fmt(&s->what, "; it is now %s", arg_text(a, "state"));
+        say_state(&s->what, m, a);
+    if (arg(a, "unfinished") && (!strcmp(why, "a task is done") || !strcmp(why, "task_done()")))
+        say_unfinished(&s->what, arg_number(a, "unfinished", 0));
     buf_str(&s->what, ".");
     say_contents(&s->why, m, a);
 }

@@ -6,7 +6,7 @@
 
 static void detail_select(const Model *m, Buf *b) {
     if (m->in_select && m->select_timeout < 0) {
-        buf_str(b, "sleeps on");
+        buf_str(b, "sleeps, no limit");
     } else if (m->in_select && m->select_timeout == 0) {
         buf_str(b, "only peeks");
     } else if (m->in_select) {
