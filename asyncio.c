@@ -134,6 +134,7 @@ struct Stack {
     Stack *next;               /* in the list of free ones */
     char *low;                 /* its memory, from here on */
     size_t size;
+    size_t slot;                    /* what asyncio_set_stack_size() said when it was made */
     bool entered;                   /* its bottom function has begun: there are registers to load */
     Object *pool_first[POOL_FIRST]; /* the pool, until it needs more room */
     void *sanitizer;                /* what a sanitizer calls it */
@@ -144,7 +145,7 @@ typedef struct Thread {
     Stack *stack;               /* the running one; `own` of the loop while a callback runs */
     Stack *ground;              /* whose memory the stack pointer is in */
     Coroutine *thrown_into;     /* see exception_in_sight() */
-    struct Exc *thrown;
+    Exc *thrown;                /* the same; nobody holds it */
     Loop *loop;                 /* the running one, or NULL */
     Loop *set_loop;             /* of asyncio_set_event_loop() */
     Variables **variables;      /* the context in force */
@@ -152,6 +153,7 @@ typedef struct Thread {
     Block *blocks[BLOCK_SIZES]; /* free ones, by size */
     Value kept;                 /* what keep() saved outside coroutines */
     Variables *base_variables;  /* the context outside tasks */
+    void *fault_stack;          /* where a stack overflow is told */
     Stack base;                 /* the stack that the thread was born with */
 } Thread;
 
@@ -988,18 +990,29 @@ static int list_index(int count, int index, const char *what)
     return i;
 }
 
+static bool has_items(Value v) { return v.tag >= VALUE_STR && v.tag <= VALUE_TUPLE; }
+
+/* The character that begins at that byte; where the next one does. */
+static Value character_from(const Text *text, size_t from, size_t *next)
+{
+    size_t end = from + 1;
+    while (((unsigned char)text->data[end] & 0xC0) == 0x80) end++;
+    *next = end;
+    return str_of(text->data + from, end - from);
+}
+
 static Value character_at(const Text *text, int index)
 {
     const char *p = text->data;
+    size_t next;
     for (int i = list_index((int)utf8_length(text), index, "string "); i > 0; i--)
         for (p++; ((unsigned char)*p & 0xC0) == 0x80; p++) {}
-    const char *end = p + 1;
-    while (((unsigned char)*end & 0xC0) == 0x80) end++;
-    return str_of(p, (size_t)(end - p));
+    return character_from(text, (size_t)(p - text->data), &next);
 }
 
 Value list_get(Value v, int index)
 {
+    if (!has_items(v)) throw(TypeError, "'%s' object is not subscriptable", value_type(v));
     if (v.tag == VALUE_STR) return character_at((Text *)v.object, index);
     if (v.tag == VALUE_BYTES) return V((unsigned char)((Text *)v.object)->data[list_index(value_len(v), index, "")]);
     List *l = as_sequence(v);
@@ -1008,6 +1021,7 @@ Value list_get(Value v, int index)
 
 void list_set_(Value v, int index, Value item)
 {
+    if (v.tag != VALUE_LIST) throw(TypeError, "'%s' object does not support item assignment", value_type(v));
     List *l = as_list(v);
     value_replace(&l->items[list_index(l->count, index, "list assignment ")], item);
 }
@@ -1048,8 +1062,30 @@ Value list_pop(Value v, int index)
     return value_pooled(item);
 }
 
+static bool text_contains(const Text *text, const Text *part)
+{
+    return memmem(text->data, text->length, part->data, part->length);
+}
+
+static bool str_contains(const Text *text, Value part)
+{
+    if (part.tag != VALUE_STR) throw(TypeError, "'in <string>' requires string as left operand, not %s", value_type(part));
+    return text_contains(text, (Text *)part.object);
+}
+
+static bool bytes_contain(const Text *text, Value part)
+{
+    if (part.tag == VALUE_INT && (part.integer < 0 || part.integer > 255)) throw(ValueError, "byte must be in range(0, 256)");
+    if (part.tag == VALUE_INT) return memchr(text->data, (int)part.integer, text->length);
+    if (part.tag != VALUE_BYTES) throw(TypeError, "a bytes-like object is required, not '%s'", value_type(part));
+    return text_contains(text, (Text *)part.object);
+}
+
 bool list_contains_(Value v, Value item)
 {
+    if (!has_items(v)) throw(TypeError, "argument of type '%s' is not iterable", value_type(v));
+    if (v.tag == VALUE_STR) return str_contains((Text *)v.object, item);
+    if (v.tag == VALUE_BYTES) return bytes_contain((Text *)v.object, item);
     List *l = as_sequence(v);
     for (int i = 0; i < l->count; i++)
         if (value_equal(l->items[i], item)) return true;
@@ -1086,18 +1122,27 @@ void list_sort(Value v)
 
 void value_unpack_(Value items, size_t count, Value **places)
 {
-    List *l = as_sequence(items);
-    if ((size_t)l->count > count) throw(ValueError, "too many values to unpack (expected %zu)", count);
-    if ((size_t)l->count < count)
-        throw(ValueError, "not enough values to unpack (expected %zu, got %d)", count, l->count);
-    for (size_t i = 0; i < count; i++) *places[i] = l->items[i];
+    if (!has_items(items)) throw(TypeError, "cannot unpack non-iterable %s object", value_type(items));
+    size_t n = (size_t)value_len(items);
+    if (n > count) throw(ValueError, "too many values to unpack (expected %zu)", count);
+    if (n < count) throw(ValueError, "not enough values to unpack (expected %zu, got %zu)", count, n);
+    for (size_t i = 0; i < count; i++) *places[i] = list_get(items, (int)i);
 }
 
+/* The index is that of the next item; in a str, of its first byte. */
 bool value_for_in_(Value items, Value *index, Value *item)
 {
-    List *l = as_sequence(items);
-    if (index->integer >= l->count) return false;
-    *item = l->items[index->integer++];
+    if (!has_items(items)) throw(TypeError, "'%s' object is not iterable", value_type(items));
+    bool is_text = items.tag == VALUE_STR || items.tag == VALUE_BYTES;
+    size_t at = (size_t)index->integer++, count = is_text ? ((Text *)items.object)->length : (size_t)as_sequence(items)->count;
+    if (at >= count) return false;
+    if (items.tag == VALUE_STR) {
+        size_t next;
+        *item = character_from((Text *)items.object, at, &next);
+        index->integer = (int64_t)next;
+    } else {
+        *item = list_get(items, (int)at);
+    }
     return true;
 }
 
@@ -3161,10 +3206,10 @@ static size_t stack_size = UNDER_ASAN || UNDER_TSAN ? 256 * 1024 : 64 * 1024;
 
 void asyncio_set_stack_size(size_t bytes)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (bytes < 4 * page) throw(ValueError, "a stack needs at least %zu bytes, not %zu", 4 * page, bytes);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), least = 4 * page, most = PTRDIFF_MAX / STACKS_PER_SLAB / page * page;
+    if (bytes < least) throw(ValueError, "a stack needs at least %zu bytes, not %zu", least, bytes);
+    if (bytes > most) throw(ValueError, "a stack may have at most %zu bytes, not %zu", most, bytes);
     stack_size = (bytes + page - 1) / page * page;
-    here.free_stacks = NULL; /* those of the old size stay with the tasks that have them */
 }
 
 static void stack_size_begin(void)
@@ -3172,7 +3217,7 @@ static void stack_size_begin(void)
     const char *text = getenv("ASYNCIO_STACK_SIZE");
     if (!text || !*text) return;
     try {
-        asyncio_set_stack_size((size_t)fmax(0, atof(text)));
+        asyncio_set_stack_size((size_t)fmin(fmax(0, atof(text)), 0x1p63));
     } except (ValueError, e) {
         fprintf(stderr, "asyncio: ASYNCIO_STACK_SIZE=%s is ignored: %s\n", text, as_str(str(e)));
     } end_try
@@ -3192,8 +3237,6 @@ static void stack_guard(char *low, size_t page)
     fputs("an overflow there goes unnoticed\n", stderr);
 }
 
-static void stack_overflow_watch(void);
-
 /* Where a task's stack begins differs by some cache lines from its neighbours', else a thousand tasks would share a
  * few of them. */
 static void stacks_map(void)
@@ -3203,13 +3246,13 @@ static void stacks_map(void)
     char *slab = allocation_fails() ? MAP_FAILED : mmap(NULL, total, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (slab == MAP_FAILED) out_of_memory(total);
     madvise(slab, total, MADV_NOHUGEPAGE);
-    stack_overflow_watch();
     for (int i = STACKS_PER_SLAB - 1; i >= 0; i--) {
         char *low = slab + i * stack_size, *top = low + stack_size - (i % STAGGERS) * 64;
         Stack *stack = (Stack *)((uintptr_t)(top - sizeof(Stack)) & ~(uintptr_t)63);
         stack_guard(low, page);
         stack->low = low;
         stack->size = (size_t)((char *)stack - low);
+        stack->slot = stack_size;
         pool_init(stack);
         VALGRIND_STACK_REGISTER(low, stack);
         stack->next = here.free_stacks;
@@ -3249,12 +3292,26 @@ static void stacks_inherit(void)
     pthread_mutex_unlock(&left_stacks_lock);
 }
 
+static void stack_overflow_watch(void);
+
+static void stacks_fetch(void)
+{
+    stack_overflow_watch();
+    stacks_inherit();
+    if (!here.free_stacks) stacks_map();
+}
+
+/* No new task is to run on a stack of a size that is no longer wanted. */
+static inline bool stack_is_outdated(const Stack *stack) { return stack->slot != stack_size; }
+
 static Stack *stack_take(void)
 {
-    if (!here.free_stacks) stacks_inherit();
-    if (!here.free_stacks) stacks_map();
-    Stack *stack = here.free_stacks;
-    here.free_stacks = stack->next;
+    Stack *stack;
+    do {
+        if (!here.free_stacks) stacks_fetch();
+        stack = here.free_stacks;
+        here.free_stacks = stack->next;
+    } while (stack_is_outdated(stack));
     return stack;
 }
 
@@ -3406,15 +3463,31 @@ static void stack_overflowed(int number, siginfo_t *info, void *unused)
     raise(number);
 }
 
-/* A full stack cannot run a handler, so faults are handled on a stack of their own. */
+/* A full stack cannot run a handler, so each thread has another one for faults. */
+static void fault_stack_begin(void)
+{
+    enum { SIZE = 64 * 1024 };
+    stack_t old;
+    if (sigaltstack(NULL, &old) < 0 || !(old.ss_flags & SS_DISABLE)) return;
+    here.fault_stack = malloc(SIZE);
+    if (here.fault_stack) sigaltstack(&(stack_t){.ss_sp = here.fault_stack, .ss_size = SIZE}, NULL);
+}
+
+static void fault_stack_end(void)
+{
+    if (here.fault_stack) sigaltstack(&(stack_t){.ss_flags = SS_DISABLE}, NULL);
+    free(here.fault_stack);
+    here.fault_stack = NULL;
+}
+
 static void stack_overflow_watch(void)
 {
-    static char memory[64 * 1024];
     static bool watching;
     struct sigaction old;
-    if (UNDER_ASAN || __atomic_exchange_n(&watching, true, __ATOMIC_RELAXED)) return;
+    if (UNDER_ASAN) return;
+    fault_stack_begin();
+    if (__atomic_exchange_n(&watching, true, __ATOMIC_RELAXED)) return;
     if (sigaction(SIGSEGV, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return;
-    sigaltstack(&(stack_t){.ss_sp = memory, .ss_size = sizeof memory}, NULL);
     struct sigaction action = {.sa_sigaction = stack_overflowed, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
@@ -3958,7 +4031,7 @@ static Stack *task_return_to_caller(Task *task)
     return caller;
 }
 
-/* The loop that is to run coro. If it never can, it is closed, coro is not to warn of having been forgotten. */
+/* The loop that is to run coro. A closed one never will: then coro need not warn that it was never awaited. */
 static Loop *loop_for_task(Loop *loop, Coroutine *coro)
 {
     if (!loop) loop = asyncio_get_running_loop();
@@ -4107,7 +4180,7 @@ static Stack *task_over(Stack *me)
     pool_free(me);
     if (task->eager_caller) return task_return_to_caller(task);
     here.stack = &loop->own;
-    return loop_next(loop, me);
+    return loop_next(loop, stack_is_outdated(me) ? NULL : me);
 }
 
 /* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come. */
@@ -13093,6 +13166,7 @@ static void thread_end(void *unused)
     here.base_variables = NULL;
     blocks_free();
     stacks_leave();
+    fault_stack_end();
 }
 
 /* A forked child has no running loop, as in Python: its parent's goes on in the parent, and signals are not for it. */

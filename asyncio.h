@@ -167,14 +167,14 @@ Future     *as_future(Value v);                         /* a Task too */
 Coroutine  *as_coroutine(Value v);
 static inline bool is_none(Value v) { return v.tag == VALUE_NONE; }
 
-/* Lists and tuples. Negative indexes count from the end; IndexError outside. */
-/* v[index] of a list, tuple, str (a character) or bytes (an int) */
-Value list_get(Value v, int index);
+/* Lists and tuples; what reads only takes a str (of characters) or bytes (of ints) too. Negative indexes count from the
+ * end; IndexError outside; TypeError for anything else. */
+Value list_get(Value v, int index);                     /* v[index] */
 void  list_set_(Value v, int index, Value item);
 void  list_append_(Value v, Value item);
 void  list_insert_(Value v, int index, Value item);
 Value list_pop(Value v, int index);                     /* v.pop(index); -1: the last */
-bool  list_contains_(Value v, Value item);              /* item in v */
+bool  list_contains_(Value v, Value item);              /* item in v; in a str or bytes: a part of it */
 void  list_clear(Value v);
 void  list_sort(Value v);                               /* v.sort(): stable, by value_less */
 #define list_set(v, i, x)    list_set_(v, i, V(x))      /* v[i] = x */
@@ -185,7 +185,7 @@ void  list_sort(Value v);                               /* v.sort(): stable, by 
 /* a, b = v: unpack(v, &a, &b). ValueError if v has not as many items. */
 #define unpack(v, ...) value_unpack_(v, sizeof((Value *[]){__VA_ARGS__}) / sizeof(Value *), (Value *[]){__VA_ARGS__})
 
-/* for v in items: a list or tuple. */
+/* for v in items: a list, tuple, str or bytes. */
 #define for_in(v, items) \
     for (Value in_##v = (items), at_##v = value_int_(0), v = None; value_for_in_(in_##v, &at_##v, &v); )
 

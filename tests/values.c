@@ -197,14 +197,41 @@ TEST(wrong_types_say_which)
     ck_raises_text(TypeError, "expected pointer, got NoneType", as_pointer(None));
     ck_raises_text(TypeError, "expected list, got tuple", list_append(tuple(1), 1));
     ck_raises_text(TypeError, "expected list, got tuple", list_sort(tuple(1)));
-    ck_raises_text(TypeError, "expected list or tuple, got int", list_get(V(5), 0));
-    ck_raises_text(TypeError, "expected list or tuple, got str", list_contains(V("abc"), "a"));
+    ck_raises_text(TypeError, "'int' object is not subscriptable", list_get(V(5), 0));
+    ck_raises_text(TypeError, "'NoneType' object is not subscriptable", list_get(None, -1));
+    ck_raises_text(TypeError, "'tuple' object does not support item assignment", list_set(tuple(1), 0, 2));
+    ck_raises_text(TypeError, "'str' object does not support item assignment", list_set(V("a"), 0, "b"));
+    ck_raises_text(TypeError, "argument of type 'int' is not iterable", list_contains(V(5), "a"));
+    ck_raises_text(TypeError, "'in <string>' requires string as left operand, not int", list_contains(V("abc"), 1));
+    ck_raises_text(TypeError, "a bytes-like object is required, not 'str'", list_contains(bytes("abc", 3), "a"));
+    ck_raises_text(ValueError, "byte must be in range(0, 256)", list_contains(bytes("abc", 3), 256));
+    ck_raises_text(TypeError, "'int' object is not iterable", for_in (x, V(5)) note(x));
     ck_raises_text(TypeError, "object of type 'NoneType' has no len()", len(None));
     ck_raises_text(TypeError, "object of type 'int' has no len()", len(5));
     ck_raises_text(TypeError, "expected a Task, got int", as_task(V(1)));
     ck_raises_text(TypeError, "expected a Future, got list", as_future(list()));
     ck_raises_text(TypeError, "a coroutine was expected, got str", as_coroutine(V("f")));
     ck_raises(TypeError, for_in (x, V(3)) { (void)x; });
+}
+
+/* As in Python: a str is its characters, bytes are numbers. */
+TEST(texts_have_items)
+{
+    Value all = list(), numbers = list(), a, b;
+    for_in (c, V("aé日")) list_append(all, c);
+    for_in (c, V("")) list_append(all, c);
+    for_in (n, bytes("a\xff", 2)) list_append(numbers, n);
+    ck_repr(all, "['a', 'é', '日']");
+    ck_repr(numbers, "[97, 255]");
+    unpack(V("é!"), &a, &b);
+    ck_repr(tuple(a, b), "('é', '!')");
+    unpack(bytes("ab", 2), &a, &b);
+    ck_repr(tuple(a, b), "(97, 98)");
+    ck_raises_text(ValueError, "too many values to unpack (expected 2)", unpack(V("abc"), &a, &b));
+    ck_raises_text(ValueError, "not enough values to unpack (expected 2, got 1)", unpack(V("日"), &a, &b));
+    ck_raises_text(TypeError, "cannot unpack non-iterable int object", unpack(V(5), &a, &b));
+    ck_assert(list_contains(V("abc"), "bc") && list_contains(V("abc"), "") && !list_contains(V("abc"), "ac"));
+    ck_assert(list_contains(bytes("a\0b", 3), 98) && list_contains(bytes("a\0b", 3), bytes("\0b", 2)) && !list_contains(bytes("a", 1), 0));
 }
 
 TEST(numbers_convert_as_in_python)
