@@ -253,21 +253,25 @@ void  exception_print(Value e, FILE *file);                            /* traceb
  * matching part of an ExceptionGroup and leaves the rest. */
 #define try \
     { Handler try_ __attribute__((cleanup(handler_close_))); handler_open_(&try_, STATIC_SITE_); \
-      { __label__ probe_, begin_; goto probe_; begin_: \
+      { __label__ end_try_is_missing_, begin_; goto end_try_is_missing_; begin_: \
         _setjmp(try_.landing); if (try_.phase == PHASE_BODY) {
 #define except(...)       EXCEPT_PICK_(__VA_ARGS__, EXCEPT_AS_, EXCEPT_)(__VA_ARGS__)
 #define except_any(e, ...) \
         } else if (handler_catches_any_(&try_, (const ExceptionClass *[]){__VA_ARGS__, NULL})) { Value e = try_.exception; (void)e;
 #define except_star(E, e) } else if (handler_catches_star_(&try_, E)) { Value e = try_.exception; (void)e;
 #define finally \
-        } probe_: if (handler_probe_(&try_, true)) goto begin_; } \
-      handler_finally_(&try_); { __label__ probe_, begin_; if (0) goto probe_; begin_: {
+        } end_try_is_missing_: if (handler_probe_(&try_, true)) goto begin_; } \
+      handler_finally_(&try_); { __label__ end_try_is_missing_, begin_; if (0) goto end_try_is_missing_; begin_: {
 #define end_try \
-        } probe_: if (handler_probe_(&try_, false)) goto begin_; } handler_end_(&try_); }
+        } end_try_is_missing_: if (handler_probe_(&try_, false)) goto begin_; } handler_end_(&try_); }
 
 #define EXCEPT_PICK_(a, b, pick, ...) pick
 #define EXCEPT_(E)        } else if (handler_catches_(&try_, E)) {
-#define EXCEPT_AS_(E, e)  } else if (handler_catches_(&try_, E)) { Value e = try_.exception; (void)e;
+#define EXCEPT_AS_(E, e) \
+        } else if (handler_catches_(&try_, E)) { Value e = try_.exception; (void)e; \
+            _Static_assert(!LOOKS_LIKE_A_CLASS_(#e), "except (E, e) names the exception e; two classes are except_any (e, E, F)");
+#define LOOKS_LIKE_A_CLASS_(text) \
+    (__builtin_strncmp(text, "A", 1) >= 0 && __builtin_strncmp(text, "Z", 1) <= 0 && __builtin_strncmp(&text[1], "a", 1) >= 0)
 
 typedef enum { PHASE_PROBE, PHASE_BODY, PHASE_LANDED, PHASE_HANDLING, PHASE_STAR, PHASE_FAILED, PHASE_FINALLY, PHASE_CLOSED } Phase;
 
@@ -294,7 +298,7 @@ typedef struct Handler {
  * A type with brackets or an asterisk in its middle needs a typedef. The function is static; async_decl(name, ...);
  * declares one that comes further down. */
 #define async_def(name, ...)  ASYNC_DEFINE_(static, Coroutine, coroutine_new_, #name, name, __VA_ARGS__)
-#define async_decl(name, ...) __attribute__((unused)) static Coroutine *name(ASYNC_PARAMETERS_(__VA_ARGS__))
+#define async_decl(name, ...) __attribute__((unused, warn_unused_result)) static Coroutine *name(ASYNC_PARAMETERS_(__VA_ARGS__))
 
 /* async def name(...): with yield inside. name(...) makes the asynchronous generator; see "Generators" below. */
 #define async_gen(name, ...)  ASYNC_DEFINE_(static, AsyncGenerator, generator_new_, #name, name, __VA_ARGS__)
@@ -446,7 +450,9 @@ typedef struct { char start_; bool return_exceptions; } GatherListOptions;
  * and TimeoutError raised. timeout None or NO_TIMEOUT: no limit. Suspends. */
 #define asyncio_wait_for(aw, timeout) asyncio_wait_for_(AWAITABLE_(aw), TIMEOUT_(timeout))
 #define NO_TIMEOUT INFINITY
-#define TIMEOUT_(t) _Generic((t), Value: timeout_of_value_, default: timeout_of_number_)(t)
+#define TIMEOUT_(t) ({ \
+    _Static_assert(!BEGINS_(#t, "."), "the time stands in its place, without a name: asyncio_wait_for(f(), 1.5)"); \
+    _Generic((t), Value: timeout_of_value_, default: timeout_of_number_)(t); })
 
 /* asyncio.wait(aws): aws a list of Tasks and Futures. Returns a tuple (done, pending) of lists, in the order given.
  * Never raises TimeoutError, cancels nothing. ValueError if empty, TypeError for coroutines. Suspends. */
@@ -606,10 +612,11 @@ ContextManager *asyncio_contextmanager(AsyncGenerator *gen);
 #define ASYNC_WITH_PICK_(a, b, pick, ...) pick
 #define ASYNC_WITH_(m) ASYNC_WITH_AS_(unnamed_, m)
 #define ASYNC_WITH_AS_(x, m) \
-    { With with_ __attribute__((cleanup(with_close_))); __auto_type manager_ = (m); with_enter_(&with_, V(manager_), STATIC_SITE_); \
+    { __label__ end_with_is_missing_; With with_ __attribute__((cleanup(with_close_))); __auto_type manager_ = (m); with_enter_(&with_, V(manager_), STATIC_SITE_); \
       __auto_type x = _Generic(manager_, ContextManager *: with_.value, Barrier *: with_.value, Value: with_.value, default: manager_); (void)x; \
+      if (0) goto end_with_is_missing_; \
       _setjmp(with_.handler.landing); if (with_.handler.phase == PHASE_BODY) {
-#define end_with } with_end_(&with_); }
+#define end_with } end_with_is_missing_: with_end_(&with_); }
 typedef struct With { Handler handler; Value manager, value; int phase; const Site *site; } With;
 
 /* ---- The loop --------------------------------------------------------------------------------------------------- */
@@ -1142,6 +1149,9 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 /* other calls may give a task that has a name elsewhere */
 #define IS_NEW_TASK_(x) (IS_CALL_(x) && !__builtin_strncmp(#x, "asyncio_create_task_(", 21))
 
+/* For static assertions about the text of an argument. */
+#define BEGINS_(text, letter) (!__builtin_strncmp(text, letter, 1))
+
 /* EACH_(m, a, b, c) is m(a) m(b) m(c), for up to 80 arguments: the first eight one by one, so that a compiler has
  * little to tell when one of them is wrong; then by a macro that names itself and is expanded again at each EXPAND. */
 #define EACH_(m, ...)         __VA_OPT__(EACH1_(m, __VA_ARGS__))
@@ -1169,7 +1179,9 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
 #define VALUE_ITEM_(x)      , V(x)
 
 /* A parameter is written (type) name. UNPACK_ in front of it makes a declaration of it, DROP_ leaves the name. */
-#define ASYNC_FIELD_(p)           UNPACK_ p;
+#define ASYNC_FIELD_(p)           PARAMETER_CHECK_(#p, "a parameter is written (type) name") UNPACK_ p;
+#define PARAMETER_CHECK_(text, should_be) \
+    _Static_assert(BEGINS_(text, "(") && !BEGINS_(&text[sizeof text - 2], ")"), should_be);
 #define ASYNC_DECLARE_(p)         , UNPACK_ p
 #define ASYNC_NAME_(p)            , DROP_ p
 #define ASYNC_ARGUMENT_(p)        , arguments_->DROP_ p
@@ -1194,7 +1206,7 @@ void   asyncio_fail_allocation(long n);                /* the n-th allocation fr
     static void name##_hold_(void *memory_, bool retain_) { \
         struct name##_arguments_ *arguments_ = memory_; (void)arguments_; (void)retain_; \
         EACH_(ASYNC_HOLD_, __VA_ARGS__) } \
-    __attribute__((unused)) linkage Type *name(ASYNC_PARAMETERS_(__VA_ARGS__)) { \
+    __attribute__((unused, warn_unused_result)) linkage Type *name(ASYNC_PARAMETERS_(__VA_ARGS__)) { \
         static const Code code_ = {shown, __FILE__, __LINE__, sizeof(struct name##_arguments_), name##_enter_, name##_hold_}; \
         struct name##_arguments_ arguments_ = {WITHOUT_FIRST_(EACH_(ASYNC_NAME_, __VA_ARGS__))}; \
         name##_hold_(&arguments_, true); \
@@ -1349,5 +1361,22 @@ Value      subprocesstransport_get_extra_info_(SubprocessTransport *transport, c
 Value      asyncio_format_call_graph_(GraphOptions options);
 void       asyncio_print_call_graph_(GraphOptions options);
 Value      asyncio_capture_call_graph_(GraphOptions options);
+
+/* What makes a coroutine and is not awaited does nothing: the compiler warns of it. */
+#define MUST_BE_AWAITED_(f) extern __typeof__(f) f __attribute__((warn_unused_result));
+EACH_(MUST_BE_AWAITED_,
+      asyncio_create_subprocess_exec_, asyncio_create_subprocess_shell_, asyncio_open_connection_,
+      asyncio_open_unix_connection_, asyncio_sleep_, asyncio_start_server_, asyncio_start_unix_server_,
+      asyncio_to_thread_, asyncio_wait_, asyncio_wait_for_, barrier_abort, barrier_reset, barrier_wait,
+      condition_acquire, condition_wait, condition_wait_for, event_wait, generator_aclose, generator_anext,
+      generator_asend_, generator_athrow, lock_acquire, loop_connect_accepted_socket_, loop_connect_read_pipe,
+      loop_connect_write_pipe, loop_create_connection_, loop_create_datagram_endpoint_, loop_create_server_,
+      loop_create_unix_connection_, loop_create_unix_server_, loop_getaddrinfo_, loop_getnameinfo, loop_sendfile_,
+      loop_shutdown_asyncgens, loop_shutdown_default_executor_, loop_sock_accept, loop_sock_connect, loop_sock_recv,
+      loop_sock_recv_into, loop_sock_recvfrom, loop_sock_recvfrom_into, loop_sock_sendall, loop_sock_sendfile_,
+      loop_sock_sendto, loop_start_tls_, loop_subprocess_exec_, loop_subprocess_shell_, process_communicate_,
+      process_wait, queue_get, queue_join, queue_put_, semaphore_acquire, server_serve_forever, server_start_serving,
+      server_wait_closed, streamreader_read_, streamreader_readexactly, streamreader_readline,
+      streamreader_readuntil_, streamwriter_drain, streamwriter_start_tls_, streamwriter_wait_closed)
 
 #endif

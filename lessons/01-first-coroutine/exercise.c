@@ -2,6 +2,7 @@
  *
  * Somebody wrote this program and wonders why it prints only
  *
+ *     <coroutine object count_to at 0x...>
  *     total: 0
  *
  * and warns about something. Read the warning: it names the coroutine and the line. Repair count_to() and main_() so that it prints
@@ -30,7 +31,7 @@ async_def(count_to, (int) last)
 
 async_def(main_)
 {
-    count_to(3);                                        /* >>> this makes a coroutine. Who runs it? */
+    print(count_to(3));                                 /* >>> this makes a coroutine. Who runs it? */
     print("total:", total);
     return None;
 }

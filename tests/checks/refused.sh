@@ -19,7 +19,7 @@ async_def(main_)
 }
 int main(void) { asyncio_run(main_()); }
 C
-  "$1" -std=gnu11 -Wall -Wextra -fsyntax-only -I. "$work/refused.c" 2>&1
+  "$1" -std=gnu11 -Wall -Wextra -c -o /dev/null -I. "$work/refused.c" 2>&1
 }
 
 # refused STATEMENTS WORDS: an error with these words in its text, in at most 120 lines
@@ -29,6 +29,14 @@ refused() {
     if said=$(compile "$compiler" "$1"); then fail "$compiler compiles: $1"; continue; fi
     if grep -E 'error: ' <<<"$said" | grep -qE "$2"; then pass; else fail "$compiler does not say $2 of: $1"; head -20 <<<"$said"; fi
     check "$compiler says it in few lines: $1" [ "$(wc -l <<<"$said")" -le 120 ]
+  done
+}
+
+# refused_as_parameter DEFINITION WORDS: a coroutine at file level. What follows from the first error may be long.
+refused_as_parameter() {
+  local compiler
+  for compiler in "${compilers[@]}"; do
+    contains "$compiler says it first of: $1" "$2" "$(printf '#include "asyncio.h"\n%s\n' "$1" | "$compiler" -std=gnu11 -fsyntax-only -I. -x c - 2>&1 | grep -m1 error:)"
   done
 }
 
@@ -57,6 +65,20 @@ refused 'await(asyncio_wait_for(child(1, "a"), "soon"));' 'timeout_of_number|cha
 refused 'Queue *queue = asyncio_Queue(.size = 3);' "size.*QueueOptions|QueueOptions.*size"
 refused 'loop_call_soon(asyncio_get_running_loop(), NULL, .arg = 5);' 'braces'
 refused 'loop_call_soon(asyncio_get_running_loop(), NULL, 0);' 'braces'
+refused 'try { print(1); } except (ValueError) { print(2); }' end_try_is_missing
+refused 'try { print(1); } finally { print(2); }' end_try_is_missing
+refused 'try { print(1); } except (ValueError) { print(2); } end_with' end_try_is_missing
+refused 'async_with (asyncio_Lock()) { print(1); }' end_with_is_missing
+refused 'async_with (asyncio_Lock()) { print(1); } end_try' end_with_is_missing
+refused 'await(asyncio_wait_for(child(1, "a"), .timeout = 1));' 'in its place, without a name'
+refused 'async_with (asyncio_timeout(.delay = 1)) { print(1); } end_with' 'in its place, without a name'
+refused 'try { print(1); } except (ValueError, TypeError) { print(2); } end_try' 'two classes are except_any'
+refused_as_parameter 'async_def(f, double delay) { return None; }' 'a parameter is written (type) name'
+refused_as_parameter 'async_def(f, (double delay)) { return None; }' 'a parameter is written (type) name'
+refused_as_parameter 'async_def(f, void) { return None; }' 'a parameter is written (type) name'
+warned 'child(1, "a");' 'gnoring return value of '
+warned 'asyncio_sleep(1);' 'gnoring return value of '
+warned 'queue_put(asyncio_Queue(), 1);' 'gnoring return value of '
 warned 'asyncio_create_task(3);' 'Coroutine'
 warned 'lock_acquire(asyncio_Event());' 'Lock'
 finish
