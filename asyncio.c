@@ -107,6 +107,7 @@ typedef struct Stack Stack;
 typedef struct Variables Variables;
 typedef struct List List;
 typedef struct Exc Exc;
+typedef struct Traceback Traceback;
 typedef struct Block Block;
 typedef struct Child Child;
 
@@ -231,9 +232,15 @@ struct Exc {
     Value exceptions; /* of a group: a tuple */
     Value details;    /* what some classes carry besides their text, a tuple */
     bool suppress_context;
-    Site *traceback; /* innermost first */
-    int depth;
+    Traceback *traceback;   /* outermost first, or NULL */
     const void *last_frame; /* the frame that the newest entry is of */
+};
+
+/* A line of a traceback, and those within. They are never changed: exceptions and futures share them. */
+struct Traceback {
+    Object object;
+    Site site;
+    Traceback *inner;
 };
 
 /* Context variables: a set of values that is never changed, only replaced. */
@@ -275,7 +282,7 @@ struct Future {
     Object object;
     Loop *loop;
     Value result;          /* or the exception, if `failed` */
-    Value message;         /* of cancel() */
+    Value message;         /* of cancel(); of one that failed, the traceback until then */
     Object *first, **more; /* callbacks in order, Handles and Tasks: the first here, the others allocated */
     int callback_count, more_capacity;
     FutureState state;
@@ -419,7 +426,8 @@ static void generator_failed(AsyncGenerator *gen, Value e);
 static Stack *generator_over(Stack *me);
 static Coroutine *generator_body(AsyncGenerator *gen);
 static void generator_delist(AsyncGenerator *gen);
-static Context *context_of(Variables *variables);
+static Context *context_begin(Variables **variables);
+static Variables **variables_place(Variables **place);
 static bool program_has_threads(void);
 static void loop_take_signals(Loop *loop);
 static void loop_remove_signal_handlers(Loop *loop);
@@ -644,6 +652,9 @@ static inline Value value_pooled(Value v)
     return v;
 }
 
+/* For the program, of a value that somebody else holds, and may let go of meanwhile. */
+static inline Value value_received(Value v) { return value_pooled(value_retain(v)); }
+
 static inline void pool_drop(Stack *stack, int mark)
 {
     while (stack->pool_size > mark) release(stack->pool[--stack->pool_size]);
@@ -751,8 +762,10 @@ static void *allocate_or_raise(void *old, size_t size)
 /* object_new() ends the program when there is no memory, so a large size is tried out first. */
 static Text *text_new(const Class *class, const void *data, size_t length)
 {
-    if (length > BLOCK_LARGEST) free(allocate_or_raise(NULL, sizeof(Text) + length + 1));
-    Text *text = object_new(class, sizeof *text + length + 1);
+    if (length > PTRDIFF_MAX - sizeof(Text) - 1) throw(MemoryError, "cannot allocate %zu bytes", length);
+    size_t size = sizeof(Text) + length + 1;
+    if (size > BLOCK_LARGEST) free(allocate_or_raise(NULL, size));
+    Text *text = object_new(class, size);
     text->length = length;
     if (data) memcpy(text->data, data, length);
     return text;
@@ -958,6 +971,7 @@ bool value_equal(Value a, Value b)
     case VALUE_LIST:
     case VALUE_TUPLE: {
         List *x = (List *)a.object, *y = (List *)b.object;
+        if (x == y) return true; /* even if it holds itself, or a NaN */
         if (x->count != y->count) return false;
         for (int i = 0; i < x->count; i++)
             if (!value_equal(x->items[i], y->items[i])) return false;
@@ -1016,7 +1030,7 @@ Value list_get(Value v, int index)
     if (v.tag == VALUE_STR) return character_at((Text *)v.object, index);
     if (v.tag == VALUE_BYTES) return V((unsigned char)((Text *)v.object)->data[list_index(value_len(v), index, "")]);
     List *l = as_sequence(v);
-    return l->items[list_index(l->count, index, v.tag == VALUE_LIST ? "list " : "tuple ")];
+    return value_received(l->items[list_index(l->count, index, v.tag == VALUE_LIST ? "list " : "tuple ")]);
 }
 
 void list_set_(Value v, int index, Value item)
@@ -1383,6 +1397,8 @@ void value_print_(int count, const Value *values)
 
 static void exc_destroy(void *object);
 static void exc_repr(void *object, FILE *out);
+static void traceback_destroy(void *object);
+static const Class traceback_class = {.name = "traceback", .size = sizeof(Traceback), .destroy = traceback_destroy};
 static const Class exc_class = {.name = "exception", .size = sizeof(Exc), .destroy = exc_destroy, .write = exc_repr};
 
 #define CLASS(Name, Parent) const ExceptionClass Name[1] = {{#Name, Parent, "builtins"}};
@@ -1431,7 +1447,7 @@ static Exc *as_exc(Value v)
     return (Exc *)v.object;
 }
 
-static const ExceptionClass *os_error_class(int number);
+static const ExceptionClass *os_error_class(int64_t number);
 
 /* OSError(number, text, file): the number says which class it is; the file is no argument of it, but in its details. */
 static void exc_take_errno(Exc *x)
@@ -1439,7 +1455,7 @@ static void exc_take_errno(Exc *x)
     Value number = list_get(x->args, 0), text = list_get(x->args, 1), file = len(x->args) > 2 ? list_get(x->args, 2) : None;
     x->details = value_retain(tuple(number, text, file));
     if (!is_none(file)) value_replace(&x->args, tuple(number, text));
-    if (x->type == OSError && number.tag == VALUE_INT) x->type = os_error_class((int)number.integer);
+    if (x->type == OSError && number.tag == VALUE_INT) x->type = os_error_class(number.integer);
 }
 
 Value exception_new_args(const ExceptionClass *class, Value args)
@@ -1447,7 +1463,7 @@ Value exception_new_args(const ExceptionClass *class, Value args)
     as_sequence(args);
     Exc *x = pooled(object_new(&exc_class, sizeof *x));
     x->type = class;
-    x->args = value_retain(args);
+    x->args = value_retain(args.tag == VALUE_TUPLE ? args : tuple_of(args));
     if (len(args) >= 2 && len(args) <= 3 && is_subclass(class, OSError)) exc_take_errno(x);
     return V(&x->object);
 }
@@ -1467,11 +1483,15 @@ Value exception_new(const ExceptionClass *class, const char *text, ...)
 Value exception_group(const char *text, Value exceptions)
 {
     const ExceptionClass *class = ExceptionGroup;
-    if (!len(exceptions)) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
-    for_in (e, exceptions)
-        if (!is_subclass(as_exc(e)->type, Exception)) class = BaseExceptionGroup;
-    Value group = exception_new_args(class, tuple(text, exceptions));
     List *members = as_sequence(exceptions);
+    if (!text) throw(TypeError, "the message of a group must be a str, not NULL");
+    if (!members->count) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
+    for (int i = 0; i < members->count; i++) {
+        Value e = members->items[i];
+        if (!is_exception(e)) throw(ValueError, "Item %d of second argument (exceptions) is not an exception", i);
+        if (!value_is_exception(e, Exception)) class = BaseExceptionGroup;
+    }
+    Value group = exception_new_args(class, tuple(text, exceptions));
     value_replace(&as_exc(group)->exceptions, value_tuple_(members->count, members->items));
     return group;
 }
@@ -1485,13 +1505,13 @@ static void exc_destroy(void *object)
     value_release(x->exceptions);
     value_release(x->notes);
     value_release(x->details);
-    free(x->traceback);
+    release(x->traceback);
 }
 
 const ExceptionClass *exception_type(Value e) { return as_exc(e)->type; }
 Value exception_args(Value e) { return as_exc(e)->args; }
-Value exception_cause(Value e) { return as_exc(e)->cause; }
-Value exception_context(Value e) { return as_exc(e)->context; }
+Value exception_cause(Value e) { return value_received(as_exc(e)->cause); }
+Value exception_context(Value e) { return value_received(as_exc(e)->context); }
 bool exception_suppress_context(Value e) { return as_exc(e)->suppress_context; }
 Value exception_exceptions(Value e) { return as_exc(e)->exceptions; }
 Value exception_notes(Value e)
@@ -1527,13 +1547,8 @@ static Value group_derive(Value group, Value exceptions)
     value_replace(&x->context, from->context);
     value_replace(&x->notes, from->notes);
     x->suppress_context = true; /* in CPython too: to copy the cause, even None, is to set it */
-    if (from->depth) {
-        size_t capacity = 1; /* a power of two, as traceback_add() takes it to be */
-        while (capacity < (size_t)from->depth) capacity *= 2;
-        x->traceback = allocate_or_raise(NULL, capacity * sizeof *x->traceback);
-        memcpy(x->traceback, from->traceback, from->depth * sizeof *x->traceback);
-        x->depth = from->depth;
-    }
+    x->traceback = retain(from->traceback);
+    x->last_frame = from->last_frame;
     return derived;
 }
 
@@ -1579,18 +1594,39 @@ static const char *site_function(const Site *site, const Coroutine *frame)
     return strncmp(site->function, name, strlen(name)) ? site->function : name;
 }
 
-/* One entry for each frame, however often an exception is caught and raised again in it; none for this file's own. */
+static const void *frame_or_stack(const Coroutine *frame) { return frame ? (const void *)frame : here.stack; }
+
+/* One entry for each frame that the exception leaves or is caught in, none for this file's own. */
 static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
 {
-    const void *of = frame ? (const void *)frame : (const void *)here.stack;
+    const void *of = frame_or_stack(frame);
     if (!site || is_own_file(site->file) || x->last_frame == of) return;
-    if ((x->depth & (x->depth - 1)) == 0) {
-        Site *more = realloc(x->traceback, (x->depth ? 2 * x->depth : 1) * sizeof *more);
-        if (!more) return; /* a traceback without this line is better than none */
-        x->traceback = more;
-    }
-    x->traceback[x->depth++] = (Site){site->file, site->line, site_function(site, frame)};
+    Traceback *line = object_new(&traceback_class, sizeof *line);
+    line->site = (Site){site->file, site->line, site_function(site, frame)};
+    line->inner = x->traceback;
+    x->traceback = line;
     x->last_frame = of;
+}
+
+static void traceback_set(Exc *x, Traceback *traceback)
+{
+    retain(traceback);
+    release(x->traceback);
+    x->traceback = traceback;
+    x->last_frame = NULL;
+}
+
+/* Line by line: a long one would need a long stack. */
+static void traceback_destroy(void *object)
+{
+    Traceback *line = ((Traceback *)object)->inner;
+    while (line && line->object.references == 1) {
+        Traceback *inner = line->inner;
+        line->inner = NULL;
+        release(line);
+        line = inner;
+    }
+    release(line);
 }
 
 static bool exception_leads_to(Value e, const Exc *x)
@@ -1724,6 +1760,7 @@ _Noreturn void exception_throw_(Value e, const Site *site)
     retain(x);
     exception_set_context(x, exception_in_sight(x));
     here.thrown = NULL;
+    if (!is_own_file(site->file)) x->last_frame = NULL; /* raised by the program, it has one more entry */
     traceback_add(x, stack->frame, site);
     mark_site(site);
     if (TRACING) trace_exception("exception.raise", e, site);
@@ -1751,7 +1788,7 @@ _Noreturn void exception_rethrow_(const Site *site)
 
 /* What the system said, as the exception that Python makes of it. */
 
-static const ExceptionClass *os_error_class(int number)
+static const ExceptionClass *os_error_class(int64_t number)
 {
     switch (number) {
     case EAGAIN:
@@ -1882,6 +1919,14 @@ bool handler_catches_any_(Handler *handler, const ExceptionClass **classes)
     return false;
 }
 
+/* A group that no line of the program raises: this frame is not in its traceback. */
+static Value group_of_own(Value members)
+{
+    Value group = exception_group("", members);
+    as_exc(group)->last_frame = frame_or_stack(here.stack->frame);
+    return group;
+}
+
 bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
 {
     if (handler->phase != PHASE_LANDED) return false;
@@ -1893,7 +1938,7 @@ bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
     if (is_none(handler->kept)) handler->kept = value_retain(list(handler->exception));
     handler->rest = value_retain(rest);
     if (is_group(match)) value_retain(match);
-    else match = value_retain(exception_group("", tuple(match)));
+    else match = value_retain(group_of_own(tuple(match)));
     value_release(handler->exception);
     handler->exception = value_pooled(match);
     handler_catch(handler, PHASE_STAR);
@@ -1943,7 +1988,7 @@ static void handler_merge_raised(Handler *handler)
     else if (len(handler->kept)) left = list_get(handler->kept, 0);
     if (!is_none(left)) list_append(raised, left);
     int count = len(raised);
-    handler->exception = value_retain(count > 1 ? exception_group("", raised) : count ? list_get(raised, 0) : None);
+    handler->exception = value_retain(count > 1 ? group_of_own(raised) : count ? list_get(raised, 0) : None);
     value_release(raised);
     handler->raised = None;
     handler->phase = PHASE_FAILED;
@@ -2018,68 +2063,80 @@ static void write_frame(const Site *site, const char *prefix, FILE *out)
     write_source_line(site->file, site->line, prefix, out);
 }
 
+static void write_lines(const char *text, const char *prefix, FILE *out)
+{
+    const char *end;
+    for (; *(end = strchrnul(text, '\n')); text = end + 1) fprintf(out, "%s%.*s\n", prefix, (int)(end - text), text);
+    fprintf(out, "%s%s\n", prefix, text);
+}
+
 static void write_exception_line(Exc *x, const char *prefix, FILE *out)
 {
     const char *module = x->type->module;
     bool plain = !module || !strcmp(module, "builtins");
-    char *text;
-    size_t size;
-    FILE *memory = open_memory(&text, &size);
-    exception_write_str(V(&x->object), memory);
-    fclose(memory);
-    fprintf(out, "%s%s%s%s%s%s\n", prefix, plain ? "" : module, plain ? "" : ".", x->type->name, size ? ": " : "",
-            text);
-    free(text);
-    for_in (note, exception_notes(V(&x->object))) fprintf(out, "%s%s\n", prefix, as_str(note));
+    scope {
+        Value e = V(&x->object), text = str(e);
+        if (*as_str(text)) text = format(": %s", as_str(text));
+        text = format("%s%s%s%s", plain ? "" : module, plain ? "" : ".", x->type->name, as_str(text));
+        write_lines(as_str(text), prefix, out);
+        for_in (note, exception_notes(e)) write_lines(as_str(str(note)), prefix, out);
+    }
 }
 
-static void exception_write(Exc *x, const char *prefix, FILE *out);
+static void exception_write(Exc *x, const char *prefix, bool *open, FILE *out);
 
-static void write_group_members(Exc *x, const char *prefix, FILE *out)
+enum { GROUP_WIDTH = 15, GROUP_DEPTH = 10 }; /* how much of a group is written, as in Python */
+
+/* What is `open` is closed by a line below, one for all groups that end there. */
+static void write_group_members(Exc *x, const char *prefix, bool *open, FILE *out)
 {
-    char inner[64];
-    int n = 0, outer = (int)strlen(prefix) - 2; /* without the "| " of this level */
-    memset(inner, ' ', sizeof inner);
-    if (strlen(prefix) > sizeof inner - 8) {
-        fprintf(out, "%s... (max nesting reached)\n", prefix);
-        return;
+    char inner[2 * GROUP_DEPTH + 8];
+    int count = value_len(x->exceptions), more = count - GROUP_WIDTH, shown = more > 0 ? GROUP_WIDTH + 1 : count;
+    int outer = (int)strlen(prefix) - 2; /* without the "| " of this level */
+    snprintf(inner, sizeof inner, "%*s  | ", outer, "");
+    for (int i = 0; i < shown; i++) {
+        *open = i == shown - 1;
+        fprintf(out, "%*s%s---------------- ", outer, "", i ? "  +" : "+-+");
+        if (i < GROUP_WIDTH) {
+            fprintf(out, "%d ----------------\n", i + 1);
+            exception_write(as_exc(list_get(x->exceptions, i)), inner, open, out);
+        } else fprintf(out, "... ----------------\n%sand %d more exception%s\n", inner, more, more > 1 ? "s" : "");
     }
-    strcpy(inner + outer, "  | ");
-    for_in (e, x->exceptions) {
-        fprintf(out, "%.*s%s---------------- %d ----------------\n", outer, prefix, n ? "  +" : "+-+", n + 1);
-        n++;
-        exception_write(as_exc(e), inner, out);
-    }
-    fprintf(out, "%.*s  +------------------------------------\n", outer, prefix);
+    if (*open) fprintf(out, "%*s  +------------------------------------\n", outer, "");
+    *open = false;
 }
 
 /* Cause or context first, as it happened first; then the frames, outermost first; then the exception. */
-static void exception_write(Exc *x, const char *prefix, FILE *out)
+static void exception_write(Exc *x, const char *prefix, bool *open, FILE *out)
 {
     bool group = x->exceptions.tag == VALUE_TUPLE, top = group && !*prefix;
     if (is_exception(x->cause)) {
-        exception_write((Exc *)x->cause.object, prefix, out);
+        exception_write((Exc *)x->cause.object, prefix, open, out);
         fprintf(out, "%s\n%sThe above exception was the direct cause of the following exception:\n%s\n", prefix,
                 prefix, prefix);
     } else if (is_exception(x->context) && !x->suppress_context) {
-        exception_write((Exc *)x->context.object, prefix, out);
+        exception_write((Exc *)x->context.object, prefix, open, out);
         fprintf(out, "%s\n%sDuring handling of the above exception, another exception occurred:\n%s\n", prefix,
                 prefix, prefix);
     }
+    if (group && strlen(prefix) > 2 * GROUP_DEPTH + 2) {
+        fprintf(out, "%s... (max_group_depth is %d)\n", prefix, GROUP_DEPTH);
+        return;
+    }
     if (top) prefix = "  | ";
-    if (x->depth) {
+    if (x->traceback) {
         if (top) fputs("  + Exception Group Traceback (most recent call last):\n", out);
         else fprintf(out, "%s%sTraceback (most recent call last):\n", prefix, group ? "Exception Group " : "");
     }
-    for (int i = x->depth - 1; i >= 0; i--) write_frame(&x->traceback[i], prefix, out);
+    for (Traceback *line = x->traceback; line; line = line->inner) write_frame(&line->site, prefix, out);
     write_exception_line(x, prefix, out);
-    if (group) write_group_members(x, prefix, out);
+    if (group) write_group_members(x, prefix, open, out);
 }
 
 void exception_print(Value e, FILE *file)
 {
     fflush(stdout);
-    exception_write(as_exc(e), "", file);
+    exception_write(as_exc(e), "", &(bool){false}, file);
     fflush(file);
 }
 
@@ -2087,9 +2144,11 @@ void exception_print(Value e, FILE *file)
 static _Noreturn void uncaught(Exc *x)
 {
     Value e = V(&x->object);
-    if (x->type == SystemExit) {
-        Value code = len(x->args) ? list_get(x->args, 0) : None;
-        if (code.tag == VALUE_INT || is_none(code)) exit(is_none(code) ? 0 : (int)code.integer);
+    if (is_subclass(x->type, SystemExit)) {
+        int count = len(x->args);
+        Value code = count == 1 ? list_get(x->args, 0) : count ? x->args : None;
+        if (is_none(code)) exit(0);
+        if (code.tag == VALUE_INT || code.tag == VALUE_BOOL) exit((int)as_int(code));
         value_write(code, false, stderr);
         fputc('\n', stderr);
     } else exception_print(e, stderr);
@@ -2225,12 +2284,13 @@ double handle_when(Handle *handle) { return handle->when; }
 
 Context *handle_get_context(Handle *handle)
 {
-    if (!handle->context) {
-        handle->context = context_of(handle->variables);
-        release(handle->variables);
-        handle->variables = NULL;
-    }
-    return handle->context;
+    if (!handle->context) handle->context = context_begin(&handle->variables);
+    return pooled(retain(handle->context));
+}
+
+static inline Variables **handle_variables(Handle *handle)
+{
+    return handle->context ? &handle->context->variables : &handle->variables;
 }
 
 static void handle_call(Handle *handle)
@@ -2264,7 +2324,6 @@ static void handle_failed(Handle *handle, Value e)
     Value message = format("Exception in callback %s()", handle->name);
     REPORT(handle->loop, .message = as_str(message), .exception = e, .handle = handle);
 }
-
 
 /* The ready queue. */
 
@@ -2406,6 +2465,7 @@ Handle *loop_call_at_(Loop *loop, double when, Callback fn, CallOptions options)
 {
     loop_check_usable(loop);
     if (!fn) throw(TypeError, "a callable object was expected by call_at(), got NULL");
+    if (isnan(when)) throw(ValueError, "the time of a timer must not be NaN");
     Handle *handle = pooled(handle_to_call(loop, fn, options));
     handle->is_timer = true;
     handle->when = when;
@@ -2846,7 +2906,7 @@ COLD static void handle_end_watched(Handle *handle)
 
 static inline void handle_begin(Handle *handle)
 {
-    here.variables = handle->context ? &handle->context->variables : &handle->variables;
+    here.variables = handle_variables(handle);
     if (handle->loop->debug || TRACING) handle_begin_watched(handle);
 }
 
@@ -3119,7 +3179,7 @@ void loop_default_exception_handler(Loop *loop, const ExceptionReport *report)
     write_reported("future", report->future);
     write_reported("handle", report->handle);
     write_reported("task", report->task);
-    if (is_exception(report->exception)) exception_write(as_exc(report->exception), "", stderr);
+    if (is_exception(report->exception)) exception_print(report->exception, stderr);
     fflush(stderr);
 }
 
@@ -3142,12 +3202,12 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
     try {
         loop->exception_handler(loop, report);
     } except (BaseException, e) {
-        here.variables = outer;
+        here.variables = variables_place(outer);
         if (leaves_loop(e)) rethrow;
         ExceptionReport error = {.message = "Unhandled error in exception handler", .exception = e};
         loop_default_exception_handler(loop, &error);
     } end_try
-    here.variables = outer;
+    here.variables = variables_place(outer);
 }
 
 /* ---- [stacks] Many stacks -----------------------------------------------------------------------------------------
@@ -3567,19 +3627,28 @@ static void check_done(Future *future, const char *what)
     if (future->state == PENDING) throw(InvalidStateError, "%s is not set.", what);
 }
 
+/* The exception, to be raised where the future is awaited. All raise the same object: the first has the traceback that
+ * it came with, for the next one it begins anew. */
+static Value future_raised(Future *future)
+{
+    future->unretrieved = false;
+    traceback_set(as_exc(future->result), is_none(future->message) ? NULL : (Traceback *)future->message.object);
+    value_replace(&future->message, None);
+    return future->result;
+}
+
 Value future_result(Future *future)
 {
     check_done(future, "Result");
-    future->unretrieved = false;
-    if (future->failed) throw(future->result);
-    return value_pooled(value_retain(future->result));
+    if (future->failed) throw(future_raised(future));
+    return value_received(future->result);
 }
 
 Value future_exception(Future *future)
 {
     check_done(future, "Exception");
     future->unretrieved = false;
-    return future->failed ? value_pooled(value_retain(future->result)) : None;
+    return future->failed ? value_received(future->result) : None;
 }
 
 /* Callbacks. */
@@ -3627,7 +3696,7 @@ static inline void future_wake(Future *future, Object *entry)
 
 void future_add_done_callback_(Future *future, DoneCallback fn, DoneOptions options)
 {
-    if (!fn) throw(TypeError, "add_done_callback() needs a function, got NULL");
+    if (!fn) throw(TypeError, "a callable object was expected by add_done_callback(), got NULL");
     if (future->state != PENDING && future->loop->closed) throw(RuntimeError, "Event loop is closed");
     Handle *handle = handle_new(future->loop, options.name, options.context);
     handle->done = fn;
@@ -3694,6 +3763,7 @@ static void future_fail(Future *future, Value e)
 {
     assert(future->state == PENDING);
     future->result = value_retain(e);
+    value_replace(&future->message, V((Object *)as_exc(e)->traceback));
     future->state = FINISHED;
     future->failed = future->unretrieved = true;
     future_schedule_callbacks(future);
@@ -4015,7 +4085,7 @@ static void task_start_eagerly(Task *task)
     stack_switch(here.stack, stack);
     stack->resumer = NULL;
     loop->current = outer;
-    here.variables = variables;
+    here.variables = variables_place(variables);
     here.thrown_into = thrown_into;
     release(task);
     if (task->future.state != PENDING && !task->future.failed) {
@@ -4127,6 +4197,13 @@ static void task_finished(Task *task, Value result)
     }
 }
 
+static const Site *exception_origin(Exc *x)
+{
+    Traceback *line = x->traceback;
+    while (line && line->inner) line = line->inner;
+    return line ? &line->site : NULL;
+}
+
 static void task_failed(Task *task, Value e)
 {
     task_ended(task);
@@ -4139,7 +4216,7 @@ static void task_failed(Task *task, Value e)
         return;
     }
     TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
-          as_exc(e)->depth ? as_exc(e)->traceback : NULL);
+          exception_origin(as_exc(e)));
     future_fail(&task->future, e);
     if (leaves_loop(e)) loop_leave(task->future.loop, e);
 }
@@ -4271,8 +4348,7 @@ static Value future_outcome(Future *future, Task *task)
         exception_set_context(as_exc(e), handled_around_loop());
         return e;
     }
-    future->unretrieved = false;
-    return future->failed ? future->result : None;
+    return future->failed ? future_raised(future) : None;
 }
 
 /* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so
@@ -4396,18 +4472,12 @@ void task_set_name_(Task *task, Value name)
     trace_thread_name(task);
 }
 
-Coroutine *task_get_coro(Task *task) { return task->coro; }
+Coroutine *task_get_coro(Task *task) { return task->coro ? pooled(retain(task->coro)) : NULL; }
 
 Context *task_get_context(Task *task)
 {
-    if (!task->context) {
-        bool current = here.variables == &task->variables;
-        task->context = context_of(task->variables);
-        release(task->variables);
-        task->variables = NULL;
-        if (current) here.variables = &task->context->variables;
-    }
-    return task->context;
+    if (!task->context) task->context = context_begin(&task->variables);
+    return pooled(retain(task->context));
 }
 
 static Loop *loop_or_running(Loop *loop) { return loop ? loop : asyncio_get_running_loop(); }
@@ -4562,7 +4632,7 @@ Timeout *asyncio_timeout_at_(double when)
 
 Timeout *asyncio_timeout_(double delay)
 {
-    return asyncio_timeout_at_(isinf(delay) ? delay : loop_look(asyncio_get_running_loop()) + delay);
+    return asyncio_timeout_at_(delay == NO_TIMEOUT ? delay : loop_look(asyncio_get_running_loop()) + delay);
 }
 
 double timeout_of_value_(Value v) { return is_none(v) ? NO_TIMEOUT : as_float(v); }
@@ -4589,7 +4659,7 @@ static void timeout_repr(void *object, FILE *out)
 {
     Timeout *timeout = object;
     fprintf(out, "<Timeout [%s]", timeout_states[timeout->state]);
-    if (timeout->state == TIMEOUT_ENTERED && isinf(timeout->when)) fputs(" when=None", out);
+    if (timeout->state == TIMEOUT_ENTERED && timeout->when == NO_TIMEOUT) fputs(" when=None", out);
     else if (timeout->state == TIMEOUT_ENTERED) fprintf(out, " when=%.3f", timeout->when);
     fputc('>', out);
 }
@@ -4612,8 +4682,8 @@ void timeout_reschedule_(Timeout *timeout, double when)
         throw(RuntimeError, "Cannot change state of %s Timeout", timeout_states[timeout->state]);
     timeout_drop_timer(timeout);
     timeout->when = when;
-    TRACE_CHANGED(timeout, isinf(when) ? "no deadline" : "a deadline is set");
-    if (isinf(when)) return;
+    TRACE_CHANGED(timeout, when == NO_TIMEOUT ? "no deadline" : "a deadline is set");
+    if (when == NO_TIMEOUT) return;
     Loop *loop = asyncio_get_running_loop();
     bool past = when <= loop_last_look(loop);
     Handle *timer;
@@ -4779,7 +4849,7 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value)awaitables, (WaitOptions)options)
     wait->left = len(futures);
     wait->return_when = options.return_when;
     TRACE_MADE(wait);
-    if (!isinf(options.timeout)) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
+    if (options.timeout != NO_TIMEOUT) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
     for_in (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
     Value interruption = future_wait(wait->waiter);
     if (wait->timer) handle_cancel(wait->timer);
@@ -5084,7 +5154,7 @@ AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site 
     for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
     it->unfinished = it->left = len(it->futures);
     watching_begin(&it->watching, loop, it);
-    if (it->left && !isinf(timeout)) it->timer = retain(loop_call_later(loop, timeout, as_completed_over, V(it)));
+    if (it->left && timeout != NO_TIMEOUT) it->timer = retain(loop_call_later(loop, timeout, as_completed_over, V(it)));
     return it;
 }
 
@@ -6169,6 +6239,8 @@ struct AsyncGenerator {
     Value sent, thrown;              /* on its way to the generator; thrown: also what it lets out */
     GeneratorState state;
     bool finalising; /* nobody holds it any more: a task is about to close it */
+    bool refused;    /* aclose() was answered by a yield: only anext() and asend() go on with it */
+    bool discarded;  /* what it still would do is not done */
     Task *closer;    /* that task, once it has begun; not held: it holds the generator */
 };
 
@@ -6270,6 +6342,12 @@ static Value generator_step(AsyncGenerator *gen, Value sent, Value thrown, bool 
     return yielded;
 }
 
+/* The next exception goes to the bottom of the stack: no `except` or `finally` on the way sees it. */
+static void stack_skip_handlers(Stack *stack)
+{
+    while (stack->handlers->outer) stack->handlers = stack->handlers->outer;
+}
+
 Value generator_yield_(Value v, const Site *site)
 {
     AsyncGenerator *gen = here.stack->generator;
@@ -6282,6 +6360,7 @@ Value generator_yield_(Value v, const Site *site)
     stack_switch(here.stack, gen->consumer);
     Value sent = value_pooled(gen->sent), thrown = value_pooled(gen->thrown);
     gen->sent = gen->thrown = None;
+    if (gen->discarded) stack_skip_handlers(here.stack);
     if (!is_none(thrown)) exception_enter(thrown, site);
     return sent;
 }
@@ -6302,6 +6381,7 @@ ASYNC(generator_athrow, generator_athrow, (AsyncGenerator *)gen, (Value)e)
 {
     if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "athrow(): asynchronous generator is already running");
     if (gen->state == GENERATOR_CLOSED) return None; /* as CPython has it */
+    if (gen->refused) throw(StopAsyncIteration);
     return generator_resume(gen, None, V(&as_exc(e)->object));
 }
 
@@ -6318,12 +6398,14 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *)gen)
     if (gen->state == GENERATOR_RUNNING) throw(RuntimeError, "aclose(): asynchronous generator is already running");
     if (gen->state == GENERATOR_CREATED) generator_closed(gen);
     if (gen->state == GENERATOR_CLOSED) return None;
+    if (gen->refused) throw(StopAsyncIteration);
     try {
         generator_step(gen, None, V(GeneratorExit), &end);
     } except_any (e, GeneratorExit, StopAsyncIteration) {
         return None;
     } end_try
-    if (!end) throw(RuntimeError, "async generator ignored GeneratorExit");
+    gen->refused = !end;
+    if (gen->refused) throw(RuntimeError, "async generator ignored GeneratorExit");
     return None;
 }
 
@@ -6345,10 +6427,34 @@ static bool generator_has_loop(const AsyncGenerator *gen)
 
 static bool generator_finalise_soon(AsyncGenerator *gen)
 {
-    if (gen->state != GENERATOR_SUSPENDED || gen->finalising || !generator_has_loop(gen)) return false;
+    if (gen->state != GENERATOR_SUSPENDED || gen->finalising || gen->refused || !generator_has_loop(gen)) return false;
     gen->finalising = true;
     loop_call_soon(gen->loop, generator_finalise, .arg = V(gen));
     return true;
+}
+
+/* True: it is over. */
+static bool generator_exit_now(AsyncGenerator *gen)
+{
+    bool end;
+    try {
+        generator_step(gen, None, V(GeneratorExit), &end);
+    } except (BaseException) {
+        return true;
+    } end_try
+    return end;
+}
+
+/* Python closes a generator once; one that yields instead is let go of where it stands, without a further step. */
+static void generator_discard(AsyncGenerator *gen)
+{
+    bool closed_before = gen->refused && gen->finalising;
+    if (!closed_before && generator_exit_now(gen)) return;
+    fflush(stdout);
+    if (!closed_before)
+        fprintf(stderr, "Exception ignored in: %s\nRuntimeError: async generator ignored GeneratorExit\n", as_str(repr(gen)));
+    gen->discarded = true;
+    generator_exit_now(gen);
 }
 
 static void generator_destroy(void *object)
@@ -6356,13 +6462,7 @@ static void generator_destroy(void *object)
     AsyncGenerator *gen = object;
     if (gen->state == GENERATOR_CREATED) generator_closed(gen);
     if (generator_finalise_soon(gen)) return;
-    if (gen->state == GENERATOR_SUSPENDED) {
-        bool end;
-        try {
-            generator_step(gen, None, V(GeneratorExit), &end);
-        } except (BaseException) {
-        } end_try
-    }
+    if (gen->state == GENERATOR_SUSPENDED) generator_discard(gen);
     generator_delist(gen);
     release(gen->body);
     gen->body = NULL; /* its last step may have left it in a pool: then this runs again */
@@ -6643,7 +6743,7 @@ typedef struct Token {
     Object object;
     ContextVar *var;
     Value old;
-    Task *task; /* the running one */
+    Task *task;        /* the running one, held so that no other has its variables in the same place */
     Variables **place; /* `here.variables` then */
     bool used;
 } Token;
@@ -6749,12 +6849,14 @@ Value contextvar_get(ContextVar *var)
     return v;
 }
 
-/* Where the context that the token was made in has its variables. The token holds the task, so that no other can have
- * them in the same place; the task may have been asked for its context since. */
-static Variables **token_place(Token *token)
+/* Where the variables are now that were in this place: they move when somebody asks the running task or callback for its
+ * context. */
+static Variables **variables_place(Variables **place)
 {
-    Task *task = token->task;
-    return task && task->context && token->place == &task->variables ? &task->context->variables : token->place;
+    const Loop *loop = here.loop;
+    if (loop && loop->current && place == &loop->current->variables) return task_variables(loop->current);
+    if (loop && loop->handle && place == &loop->handle->variables) return handle_variables(loop->handle);
+    return place;
 }
 
 Value contextvar_set_(ContextVar *var, Value v)
@@ -6775,7 +6877,7 @@ void contextvar_reset(ContextVar *var, Value v)
     Token *token = (Token *)v.object;
     if (token->used) throw(RuntimeError, "%s has already been used once", as_str(repr(v)));
     if (token->var != var) throw(ValueError, "%s was created by a different ContextVar", as_str(repr(v)));
-    if (token_place(token) != here.variables)
+    if (variables_place(token->place) != here.variables)
         throw(ValueError, "%s was created in a different Context", as_str(repr(v)));
     token->used = true;
     variables_replace(var, token->old);
@@ -6785,6 +6887,16 @@ static Context *context_of(Variables *variables)
 {
     Context *context = object_new(&context_class, sizeof *context);
     context->variables = retain(variables);
+    return context;
+}
+
+/* The first context of a task or callback that was not given one: its variables move there. */
+static Context *context_begin(Variables **variables)
+{
+    Context *context = context_of(*variables);
+    release(*variables);
+    *variables = NULL;
+    if (here.variables == variables) here.variables = &context->variables;
     return context;
 }
 
@@ -6806,7 +6918,7 @@ Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
     try {
         result = fn(arg);
     } finally {
-        here.variables = outer;
+        here.variables = variables_place(outer);
         context->entered = false;
     } end_try
     return result;
@@ -6842,7 +6954,7 @@ struct ThreadFuture {
     Loop *loop;           /* the other side of the bridge */
     Future *future;       /* there; only that loop's thread touches it */
     Wrapped *wrapped;     /* what wrap_future() made of it */
-    Coroutine *coro;      /* of run_coroutine_threadsafe(), until the loop has made a task of it */
+    Coroutine *coro;      /* of run_coroutine_threadsafe() */
 };
 
 struct Executor {
@@ -6850,7 +6962,7 @@ struct Executor {
     pthread_mutex_t lock;
     pthread_cond_t work;
     ThreadFuture *first, *last;
-    int max_workers, workers, idle;
+    int queued, max_workers, workers, idle;
     bool shut;
     pthread_t *threads;
 };
@@ -6947,11 +7059,11 @@ static bool threadfuture_become(ThreadFuture *tf, ThreadState state, Value resul
     return changes;
 }
 
-/* So many seconds from now. For ever is thirty years. */
+/* So many seconds from now, or now if that has passed. For ever is thirty years. */
 static struct timespec moment_in(double seconds)
 {
     struct timespec moment;
-    seconds = fmin(seconds, 1e9);
+    seconds = fmax(0, fmin(seconds, 1e9));
     clock_gettime(CLOCK_MONOTONIC, &moment);
     moment.tv_sec += (time_t)floor(seconds);
     moment.tv_nsec += (long)((seconds - floor(seconds)) * 1e9);
@@ -7054,6 +7166,7 @@ static void *worker_main(void *arg)
         ThreadFuture *tf = executor->first;
         if (!tf) break;
         executor->first = tf->next;
+        executor->queued--;
         if (!executor->first) executor->last = NULL;
         pthread_mutex_unlock(&executor->lock);
         threadfuture_work(tf);
@@ -7081,15 +7194,14 @@ static int start_thread(pthread_t *thread, void *(*main)(void *), void *arg)
 /* Queues the work; a thread more if all are busy and there may be more. The executor's lock is held. */
 static int executor_enqueue(Executor *executor, ThreadFuture *tf)
 {
-    int queued = 1;
-    for (ThreadFuture *each = executor->first; each; each = each->next) queued++;
-    if (executor->idle < queued && executor->workers < executor->max_workers) {
+    if (executor->idle <= executor->queued && executor->workers < executor->max_workers) {
         int problem = start_thread(&executor->threads[executor->workers], worker_main, executor);
         if (problem && !executor->workers) return problem;
         if (!problem) executor->workers++;
     }
     *(executor->last ? &executor->last->next : &executor->first) = retain(tf);
     executor->last = tf;
+    executor->queued++;
     pthread_cond_signal(&executor->work);
     return 0;
 }
@@ -7425,7 +7537,6 @@ enum { SIGNALS_KEPT = 256 };
 static unsigned char signals[SIGNALS_KEPT]; /* a ring of numbers; 0: taken, or not yet written */
 static unsigned signals_came, signals_taken;
 
-
 static void on_signal(int number)
 {
     int saved = errno;
@@ -7573,8 +7684,15 @@ static socklen_t address_fill_unix(struct sockaddr_un *un, const Text *path)
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path->length + (abstract ? 0 : 1));
 }
 
-/* The other way. ValueError if it is no such address: a host name must have been looked up before. */
-static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
+static uint16_t port_fill(Value v, const char *call)
+{
+    int64_t port = as_int(v);
+    if (port < 0 || port > UINT16_MAX) throw(OverflowError, "%s: port must be 0-65535.", call);
+    return htons((uint16_t)port);
+}
+
+/* The other way, for a call of the system. ValueError if it is no such address: a host name must have been looked up before. */
+static socklen_t address_fill(struct sockaddr_storage *storage, Value v, const char *call)
 {
     memset(storage, 0, sizeof *storage);
     if (v.tag == VALUE_STR || v.tag == VALUE_BYTES)
@@ -7584,7 +7702,7 @@ static socklen_t address_fill(struct sockaddr_storage *storage, Value v)
     struct sockaddr_in *in = (struct sockaddr_in *)storage;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
     const char *host = as_str(list_get(v, 0));
-    uint16_t port = htons((uint16_t)as_int(list_get(v, 1)));
+    uint16_t port = port_fill(list_get(v, 1), call);
     if (inet_pton(AF_INET, host, &in->sin_addr) == 1) {
         in->sin_family = AF_INET;
         in->sin_port = port;
@@ -7716,7 +7834,7 @@ ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *)loop, (int)fd, (Value)data)
 ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *)loop, (int)fd, (Value)data, (Value)address)
 {
     struct sockaddr_storage to;
-    socklen_t length = address_fill(&to, address);
+    socklen_t length = address_fill(&to, address, "sendto()");
     size_t size;
     const char *at = as_bytes(data, &size);
     ssize_t n;
@@ -7730,7 +7848,7 @@ ASYNC(loop_sock_sendto, loop_sock_sendto, (Loop *)loop, (int)fd, (Value)data, (V
 static void connect_to(Loop *loop, int fd, Value address)
 {
     struct sockaddr_storage to;
-    socklen_t length = address_fill(&to, address), size = sizeof(int);
+    socklen_t length = address_fill(&to, address, "connect()"), size = sizeof(int);
     if (connect(fd, (struct sockaddr *)&to, length) == 0) return;
     if (errno != EINPROGRESS && errno != EINTR) throw_errno(NULL);
     int problem = 0;
@@ -7840,11 +7958,36 @@ ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Va
     return await(infos);
 }
 
+/* What is written in numbers is no question: its only answer, or None. */
+static Value literal_info(Value address, AddressOptions wanted)
+{
+    struct in6_addr ignored;
+    Value host = list_get(address, 0), port = list_get(address, 1);
+    if (is_none(host)) return None;
+    int family = inet_pton(AF_INET, as_str(host), &ignored) == 1    ? AF_INET
+                 : inet_pton(AF_INET6, as_str(host), &ignored) == 1 ? AF_INET6
+                                                                    : AF_UNSPEC;
+    char *end;
+    Value number = V(strtoll(is_none(port) ? "" : as_str(value_to_str(port)), &end, 10));
+    if (*end || !family || (wanted.family && wanted.family != family)) return None;
+    Value flow = len(address) > 2 ? list_get(address, 2) : V(0), scope_id = len(address) > 3 ? list_get(address, 3) : V(0);
+    return tuple(family, wanted.type, wanted.type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, "",
+                 family == AF_INET ? tuple(host, number) : tuple(host, number, flow, scope_id));
+}
+
+/* What an address of the program stands for, (host, port) or longer, as getaddrinfo() lists it. */
+static Value ensure_resolved(Loop *loop, Value address, AddressOptions wanted)
+{
+    Value literal = literal_info(address, wanted), host = list_get(address, 0);
+    if (!is_none(literal)) return list(literal);
+    return await(loop_getaddrinfo_(loop, is_none(host) ? NULL : as_str(host), list_get(address, 1), wanted));
+}
+
 static Value name_info(Value v)
 {
     struct sockaddr_storage storage;
     char host[NI_MAXHOST], service[NI_MAXSERV];
-    socklen_t length = address_fill(&storage, list_get(v, 0));
+    socklen_t length = address_fill(&storage, list_get(v, 0), "getnameinfo()");
     int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service,
                               (int)as_int(list_get(v, 1)));
     if (problem) throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
@@ -7860,12 +8003,10 @@ ASYNC(loop_getnameinfo, loop_getnameinfo, (Loop *)loop, (Value)address, (int)fla
 ASYNC(loop_sock_connect, loop_sock_connect, (Loop *)loop, (int)fd, (Value)address)
 {
     sock_check(loop, fd);
-    bool named = address.tag == VALUE_TUPLE && len(address) >= 2 && !is_literal(as_str(list_get(address, 0)));
-    if (named) {
+    if (address.tag == VALUE_TUPLE && len(address) >= 2) {
         AddressOptions options = {
             .family = socket_family(fd), .type = socket_type(fd), .proto = socket_option(fd, SO_PROTOCOL)};
-        Value infos = await(loop_getaddrinfo_(loop, as_str(list_get(address, 0)), list_get(address, 1), options));
-        address = info_address(list_get(infos, 0));
+        address = info_address(list_get(ensure_resolved(loop, address, options), 0));
     }
     connect_to(loop, fd, address);
     return None;
@@ -8656,7 +8797,7 @@ ASYNC(loop_sendfile, loop_sendfile_, (Loop *)loop, (Transport *)transport, (int)
 static socklen_t packet_address(Transport *transport, Value address, struct sockaddr_storage *to)
 {
     try {
-        return address_fill(to, address);
+        return address_fill(to, address, "sendto()");
     } except (Exception, e) {
         transport_fails(transport, "write", e);
     } end_try
@@ -8775,7 +8916,7 @@ static void bind_local(int fd, Value locals, int family)
     Value problem = exception_new(OSError, "no matching local address with family=%d found", family);
     for_in (local, locals) {
         struct sockaddr_storage storage;
-        socklen_t length = address_fill(&storage, local);
+        socklen_t length = address_fill(&storage, local, "bind()");
         if (storage.ss_family != family) continue;
         if (bind(fd, (struct sockaddr *)&storage, length) == 0) return;
         problem = bind_error(local);
@@ -8787,10 +8928,9 @@ static void bind_local(int fd, Value locals, int family)
 static Value addresses_of(Loop *loop, Value address, AddressOptions wanted)
 {
     if (is_none(address)) return None;
-    if (address.tag != VALUE_TUPLE || len(address) != 2) return list(address);
-    Value host = list_get(address, 0), addresses = list();
-    for_in (info, await(loop_getaddrinfo_(loop, is_none(host) ? NULL : as_str(host), list_get(address, 1), wanted)))
-        list_append(addresses, info_address(info));
+    if (address.tag != VALUE_TUPLE || len(address) < 2) return list(address);
+    Value addresses = list();
+    for_in (info, ensure_resolved(loop, address, wanted)) list_append(addresses, info_address(info));
     if (!len(addresses)) throw(OSError, "getaddrinfo() returned empty list");
     return addresses;
 }
@@ -8895,7 +9035,7 @@ static int connect_socket(Loop *loop, const char *host, Value port, ConnectionOp
 {
     AddressOptions wanted = {
         .family = options->family, .type = SOCK_STREAM, .proto = options->proto, .flags = options->flags};
-    Value infos = await(loop_getaddrinfo_(loop, host, port, wanted)), errors = list();
+    Value infos = ensure_resolved(loop, tuple(host ? V(host) : None, port), wanted), errors = list();
     if (!len(infos)) throw(OSError, "getaddrinfo() returned empty list");
     options->local_addr = addresses_of(loop, options->local_addr, wanted);
     bool racing = options->happy_eyeballs_delay >= 0;
@@ -9036,7 +9176,7 @@ static int datagram_socket(Loop *loop, DatagramOptions *options)
     Value address = is_none(options->local_addr) ? options->remote_addr : options->local_addr;
     struct sockaddr_storage storage;
     if (is_none(address) && !options->family) throw(ValueError, "unexpected address family");
-    socklen_t length = is_none(address) ? 0 : address_fill(&storage, address);
+    socklen_t length = is_none(address) ? 0 : address_fill(&storage, address, is_none(options->local_addr) ? "connect()" : "bind()");
     if (options->local_addr.tag == VALUE_STR) unlink_stale(as_str(options->local_addr));
     const int fd = socket_new(is_none(address) ? options->family : storage.ss_family, SOCK_DGRAM, options->proto);
     int on = 1;
@@ -9397,7 +9537,7 @@ static void server_bind(Server *server, Value info, const ServerOptions *options
     Value address = info_address(info);
     if (fd < 0) return;
     server_add_socket(server, fd); /* it is closed with the server, also if what follows fails */
-    socklen_t length = address_fill(&storage, address);
+    socklen_t length = address_fill(&storage, address, "bind()");
     if (options->reuse_address) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (options->reuse_port) set_reuse_port(fd);
     if (options->keep_alive) setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -9436,7 +9576,7 @@ ASYNC(loop_create_server, loop_create_server_, (Loop *)loop, (const Protocol *)p
         return server_begin(server, options.start_serving);
     }
     AddressOptions wanted = {.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
-    Value infos = await(loop_getaddrinfo_(loop, host, port, wanted));
+    Value infos = ensure_resolved(loop, tuple(host ? V(host) : None, port), wanted);
     if (!len(infos)) throw(OSError, "getaddrinfo(%s) returned empty list", host ? as_str(repr(host)) : "None");
     server_bind_all(server, infos, &options);
     return server_begin(server, options.start_serving);
@@ -9450,7 +9590,7 @@ ASYNC(loop_create_unix_server, loop_create_unix_server_, (Loop *)loop, (const Pr
     if (!path && options.sock < 0) throw(ValueError, "path was not specified, and no sock specified");
     if (path) {
         struct sockaddr_storage storage;
-        socklen_t length = address_fill(&storage, V(path));
+        socklen_t length = address_fill(&storage, V(path), "bind()");
         unlink_stale(path);
         server_add_socket(server, socket_new(AF_UNIX, SOCK_STREAM, 0));
         bool bound = bind(server->sockets[0], (struct sockaddr *)&storage, length) == 0;
@@ -9959,7 +10099,6 @@ static Value serial_text(X509 *certificate)
     i2a_ASN1_INTEGER(bio, X509_get0_serialNumber(certificate));
     return take_text(bio);
 }
-
 
 /* Of ((("commonName", "localhost"),), ...): each part of a name is a set of pairs, nearly always of one. */
 static Value name_parts(const X509_NAME *name)
@@ -12106,9 +12245,9 @@ static Value task_traceback(Task *task, int limit)
 {
     Value entries = list();
     if (!future_failed(&task->future)) return entries;
-    Exc *x = as_exc(task->future.result);
-    for (int i = x->depth - 1; i >= 0 && (limit < 0 || limit-- > 0); i--)
-        list_append(entries, tuple(x->traceback[i].function, x->traceback[i].file, x->traceback[i].line));
+    Traceback *line = as_exc(task->future.result)->traceback;
+    for (; line && (limit < 0 || limit-- > 0); line = line->inner)
+        list_append(entries, tuple(line->site.function, line->site.file, line->site.line));
     return entries;
 }
 
@@ -12360,7 +12499,7 @@ static void json_value(Value v, FILE *out)
     if (size > TRACED_REPR)
         for (cut = TRACED_REPR; cut && (text[cut] & 0xC0) == 0x80; cut--) {}
     if (cut < size) {
-        text = realloc(text, cut + 4);
+        text = reallocate(text, cut + 4);
         memcpy(text + cut, "…", 4);
         cut += 3;
     }

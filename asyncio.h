@@ -766,7 +766,7 @@ bool    loop_remove_signal_handler(Loop *loop, int number);
 
 /* Sockets are descriptors; these make them non-blocking. Addresses are Values as Python writes them: a tuple (host,
  * port), or a path. Each suspends until it is done, and raises OSError or the class of it that fits. RuntimeError
- * if a transport owns the descriptor. */
+ * if a transport owns the descriptor, OverflowError for a port that is none. */
 /* await loop.sock_recv(sock, n): bytes, empty at the end */
 Coroutine *loop_sock_recv(Loop *loop, int fd, size_t size);
 /* the number of bytes; buffer is yours */

@@ -171,3 +171,22 @@ IO_TEST(a_bad_descriptor_is_an_error)
     ck_raises(OSError, await(loop_sock_recv(asyncio_get_running_loop(), 9999, 10)));
     return None;
 }
+
+/* Not the one that is left of it in 16 bits. A numeric host is checked as it is used, as in CPython. */
+IO_TEST(a_port_is_at_most_65535)
+{
+    Loop *loop = asyncio_get_running_loop();
+    static const Protocol nothing;
+    int stream = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    for_in (port, list(65536, -1)) {
+        Value address = tuple("127.0.0.1", port);
+        ck_raises_text(OverflowError, "connect(): port must be 0-65535.", await(loop_sock_connect(loop, stream, address)));
+        ck_raises_text(OverflowError, "connect(): port must be 0-65535.", await(asyncio_open_connection("127.0.0.1", str(port))));
+        ck_raises_text(OverflowError, "sendto(): port must be 0-65535.", await(loop_sock_sendto(loop, datagram, bytes("x", 1), address)));
+        ck_raises_text(OverflowError, "bind(): port must be 0-65535.", await(loop_create_server(loop, &nothing, None, "::1", port)));
+        ck_raises_text(OverflowError, "bind(): port must be 0-65535.",
+                       await(loop_create_datagram_endpoint(loop, &nothing, None, .local_addr = address)));
+    }
+    close(stream); close(datagram);
+    return None;
+}
