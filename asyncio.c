@@ -488,9 +488,17 @@ static long count(long *counter, long n)
 /* A block of up to BLOCK_LARGEST bytes comes from, and goes back to, the thread's list for its size. What one thread
  * makes another may drop, so with several threads a list that nobody takes from must not grow without end. */
 struct Block {
+    const Class *class; /* gone_class, for who still takes it for an object */
+    long length;        /* of the list that begins here */
     Block *next;
-    long length; /* of the list that begins here */
 };
+
+/* A variable holds nothing: who keeps what a coroutine made in a variable of his own, and uses it when that coroutine has
+ * returned, finds this class in it, until the block is used again. */
+static void gone_write(void *object, FILE *out);
+static const Class gone_class = {.name = "object that is gone", .write = gone_write};
+static bool is_gone(const Object *object) { return object->class == &gone_class; }
+static void gone_write(void *object, FILE *out) { fprintf(out, "<%s>", ((Object *)object)->class->name); }
 
 enum { BLOCKS_KEPT = 500 };
 
@@ -538,7 +546,7 @@ static inline void deallocate(void *memory, size_t size)
         free(memory);
         return;
     }
-    *block = (Block){first, length + 1};
+    *block = (Block){&gone_class, length + 1, first};
     here.blocks[units] = block;
 }
 
@@ -838,17 +846,20 @@ Value value_tuple_(int count, const Value *values) { return sequence(&tuple_clas
 
 /* What a Value is. */
 
+/* The tag, unless what it spoke of is gone. */
+static inline ValueTag kind_of(Value v) { return is_counted(v) && is_gone(v.object) ? VALUE_OBJECT : v.tag; }
+
 const char *value_type(Value v)
 {
     static const char *const names[] = {
         "NoneType", "bool", "int", "float", "str", "bytes", "list", "tuple", "object", "pointer"};
-    if (v.tag == VALUE_OBJECT) return is_exception(v) ? exception_type(v)->name : v.object->class->name;
+    if (kind_of(v) == VALUE_OBJECT) return is_exception(v) ? exception_type(v)->name : v.object->class->name;
     return v.tag <= VALUE_POINTER ? names[v.tag] : "unset";
 }
 
 static inline Value expect(Value v, ValueTag tag, const char *wanted)
 {
-    if (v.tag != tag) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
+    if (kind_of(v) != tag) throw(TypeError, "expected %s, got %s", wanted, value_type(v));
     return v;
 }
 
@@ -879,7 +890,7 @@ const char *as_bytes(Value v, size_t *length)
 
 static List *as_sequence(Value v)
 {
-    if (v.tag != VALUE_LIST && v.tag != VALUE_TUPLE)
+    if (kind_of(v) != VALUE_LIST && kind_of(v) != VALUE_TUPLE)
         throw(TypeError, "expected list or tuple, got %s", value_type(v));
     return (List *)v.object;
 }
@@ -897,7 +908,7 @@ static size_t utf8_length(const Text *text)
 
 int value_len(Value v)
 {
-    switch (v.tag) {
+    switch (kind_of(v)) {
     case VALUE_STR: return (int)utf8_length((Text *)v.object);
     case VALUE_BYTES: return (int)((Text *)v.object)->length;
     case VALUE_LIST:
@@ -1295,7 +1306,7 @@ static void write_sequence(List *l, bool is_tuple, FILE *out)
 /* str(v), or repr(v). */
 static void value_write(Value v, bool as_repr, FILE *out)
 {
-    switch (v.tag) {
+    switch (kind_of(v)) {
     case VALUE_NONE: fputs("None", out); break;
     case VALUE_BOOL: fputs(v.boolean ? "True" : "False", out); break;
     case VALUE_INT: fprintf(out, "%" PRId64, v.integer); break;
@@ -2322,7 +2333,11 @@ static void handle_failed(Handle *handle, Value e)
         abort();
     }
     Value message = format("Exception in callback %s()", handle->name);
-    REPORT(handle->loop, .message = as_str(message), .exception = e, .handle = handle);
+    try {
+        REPORT(handle->loop, .message = as_str(message), .exception = e, .handle = handle);
+    } except (BaseException, leaving) { /* the exception handler's own */
+        loop_leave(handle->loop, leaving);
+    } end_try
 }
 
 /* The ready queue. */
@@ -3508,9 +3523,20 @@ static void null_tell(void)
     tell(text);
 }
 
-/* A fault in the running stack's guard page, or near address 0: says so, by such means as a signal handler may use,
- * and dies of it. */
-static void stack_overflowed(int number, siginfo_t *info, void *unused)
+static void pointer_tell(const void *address)
+{
+    char place[512] = "a callback", text[1024];
+    if (here.stack->frame) write_place(here.stack, place, sizeof place);
+    snprintf(text, sizeof text,
+             "asyncio: the pointer %p, which leads nowhere, was used in %s, or soon after.\n"
+             "Look there for a variable that was never set, an object that is gone, or a function f where a call f() is wanted.\n",
+             address, place);
+    tell(text);
+}
+
+/* A fault, in the running stack's guard page, near address 0, or elsewhere: says so, by such means as a signal handler may
+ * use, and dies of it. */
+static void fault(int number, siginfo_t *info, void *unused)
 {
     (void)unused;
     enum { PAGE = 4096 };
@@ -3519,6 +3545,7 @@ static void stack_overflowed(int number, siginfo_t *info, void *unused)
     if (here.loop && stack->low && address >= stack->low - PAGE && address < stack->low + 2 * PAGE)
         stack_tell_overflow(stack);
     else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < PAGE) null_tell();
+    else if (here.loop) pointer_tell(address);
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -3548,7 +3575,7 @@ static void stack_overflow_watch(void)
     fault_stack_begin();
     if (__atomic_exchange_n(&watching, true, __ATOMIC_RELAXED)) return;
     if (sigaction(SIGSEGV, NULL, &old) < 0 || old.sa_handler != SIG_DFL) return;
-    struct sigaction action = {.sa_sigaction = stack_overflowed, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
 }

@@ -375,3 +375,73 @@ ASYNC_TEST(left_by_break)
     ck_notes("1|nameless closed|later|1|2|named closed");
     return None;
 }
+
+async_gen(never_closes, (const char *) name)
+{
+    try {
+        for (volatile int i = 0; i < 9; i++) {
+            try { yield((int)i); } except (GeneratorExit) { note(name, "stays"); } end_try
+        }
+    } finally { note(name, "finally"); } end_try
+    return None;
+}
+
+/* As in CPython: an aclose() that failed is the last word on closing, while values still come. */
+ASYNC_TEST(one_that_yields_when_it_is_closed_is_closed_once)
+{
+    AsyncGenerator *gen = never_closes("it");
+    await(generator_anext(gen));
+    ck_raises_text(RuntimeError, "async generator ignored GeneratorExit", await(generator_aclose(gen)));
+    ck_raises(StopAsyncIteration, await(generator_aclose(gen)));
+    ck_raises(StopAsyncIteration, await(generator_athrow(gen, V(ValueError))));
+    ck_repr(await(generator_asend(gen, None)), "2");
+    async_for (v, gen) note(v);
+    ck_repr(await(generator_aclose(gen)), "None");
+    ck_notes("it stays|3|4|5|6|7|8|it finally");
+    return None;
+}
+
+async_def(leaves_one, (const char *) name) { async_for (v, never_closes(name)) { note(v); break; } return None; }
+
+static Value kept;
+
+async_def(drops_them)
+{
+    scope await(leaves_one("by a task"));
+    await(asyncio_sleep(1));
+    scope {
+        AsyncGenerator *gen = never_closes("by hand");
+        await(generator_anext(gen));
+        ck_raises(RuntimeError, await(generator_aclose(gen)));
+    }
+    AsyncGenerator *late = never_closes("at the end");
+    list_append(kept, late);
+    await(generator_anext(late));
+    return None;
+}
+
+static void in_a_loop(void)
+{
+    size_t before = asyncio_live_objects();
+    scope {
+        kept = list();
+        asyncio_run(drops_them(), .virtual_clock = true);
+        list_clear(kept);
+    }
+    ck_notes("0|by a task stays|by hand stays|by hand stays|at the end stays|at the end stays");
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+
+/* It is let go of where it stands: no further step, nothing left over. */
+TEST(one_that_yields_when_it_is_closed_is_dropped)
+{
+    Child c = child(in_a_loop);
+    ck_exited(c, 0);
+    const char *place = c.err;
+    ck_assert(place = strstr(place, "Task exception was never retrieved\n"));
+    ck_assert(place = strstr(place, "RuntimeError: async generator ignored GeneratorExit\n"));
+    ck_assert(place = strstr(place, "Exception ignored in: <async_generator object never_closes at "));
+    ck_assert(place = strstr(place, "RuntimeError: async generator ignored GeneratorExit\n"));
+    ck_assert(place = strstr(place, "an error occurred during closing of asynchronous generator <async_generator object never_closes at "));
+    ck_assert(place = strstr(place, "Exception ignored in: <async_generator object never_closes at "));
+}
