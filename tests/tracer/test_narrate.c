@@ -4,10 +4,11 @@
 #include "narrate.h"
 
 static History h;
+static Model m;                                   /* where the last question left it */
 static Said said;
 
-static void setup(void) { history_init(&h); }
-static void teardown(void) { history_free(&h); said_free(&said); intern_free(); }
+static void setup(void) { history_init(&h); model_init(&m); }
+static void teardown(void) { model_free(&m); history_free(&h); said_free(&said); intern_free(); }
 
 static void load(const char *name) {
     char *path = recording(name);
@@ -23,11 +24,8 @@ static void told(const char *const *lines) {
 }
 
 static char *at(size_t k) {
-    Model m;
-    model_init(&m);
     history_seek(&h, &m, k);
     narrate(&said, &m, &h.log);
-    model_free(&m);
     return xformat("%s|%s|%s", buf_text(&said.what), buf_text(&said.why), buf_text(&said.wake));
 }
 

@@ -20,7 +20,8 @@ static void start(char *const argv[]) {
 
 static void simulate(char *scenario) {
     char *script = getenv("TRACER_SIMULATE");
-    start((char *[]) {"python3", script ? script : "tests/tracer/simulate.py", scenario, NULL});
+    char *python = getenv("PYTHON");
+    start((char *[]) {python ? python : "python3", script ? script : "tests/tracer/simulate.py", scenario, NULL});
 }
 
 static void shell(char *text) { start((char *[]) {"/bin/sh", "-c", text, NULL}); }
