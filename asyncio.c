@@ -2808,13 +2808,32 @@ static int sets_poll(Loop *loop, double patience)
     return sets_ask(loop, true, patience);
 }
 
+/* A descriptor that the program has closed while the loop watched it, or -1. */
+static int find_closed(Loop *loop)
+{
+    for (int fd = 0; fd <= loop->highest; fd++) {
+        bool watched = bit_get(loop->interest[FOR_READING], fd) || bit_get(loop->interest[FOR_WRITING], fd);
+        if (watched && fcntl(fd, F_GETFD) < 0) return fd;
+    }
+    return -1;
+}
+
+COLD static Value select_error(Loop *loop)
+{
+    int error = errno, closed = find_closed(loop);
+    Value text = closed < 0 ? format("select() on %d descriptors", loop->watch_count)
+                            : format("descriptor %d was closed while the loop watched it: remove its reader and writer first", closed);
+    errno = error;
+    return os_error(as_str(text));
+}
+
 /* Lets select() look at the descriptors, and what is ready join the queue. */
 static void loop_select(Loop *loop, double patience)
 {
     trace_select(loop, patience);
     int count = sets_poll(loop, patience);
     if (count < 0 && errno != EINTR) {
-        loop_leave(loop, os_error(as_str(format("select() on %d descriptors", loop->watch_count))));
+        loop_leave(loop, select_error(loop));
         return;
     }
     bool woken = count > 0 && bit_get(loop->happened[FOR_READING], loop->wake_pipe[0]);
@@ -3523,14 +3542,14 @@ static void null_tell(void)
     tell(text);
 }
 
-static void pointer_tell(const void *address)
+static void pointer_tell(void)
 {
     char place[512] = "a callback", text[1024];
     if (here.stack->frame) write_place(here.stack, place, sizeof place);
     snprintf(text, sizeof text,
-             "asyncio: the pointer %p, which leads nowhere, was used in %s, or soon after.\n"
+             "asyncio: a pointer that leads nowhere was used in %s, or soon after.\n"
              "Look there for a variable that was never set, an object that is gone, or a function f where a call f() is wanted.\n",
-             address, place);
+             place);
     tell(text);
 }
 
@@ -3545,7 +3564,7 @@ static void fault(int number, siginfo_t *info, void *unused)
     if (here.loop && stack->low && address >= stack->low - PAGE && address < stack->low + 2 * PAGE)
         stack_tell_overflow(stack);
     else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < PAGE) null_tell();
-    else if (here.loop) pointer_tell(address);
+    else if (here.loop) pointer_tell();
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -3986,10 +4005,17 @@ static Coroutine *coroutine_waiting(Stack *stack)
     return stack->frame || !stack->resumer ? stack->frame : stack->resumer->frame;
 }
 
+/* try and throw know which coroutines they leave; a longjmp() of the program's own does not. */
+COLD static _Noreturn void left_by_longjmp(Coroutine *coro)
+{
+    Site site = frame_site(coro);
+    fatal(&site, "a longjmp() of the program's own has left this coroutine. Only throw may do that: use try and throw");
+}
+
 /* The innermost frame ends, by return or by exception. */
 static inline void coroutine_finish(Stack *stack, Coroutine *coro)
 {
-    assert(stack->frame == coro);
+    if (stack->frame != coro) left_by_longjmp(stack->frame ? stack->frame : coro);
     stack->frame = coro->caller;
     if (here.thrown_into == coro) here.thrown_into = coroutine_waiting(stack);
     if (coro->heir) coroutine_bequeath(stack, coro);
@@ -6432,6 +6458,7 @@ ASYNC(generator_aclose, generator_aclose, (AsyncGenerator *)gen)
         return None;
     } end_try
     gen->refused = !end;
+    if (gen->refused && gen->closer) generator_delist(gen); /* nobody but its closer holds it */
     if (gen->refused) throw(RuntimeError, "async generator ignored GeneratorExit");
     return None;
 }
@@ -6548,9 +6575,11 @@ AsyncIterator *asyncio_iterator_(Coroutine *(*anext)(Value self), Value self)
     return it;
 }
 
+static bool is_iterator(Value v) { return v.tag == VALUE_OBJECT && v.object->class->next; }
+
 static Object *as_iterator(Value v)
 {
-    if (v.tag != VALUE_OBJECT || !v.object->class->next)
+    if (!is_iterator(v))
         throw(TypeError, "'async for' requires an object with __aiter__ method, got %s", value_type(v));
     return v.object;
 }
@@ -6564,7 +6593,13 @@ static Value iterator_step(Object *iterator)
 }
 
 async_def(iterator_anext, (Object *)iterator) { return iterator_step(iterator); }
-Value asyncio_anext_(Value iterator) { return V(iterator_anext(as_iterator(iterator))); }
+
+Value asyncio_anext_(Value v)
+{
+    if (!is_iterator(v)) throw(TypeError, "'%s' object is not an async iterator", value_type(v));
+    AsyncIterator *it = (AsyncIterator *)v.object;
+    return V(v.object->class == &iterator_class ? it->anext(it->self) : iterator_anext(v.object));
+}
 
 /* One async_for: the iterator, and where the pool stood when the loop began. */
 typedef struct Iteration {
@@ -6900,7 +6935,7 @@ Value contextvar_set_(ContextVar *var, Value v)
 void contextvar_reset(ContextVar *var, Value v)
 {
     if (v.tag != VALUE_OBJECT || v.object->class != &token_class)
-        throw(TypeError, "expected an instance of Token, got %s", value_type(v));
+        throw(TypeError, "expected an instance of Token, got %s", as_str(repr(v)));
     Token *token = (Token *)v.object;
     if (token->used) throw(RuntimeError, "%s has already been used once", as_str(repr(v)));
     if (token->var != var) throw(ValueError, "%s was created by a different ContextVar", as_str(repr(v)));
@@ -6980,6 +7015,7 @@ struct ThreadFuture {
     ThreadFuture *next;   /* in the executor's queue */
     Loop *loop;           /* the other side of the bridge */
     Future *future;       /* there; only that loop's thread touches it */
+    Watching watching;    /* of that loop, which ends the cycle of the two if it closes first */
     Wrapped *wrapped;     /* what wrap_future() made of it */
     Coroutine *coro;      /* of run_coroutine_threadsafe() */
 };
@@ -6998,10 +7034,11 @@ static void threadfuture_destroy(void *object);
 static void threadfuture_tell_wrapped(Wrapped *wrapped);
 static void threadfuture_write(void *object, FILE *out);
 static void threadfuture_describe(void *object, FILE *out);
+static void threadfuture_let_go(void *object);
 static void executor_destroy(void *object);
 static const Class threadfuture_class = {
     .name = "ThreadFuture", .size = sizeof(ThreadFuture), .destroy = threadfuture_destroy,
-    .write = threadfuture_write, .describe = threadfuture_describe, .is_io = true};
+    .write = threadfuture_write, .describe = threadfuture_describe, .let_go = threadfuture_let_go, .is_io = true};
 static const Class executor_class = {.name = "ThreadPoolExecutor", .size = sizeof(Executor), .destroy = executor_destroy};
 
 /* Threads of this file that may be about, working or idle. */
@@ -7148,14 +7185,6 @@ Executor *asyncio_ThreadPoolExecutor_(int max_workers)
     return executor;
 }
 
-static void executor_destroy(void *object)
-{
-    Executor *executor = object;
-    executor_shutdown_(executor, true);
-    free(executor->threads);
-    pthread_cond_destroy(&executor->work);
-    pthread_mutex_destroy(&executor->lock);
-}
 
 static void threadfuture_deliver(ThreadFuture *tf);
 
@@ -7274,6 +7303,39 @@ void executor_shutdown_(Executor *executor, bool wait)
     for (int i = 0; wait && i < workers; i++) pthread_join(executor->threads[i], NULL);
 }
 
+/* Work may be the last to hold a loop, and that one the executor. But a worker cannot wait for its own end: another
+ * thread does, and destroys the executor then. */
+
+static bool executor_runs_here(const Executor *executor)
+{
+    for (int i = 0; i < executor->workers; i++)
+        if (pthread_equal(executor->threads[i], pthread_self())) return true;
+    return false;
+}
+
+static void *executor_outlive(void *executor)
+{
+    executor_shutdown_(executor, true);
+    release(executor);
+    count(&library_threads, -1);
+    return NULL;
+}
+
+static void executor_destroy(void *object)
+{
+    Executor *executor = object;
+    pthread_t thread;
+    if (executor_runs_here(executor)) {
+        executor_shutdown_(executor, false);
+        if (start_thread(&thread, executor_outlive, retain(executor)) == 0) pthread_detach(thread);
+        return;
+    }
+    executor_shutdown_(executor, true);
+    free(executor->threads);
+    pthread_cond_destroy(&executor->work);
+    pthread_mutex_destroy(&executor->lock);
+}
+
 /* From a thread to a task: the loop is told, and completes the Future. */
 
 static void threadfuture_copy(const ThreadFuture *tf, Future *future)
@@ -7284,13 +7346,24 @@ static void threadfuture_copy(const ThreadFuture *tf, Future *future)
     else future_finish(future, tf->result);
 }
 
+/* Takes the bridge down. The caller holds the Future at its end from here on; NULL: it is down already. */
+static Future *threadfuture_part(ThreadFuture *tf)
+{
+    Future *future = tf->future;
+    if (!future) return NULL;
+    tf->loop->outside--;
+    tf->future = NULL;
+    watching_end(&tf->watching);
+    return future;
+}
+
+static void threadfuture_let_go(void *object) { release(threadfuture_part(object)); }
+
 static void threadfuture_arrived(Value v)
 {
     ThreadFuture *tf = (ThreadFuture *)v.object;
-    Future *future = tf->future;
+    Future *future = threadfuture_part(tf);
     if (!future) return;
-    tf->loop->outside--;
-    tf->future = NULL;
     threadfuture_show(tf, tf->state == THREAD_CANCELLED ? "taken back before it began" : "its result has come");
     threadfuture_copy(tf, future);
     release(future);
@@ -7323,6 +7396,7 @@ static Future *threadfuture_bridge(ThreadFuture *tf, Loop *loop)
     tf->loop = retain(loop);
     tf->future = retain(future);
     loop->outside++;
+    watching_begin(&tf->watching, loop, tf);
     future_on_done(future, bridged_future_done, tf, "bridged_future_done");
     return future;
 }
@@ -7900,10 +7974,20 @@ ASYNC(loop_sock_accept, loop_sock_accept, (Loop *)loop, (int)fd)
 
 const ExceptionClass GaiError[1] = {{"gaierror", OSError, "socket"}};
 
+/* The thread may outlive the await, so it has what it is asked in an object of its own. */
 typedef struct Lookup {
+    Object object;
     char *host, *service;
     struct addrinfo hints;
 } Lookup;
+
+static void lookup_destroy(void *object)
+{
+    free(((Lookup *)object)->host);
+    free(((Lookup *)object)->service);
+}
+
+static const Class lookup_class = {.name = "lookup", .size = sizeof(Lookup), .destroy = lookup_destroy};
 
 /* As getaddrinfo() lists them: (family, type, proto, canonname, address). */
 static Value addrinfo_list(const struct addrinfo *info)
@@ -7921,8 +8005,9 @@ static int info_type(Value info) { return (int)as_int(list_get(info, 1)); }
 static int info_proto(Value info) { return (int)as_int(list_get(info, 2)); }
 static Value info_address(Value info) { return list_get(info, 4); }
 
-static Value look_up(const Lookup *lookup)
+static Value look_up(Value v)
 {
+    const Lookup *lookup = (Lookup *)v.object;
     struct addrinfo *info = NULL;
     int problem = getaddrinfo(lookup->host, lookup->service, &lookup->hints, &info);
     if (problem == EAI_SYSTEM) throw_errno(NULL);
@@ -7945,44 +8030,18 @@ static bool is_literal(const char *host)
 
 static bool is_port_number(const char *service) { return !service || !service[strspn(service, "0123456789")]; }
 
-static void lookup_free(Lookup *lookup)
-{
-    free(lookup->host);
-    free(lookup->service);
-    free(lookup);
-}
-
-/* The thread may outlive a cancelled await, so what it reads is its own: it frees it. */
-static Value look_up_and_free(Value v)
-{
-    Lookup *lookup = as_pointer(v);
-    Value results = None;
-    try {
-        results = look_up(lookup);
-    } finally {
-        lookup_free(lookup);
-    } end_try
-    return results;
-}
 
 ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Value)port, (AddressOptions)options)
 {
     const char *service = is_none(port) ? "" : as_str(value_to_str(port));
-    Lookup *lookup = allocate_or_raise(NULL, sizeof *lookup);
+    Lookup *lookup = pooled(object_new(&lookup_class, sizeof *lookup));
     lookup->host = host && *host ? copy_string(host) : NULL;
     lookup->service = *service ? copy_string(service) : NULL;
     lookup->hints = (struct addrinfo){
         .ai_family = options.family, .ai_socktype = options.type, .ai_protocol = options.proto, .ai_flags = options.flags};
-    ThreadOptions work = {.arg = V((void *)lookup), .name = "getaddrinfo"};
-    if (is_literal(lookup->host) && is_port_number(lookup->service)) return look_up_and_free(work.arg);
-    Future *infos = NULL;
-    try {
-        infos = run_in_executor(loop, NULL, look_up_and_free, work, NULL);
-    } except (Exception) {
-        lookup_free(lookup);
-        rethrow;
-    } end_try
-    return await(infos);
+    ThreadOptions work = {.arg = V(&lookup->object), .name = "getaddrinfo"};
+    if (is_literal(lookup->host) && is_port_number(lookup->service)) return look_up(work.arg);
+    return await(run_in_executor(loop, NULL, look_up, work, NULL));
 }
 
 /* What is written in numbers is no question: its only answer, or None. */
@@ -8066,6 +8125,13 @@ static void sink_wait(const Sink *sink)
     else fd_wait(sink->loop, sink->fd, FOR_WRITING, "sock_sendfile()");
 }
 
+/* A write that nobody will read must not raise SIGPIPE. Only send() has a flag to say so. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction old;
+    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
 /* False if the system cannot do it for these two. */
 static bool sendfile_pieces(const Sink *sink, int file, const SendfileOptions *options, off_t *at)
 {
@@ -8084,6 +8150,7 @@ static int64_t sendfile_native(const Sink *sink, int file, const SendfileOptions
 {
     off_t at = (off_t)options->offset;
     volatile bool done = false;
+    ignore_sigpipe();
     try {
         done = sendfile_pieces(sink, file, options, &at);
     } finally {
@@ -8299,12 +8366,6 @@ static void transport_made(Value v)
     transport->connected = true;
     TRACE_TRANSPORT(transport, "connection_made() is called");
     if (transport->protocol->connection_made) transport->protocol->connection_made(transport->self, transport);
-}
-
-static void ignore_sigpipe(void)
-{
-    struct sigaction old;
-    if (sigaction(SIGPIPE, NULL, &old) == 0 && old.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
 /* Something that was waited for has come (e is None), or never will. */
@@ -8631,7 +8692,6 @@ static void transport_drop(Transport *transport, size_t size)
     transport->first = transport->size ? transport->first + size : 0;
 }
 
-/* A write that nobody will read must not raise SIGPIPE. For pipes there is no flag to say so: ignore_sigpipe(). */
 static ssize_t transport_try(Transport *transport, const char *data, size_t size)
 {
     bool is_socket = transport->kind == SOCKET_TRANSPORT;
@@ -8722,6 +8782,7 @@ void transport_write_eof(Transport *transport)
 {
     if (transport->kind == LAYERED)
         throw(NotImplementedError, "TLS has no way to end one direction only: close the transport");
+    if (!transport_can_write_eof(transport)) throw(TypeError, "this transport has no write_eof()");
     if (transport->closing || transport->eof) return;
     if (transport->kind == WRITE_PIPE) {
         transport_close(transport); /* it has no other half */
@@ -8835,7 +8896,7 @@ static socklen_t packet_address(Transport *transport, Value address, struct sock
 static bool packet_sent(Transport *transport, const char *data, size_t size, Value address)
 {
     struct sockaddr_storage to;
-    socklen_t length = is_none(address) ? 0 : packet_address(transport, address, &to);
+    socklen_t length = is_none(transport->peername) ? packet_address(transport, address, &to) : 0;
     if (transport->lost) return false;
     ssize_t n;
     if (length) n = sendto(transport->fd, data, size, MSG_NOSIGNAL, (struct sockaddr *)&to, length);
@@ -8853,7 +8914,7 @@ void transport_sendto_(Transport *transport, const void *data, size_t size, Valu
     if (!is_none(transport->address)) {
         if (!is_none(address) && !value_equal(address, transport->address))
             throw(ValueError, "Invalid address: must be None or %s", as_str(repr(transport->address)));
-        address = is_none(transport->peername) ? transport->address : None;
+        address = transport->address;
     }
     if (transport->lost) {
         transport_write_too_late(transport);
@@ -9088,12 +9149,17 @@ static void check_unix_socket(int fd)
         throw(ValueError, "A UNIX Domain Stream Socket was expected, got descriptor %d", fd);
 }
 
+static void check_protocol(const Protocol *protocol)
+{
+    if (!protocol) throw(TypeError, "a protocol is a table of callbacks, a Protocol, not NULL");
+}
+
 /* The protocol for a socket that we have made ourselves: if there is none, nobody else would close it. */
 static Value protocol_make(const Protocol *protocol, Value arg, int ours)
 {
-    if (!protocol->make) return arg;
     try {
-        return protocol->make(arg);
+        check_protocol(protocol);
+        return protocol->make ? protocol->make(arg) : arg;
     } except (BaseException) {
         if (ours >= 0) close(ours);
         rethrow;
@@ -9101,7 +9167,16 @@ static Value protocol_make(const Protocol *protocol, Value arg, int ours)
     return None;
 }
 
-/* The transport of a connected socket, once its protocol has been told. ours: the socket, unless the program gave it. */
+/* What the program is given, once the protocol has been told. */
+static Value transport_once_made(Transport *transport, Value self, Future *made)
+{
+    Value interruption = future_wait(made);
+    if (is_none(interruption)) return tuple(transport, self);
+    transport_close(transport);
+    throw(interruption);
+}
+
+/* The transport of a connected socket. ours: the socket, unless the program gave it. */
 static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, const Protocol *protocol, Value arg,
                           Server *server, const TLS *tls)
 {
@@ -9110,12 +9185,7 @@ static Value transport_of(Loop *loop, TransportKind kind, int fd, int ours, cons
     Transport *transport;
     if (tls && tls->context) transport = tls_transport_new(loop, fd, ours, protocol, self, made, server, tls);
     else transport = transport_new(loop, kind, fd, protocol, self, made, server);
-    Value interruption = future_wait(made);
-    if (!is_none(interruption)) {
-        transport_close(transport);
-        throw(interruption);
-    }
-    return tuple(transport, self);
+    return transport_once_made(transport, self, made);
 }
 
 static void set_nodelay(int fd)
@@ -9260,9 +9330,11 @@ ASYNC(loop_create_datagram_endpoint, loop_create_datagram_endpoint_, (Loop *)loo
         datagram_addresses(loop, &options);
         fd = datagram_socket(loop, &options);
     }
-    Value pair = transport_of(loop, DATAGRAM, fd, options.sock < 0 ? fd : -1, protocol, arg, NULL, NULL);
-    ((Transport *)list_get(pair, 0).object)->address = value_retain(options.remote_addr);
-    return pair;
+    Value self = protocol_make(protocol, arg, options.sock < 0 ? fd : -1);
+    Future *made = pooled(future_inner(loop, "the endpoint", NULL));
+    Transport *transport = transport_new(loop, DATAGRAM, fd, protocol, self, made, NULL);
+    transport->address = value_retain(options.remote_addr); /* connection_made() may send already */
+    return transport_once_made(transport, self, made);
 }
 
 /* Servers: sockets that listen. Each connection that comes is a transport too, with a protocol of its own. */
@@ -9400,7 +9472,7 @@ static void server_accept(Value v)
 {
     Server *server = (Server *)list_get(v, 0).object;
     int fd = (int)as_int(list_get(v, 1));
-    for (int i = 0; i < server->backlog; i++) {
+    for (int i = 0; i == 0 || i < server->backlog; i++) {
         int connection = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (connection >= 0) {
             set_nodelay(connection);
@@ -9535,6 +9607,7 @@ static bool server_leave(void *manager, Value e)
 
 static Server *server_new(Loop *loop, const Protocol *protocol, Value arg, const ServerOptions *options)
 {
+    check_protocol(protocol);
     if (options->ssl.tag == VALUE_BOOL) throw(TypeError, "ssl argument must be an SSLContext or None");
     TLS tls = tls_wanted(options->ssl, (TLS){.server_side = true, TLS_TIMEOUTS(*options)});
     Server *server = pooled(object_new(&server_class, sizeof *server));
@@ -11237,16 +11310,26 @@ static Transport *writer_transport(StreamWriter *writer)
     return writer->transport;
 }
 
-void streamwriter_write_(StreamWriter *writer, Value data)
+static void check_written(Value data)
 {
     if (data.tag != VALUE_BYTES && data.tag != VALUE_STR)
         throw(TypeError, "data argument must be bytes or str, not %s", value_type(data));
+}
+
+void streamwriter_write_(StreamWriter *writer, Value data)
+{
+    check_written(data);
     transport_write(writer_transport(writer), ((Text *)data.object)->data, ((Text *)data.object)->length);
 }
 
 void streamwriter_writelines(StreamWriter *writer, Value lines)
 {
-    for_in (line, lines) streamwriter_write_(writer, line);
+    Value all = list();
+    for_in (line, lines) {
+        check_written(line);
+        list_append(all, bytes(((Text *)line.object)->data, ((Text *)line.object)->length));
+    }
+    transport_writelines(writer_transport(writer), all);
 }
 
 void streamwriter_write_eof(StreamWriter *writer) { transport_write_eof(writer_transport(writer)); }
@@ -12139,6 +12222,8 @@ async_def(run_awaitable, (Object *)awaitable) { return await(awaitable); }
 
 static _Noreturn void runner_refuse(Object *main, const char *why)
 {
+    char *at = __builtin_frame_address(0), *low = here.ground->low;
+    if (low && (at < low || at > low + here.ground->size) && here.stack->frame) left_by_longjmp(here.stack->frame);
     if (main && main->class == &coroutine_class) coroutine_close((Coroutine *)main);
     throw(RuntimeError, "%s", why);
 }
@@ -13273,7 +13358,7 @@ static void trace_open(void)
     if (fd) {
         trace_control = atoi(fd);
         fcntl(trace_control, F_SETFD, FD_CLOEXEC);
-        trace_file = fdopen(dup(trace_control), "w");
+        trace_file = fdopen(fcntl(trace_control, F_DUPFD_CLOEXEC, 0), "w");
         signal(SIGPIPE, SIG_IGN);
         unsetenv("ASYNCIO_TRACE_FD");
     } else if (path && *path) {
@@ -13325,6 +13410,10 @@ static void thread_begin(void)
 static void thread_end(void *unused)
 {
     (void)unused;
+    if (here.loop) {
+        tell("asyncio: the thread ended while its loop was running: who calls pthread_exit() in a coroutine should return from it.\n");
+        abort();
+    }
     value_replace(&here.kept, None);
     asyncio_set_event_loop(NULL);
     pool_free(&here.base);

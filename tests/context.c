@@ -196,3 +196,73 @@ ASYNC_TEST(setting_for_ever_holds_nothing_more)
     ck_assert_uint_eq(asyncio_live_objects(), before);
     return None;
 }
+
+/* ---- somebody asks for the context while it is left for another ---- */
+
+static Task *asked;
+async_def(asks_for_it) { task_get_context(asked); return None; }
+static Value asks(Value arg) { task_get_context(asked); return arg; }
+static void handler_asks(Loop *loop, const ExceptionReport *report) { (void)loop; (void)report; task_get_context(asked); }
+
+async_def(is_asked, (int) by)
+{
+    asked = asyncio_current_task();
+    Value token = contextvar_set(var, by);
+    if (by == 0) asyncio_create_task(asks_for_it(), .eager_start = true);
+    if (by == 1) context_run(asyncio_copy_context(), asks, None);
+    if (by == 2) loop_call_exception_handler(LOOP, &(ExceptionReport){.message = "m"});
+    note(contextvar_get(var));
+    contextvar_reset(var, token);
+    note(contextvar_get(var));
+    return None;
+}
+
+ASYNC_TEST(a_context_that_is_asked_for_from_another_one)
+{
+    var = (ContextVar *)keep(context_var("var", V("none"))).object;
+    loop_set_exception_handler(LOOP, handler_asks);
+    for (int by = 0; by < 3; by++) await(asyncio_create_task(is_asked(by)));
+    ck_notes("0|none|1|none|2|none");
+    return None;
+}
+
+static Handle *own_handle;
+static void asks_for_its_own(Value arg)
+{
+    Value token = contextvar_set(var, arg);
+    Context *context = handle_get_context(own_handle);
+    note(contextvar_get(var), context_get(context, var, None));
+    contextvar_reset(var, token);
+    note(contextvar_get(var));
+}
+
+ASYNC_TEST(a_callback_asks_for_its_own_context)
+{
+    var = (ContextVar *)keep(context_var("var", V("none"))).object;
+    own_handle = loop_call_soon(LOOP, asks_for_its_own, .arg = V("set"));
+    await(asyncio_sleep(0));
+    ck_notes("set set|none");
+    return None;
+}
+
+/* Tasks that go as their loop closes leave the context alone of who closes it. */
+static Value closes(Value loop)
+{
+    contextvar_set(var, "mine");
+    loop_close((Loop *)loop.object);
+    return contextvar_get(var);
+}
+
+static void silent_report(Loop *loop, const ExceptionReport *report) { (void)loop; (void)report; }
+async_def(sleeps_on) { await(asyncio_sleep(100)); return None; }
+
+TEST(a_loop_that_is_closed_inside_a_context)
+{
+    var = context_var("var", V("none"));
+    Loop *loop = asyncio_new_event_loop();
+    loop_set_exception_handler(loop, silent_report);
+    loop_create_task(loop, sleeps_on());
+    loop_run_until_complete(loop, asyncio_sleep(0));
+    ck_repr(context_run(asyncio_copy_context(), closes, V(loop)), "'mine'");
+    ck_repr(contextvar_get(var), "'none'");
+}

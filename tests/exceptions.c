@@ -257,7 +257,7 @@ TEST(instances)
     ck_raises(TypeError, exception_args(V(5)));
     ck_raises(TypeError, exception_new_args(ValueError, V(5)));
     ck_raises_text(ValueError, "second argument (exceptions) must be a non-empty sequence", exception_group("g", list()));
-    ck_raises(TypeError, exception_group("g", list(1)));
+    ck_raises(ValueError, exception_group("g", list(1)));
     ck_raises(TypeError, throw_from("not an exception", ValueError, "x"));
 }
 
@@ -458,6 +458,52 @@ ASYNC_TEST(the_traceback_of_a_task_goes_on_in_who_awaits_it)
     return None;
 }
 
+/* The functions in the traceback, the outermost first. */
+static Value functions_of(Value e)
+{
+    char *copy = strdup(as_str(printed(e))), *rest = copy;
+    Value names = V("");
+    for (char *line; (line = strsep(&rest, "\n")); ) {
+        char *in = strstr(line, "File \"") ? strstr(line, ", in ") : NULL;
+        if (in) names = format("%s%s%s", as_str(names), len(names) ? " " : "", in + 5);
+    }
+    free(copy);
+    return names;
+}
+
+async_def(first_waiter, (Task *) task) { await(task); return None; }
+async_def(second_waiter, (Task *) task) { await(task); return None; }
+
+ASYNC_TEST(each_who_awaits_a_failed_task_has_a_traceback_of_his_own)
+{
+    Task *task = asyncio_create_task(outer());
+    try { await(first_waiter(task)); } except (ValueError, e) { note(functions_of(e)); } end_try
+    try { await(second_waiter(task)); } except (ValueError, e) { note(functions_of(e)); } end_try
+    const char *here = "each_who_awaits_a_failed_task_has_a_traceback_of_his_own";
+    Value wanted = format("%s first_waiter outer middle inner|%s second_waiter", here, here);
+    ck_notes(as_str(wanted));
+    return None;
+}
+
+async_def(raises_again) { try { await(inner()); } except (ValueError, e) { throw(e); } end_try return None; }
+async_def(rethrows) { try { await(inner()); } except (ValueError) { rethrow; } end_try return None; }
+async_def(throws_group) { throw(exception_group("g", list(V(KeyError), V(OSError)))); }
+async_def(star_rethrows) { try { await(throws_group()); } except_star (KeyError, g) { rethrow; } end_try return None; }
+async_def(star_wants_another) { try { await(throws_group()); } except_star (EOFError, g) { } end_try return None; }
+async_def(star_takes_a_naked_one) { try { await(inner()); } except_star (ValueError, g) { rethrow; } end_try return None; }
+
+ASYNC_TEST(what_is_raised_again_has_one_more_entry_only_if_the_program_says_so)
+{
+    for_in (coro, list(raises_again(), rethrows(), star_rethrows(), star_wants_another()))
+        try { await(coro); } except (Exception, e) { note(strchr(as_str(functions_of(e)), ' ') + 1); } end_try
+    ck_notes("raises_again raises_again inner|rethrows inner|star_rethrows throws_group|star_wants_another throws_group");
+    const char *here = "what_is_raised_again_has_one_more_entry_only_if_the_program_says_so";
+    Value wanted = format("%s star_takes_a_naked_one inner", here);
+    try { await(star_takes_a_naked_one()); } except (ExceptionGroup, e) { note(functions_of(e)); } end_try
+    ck_notes(as_str(wanted));
+    return None;
+}
+
 /* Pairs of texts: ours, and Python's for the same program, with file names, lines and sources left out. */
 static Value shape(Value text)
 {
@@ -522,7 +568,42 @@ TEST(the_text_of_a_deep_group_ends_somewhere)
 {
     Value e = V(ValueError);
     for (int i = 0; i < 200; i++) e = exception_group("g", list(e));
-    ck_has(as_str(printed(e)), "max nesting reached");
+    ck_has(as_str(printed(e)), "                      | ... (max_group_depth is 10)\n                      +------------------------------------\n");
+}
+
+TEST(the_text_of_a_wide_group_ends_somewhere)
+{
+    Value members = list();
+    for (int i = 0; i < 16; i++) list_append(members, exception_new(ValueError, "e%d", i));
+    ck_has(as_str(printed(exception_group("g", members))), "    | ValueError: e14\n    +---------------- ... ----------------\n    | and 1 more exception\n    +------");
+    list_append(members, V(KeyError));
+    ck_has(as_str(printed(exception_group("g", members))), "\n    | and 2 more exceptions\n");
+}
+
+TEST(groups_that_end_together_are_closed_by_one_line)
+{
+    Value inner = exception_group("inner", list(V(KeyError))), handling = V(ValueError);
+    ck_shape(exception_group("outer", list(V(OSError), inner)),
+        "  | ExceptionGroup: outer (2 sub-exceptions)\n"
+        "  +-+---------------- 1 ----------------\n"
+        "    | OSError\n"
+        "    +---------------- 2 ----------------\n"
+        "    | ExceptionGroup: inner (1 sub-exception)\n"
+        "    +-+---------------- 1 ----------------\n"
+        "      | KeyError\n"
+        "      +------------------------------------\n");
+    exception_with_cause_(handling, inner);
+    ck_shape(exception_group("outer", list(handling)),
+        "  | ExceptionGroup: outer (1 sub-exception)\n"
+        "  +-+---------------- 1 ----------------\n"
+        "    | ExceptionGroup: inner (1 sub-exception)\n"
+        "    +-+---------------- 1 ----------------\n"
+        "      | KeyError\n"
+        "      +------------------------------------\n"
+        "    | \n"
+        "    | The above exception was the direct cause of the following exception:\n"
+        "    | \n"
+        "    | ValueError\n");
 }
 
 TEST(modules_are_named)
@@ -780,4 +861,61 @@ TEST(an_uncaught_group)
     ck_has(c.err, "  + Exception Group Traceback (most recent call last):\n  |   File \"");
     ck_has(c.err, "  | ExceptionGroup: uncaught (2 sub-exceptions)\n  +-+---------------- 1 ----------------\n    | ValueError: one\n    +---------------- 2 ----------------\n    | KeyError\n    +------------------------------------\n");
     child_free(c);
+}
+
+TEST(the_text_of_many_lines_in_a_group)
+{
+    Value inner = exception_new(ValueError, "one\ntwo\n"), group = exception_group("first\nsecond", list(inner));
+    exception_add_note(inner, "a note\nof two lines");
+    ck_assert_str_eq(as_str(printed(group)),
+        "  | ExceptionGroup: first\n"
+        "  | second (1 sub-exception)\n"
+        "  +-+---------------- 1 ----------------\n"
+        "    | ValueError: one\n"
+        "    | two\n"
+        "    | \n"
+        "    | a note\n"
+        "    | of two lines\n"
+        "    +------------------------------------\n");
+    ck_assert_str_eq(as_str(printed(inner)), "ValueError: one\ntwo\n\na note\nof two lines\n");
+}
+
+TEST(a_note_that_is_no_text)
+{
+    Value e = V(ValueError);
+    exception_add_note(e, "words");
+    list_append(exception_notes(e), 5);
+    ck_assert_str_eq(as_str(printed(e)), "ValueError\nwords\n5\n");
+}
+
+TEST(what_a_group_is_made_of)
+{
+    ck_raises_text(ValueError, "Item 1 of second argument (exceptions) is not an exception", exception_group("g", list(V(KeyError), 5)));
+    ck_raises_text(TypeError, "the message of a group must be a str, not NULL", exception_group(NULL, list(V(KeyError))));
+}
+
+TEST(arguments_from_a_list)
+{
+    Value args = list(1, 2), e = exception_new_args(ValueError, args);
+    list_clear(args);
+    ck_repr(e, "ValueError(1, 2)");
+    ck_repr(exception_args(e), "(1, 2)");
+    ck_assert_ptr_eq(exception_type(exception_new_args(OSError, tuple((int64_t)ENOENT + (1LL << 32), "far"))), OSError);
+}
+
+exception_class(MyExit, SystemExit);
+static void child_exits_true(void) { throw(exception_new_args(SystemExit, tuple(true))); }
+static void child_exits_two(void) { throw(exception_new_args(SystemExit, tuple(3, 4))); }
+static void child_exits_by_a_subclass(void) { throw(exception_new_args(MyExit, tuple(3))); }
+
+TEST(every_kind_of_system_exit)
+{
+    const struct { void (*body)(void); int status; const char *says; } cases[] = {
+        {child_exits_true, 1, ""}, {child_exits_two, 1, "(3, 4)\n"}, {child_exits_by_a_subclass, 3, ""}};
+    for (int i = 0; i < 3; i++) {
+        Child c = child(cases[i].body);
+        ck_exited(c, cases[i].status);
+        ck_assert_str_eq(c.err, cases[i].says);
+        child_free(c);
+    }
 }

@@ -264,3 +264,19 @@ ASYNC_TEST(ten_thousand_callbacks)
     ck_notes("");
     return None;
 }
+
+TEST(a_closed_loop_wakes_nobody)
+{
+    size_t before = asyncio_live_objects();
+    scope {
+        Loop *loop = asyncio_new_event_loop();
+        Future *watched = loop_create_future(loop), *plain = loop_create_future(loop);
+        future_add_done_callback(watched, only_arg);
+        loop_close(loop);
+        ck_raises_text(RuntimeError, "Event loop is closed", future_cancel(watched));
+        ck_raises_text(RuntimeError, "Event loop is closed", future_set_result(watched, 1));
+        ck_assert(future_cancel(plain));
+        ck_raises_text(TypeError, "a callable object was expected by add_done_callback(), got NULL", future_add_done_callback(plain, NULL));
+    }
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}

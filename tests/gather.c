@@ -238,3 +238,85 @@ ASYNC_TEST(as_completed_left_early)
     ck_notes("1");
     return None;
 }
+
+async_def(waits, (Value) futures)
+{
+    Value both = await(asyncio_wait(futures));
+    note(len(list_get(both, 0)), len(list_get(both, 1)));
+    return None;
+}
+
+/* wait() is about what was in the list when it began. */
+ASYNC_TEST(a_list_that_changes_while_it_is_waited_for)
+{
+    Value futures = list(asyncio_create_task(value_after(1, V(1))), asyncio_create_task(value_after(2, V(2))));
+    Task *waiting = asyncio_create_task(waits(futures));
+    await(asyncio_sleep(0.5));
+    list_clear(futures);
+    list_append(futures, 5);
+    await(waiting);
+    ck_notes("2 0");
+    return None;
+}
+
+static Value kept_futures;
+static void keeps_the_future(Loop *loop, const ExceptionReport *report)
+{
+    (void)loop;
+    note(report->message);
+    list_append(kept_futures, report->future);
+}
+
+async_def(forgets_a_gather) { asyncio_gather(fail_after(1, V(ValueError)), fail_after(1, V(KeyError))); await(asyncio_sleep(2)); return None; }
+async_def(forgets_a_shield) { asyncio_shield(asyncio_create_task(fail_after(1, V(ValueError)))); await(asyncio_sleep(2)); return None; }
+
+ASYNC_TEST(a_failed_one_that_the_exception_handler_keeps)
+{
+    kept_futures = list();
+    loop_set_exception_handler(asyncio_get_running_loop(), keeps_the_future);
+    await(forgets_a_gather());
+    await(forgets_a_shield());
+    ck_notes("_GatheringFuture exception was never retrieved|Future exception was never retrieved");
+    ck_repr(kept_futures, "[<_GatheringFuture finished exception=ValueError()>, <Future finished exception=ValueError()>]");
+    return None;
+}
+
+async_def(fails_instead) { try { await(asyncio_sleep(9)); } except (CancelledError) { throw(ValueError, "instead"); } end_try return None; }
+
+/* With return_exceptions they are results, though the cancelled gather() has none: nobody is told of them. */
+ASYNC_TEST(what_the_children_of_a_cancelled_gather_raise)
+{
+    kept_futures = list();
+    loop_set_exception_handler(asyncio_get_running_loop(), keeps_the_future);
+    scope {
+        Future *outer = asyncio_gather(fails_instead(), fails_instead(), .return_exceptions = true);
+        await(asyncio_sleep(1));
+        future_cancel(outer);
+        ck_raises(CancelledError, await(outer));
+    }
+    await(asyncio_sleep(1));
+    ck_notes("");
+    return None;
+}
+
+static void notes_exception(Loop *loop, const ExceptionReport *report) { (void)loop; note(repr(report->exception)); }
+
+ASYNC_TEST(a_shield_that_somebody_else_completes)
+{
+    loop_set_exception_handler(asyncio_get_running_loop(), notes_exception);
+    Future *inner = loop_create_future(asyncio_get_running_loop()), *outer = asyncio_shield(inner);
+    future_set_result(inner, "inner");
+    future_set_result(outer, "outer");
+    await(asyncio_sleep(0));
+    await(asyncio_sleep(0));
+    ck_notes("InvalidStateError('invalid state')");
+    ck_repr(await(outer), "'outer'");
+    return None;
+}
+
+ASYNC_TEST(as_completed_of_what_cannot_be_awaited)
+{
+    ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_as_completed(list(5)));
+    ck_raises_text(TypeError, "An asyncio.Future, a coroutine or an awaitable is required", asyncio_as_completed(list("f")));
+    return None;
+}

@@ -618,6 +618,20 @@ TEST(system_exit_leaves_the_loop)
     loop_close(loop);
 }
 
+async_def(sleeps_until_a_handler_exits)
+{
+    loop_set_exception_handler(asyncio_get_running_loop(), exiting_handler);
+    loop_call_soon(asyncio_get_running_loop(), failing, .arg = V("x"));
+    try { await(asyncio_sleep(1)); } finally { note("finally"); } end_try
+    return None;
+}
+
+TEST(system_exit_of_a_handler_lets_the_tasks_end)
+{
+    ck_raises(SystemExit, asyncio_run(sleeps_until_a_handler_exits(), .virtual_clock = true));
+    ck_notes("finally");
+}
+
 static void slow(Value arg) { (void)arg; nanosleep(&(struct timespec){0, 30 * 1000 * 1000}, NULL); }
 static void child_slow(void)
 {
@@ -862,4 +876,69 @@ TEST(running_twice_in_a_row)
 {
     ck_assert_int_eq(as_int(asyncio_run(gives(1), .virtual_clock = true)), 1);
     ck_assert_int_eq(as_int(asyncio_run(gives(2), .virtual_clock = true)), 2);
+}
+
+/* ---- a loop made here and run there ---- */
+
+static void *runs_for_ever(void *loop)
+{
+    loop_run_forever(loop);
+    return NULL;
+}
+
+async_def(waits_and_stops)
+{
+    await(asyncio_sleep(1));
+    note("in a task");
+    loop_stop(asyncio_get_running_loop());
+    return None;
+}
+
+TEST(run_by_a_thread_that_knows_nothing_else_of_asyncio)
+{
+    pthread_t thread;
+    Loop *loop = virtual_loop();
+    loop_create_task(loop, waits_and_stops());
+    pthread_create(&thread, NULL, runs_for_ever, loop);
+    pthread_join(thread, NULL);
+    ck_notes("in a task");
+    loop_close(loop);
+}
+
+TEST(a_time_that_is_no_number)
+{
+    Loop *loop = virtual_loop();
+    ck_raises_text(ValueError, "the time of a timer must not be NaN", loop_call_at(loop, NAN, noting));
+    loop_call_at(loop, -INFINITY, noting, .arg = V("at once"));
+    run_for(loop, 1);
+    ck_notes("at once");
+    loop_close(loop);
+}
+
+/* ---- descriptors that the program closes ---- */
+
+static void never(Value arg) { (void)arg; }
+async_def(closes_what_is_watched, (int *) closed)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    *closed = ends[0];
+    loop_add_reader(asyncio_get_running_loop(), ends[0], never);
+    close(ends[0]);
+    close(ends[1]);
+    await(asyncio_sleep(1));
+    return None;
+}
+
+TEST(a_watched_descriptor_that_is_closed_is_named)
+{
+    int closed = -1;
+    try {
+        asyncio_run(closes_what_is_watched(&closed), .virtual_clock = true);
+        ck_abort_msg("no error");
+    } except (OSError, e) {
+        ck_assert_int_eq((int)as_int(list_get(exception_args(e), 0)), EBADF);
+        const char *wanted = as_str(format("'descriptor %d was closed while the loop watched it: remove its reader and writer first'", closed));
+        ck_assert_ptr_nonnull(strstr(as_str(str(e)), wanted));
+    } end_try
 }

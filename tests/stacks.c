@@ -1,5 +1,6 @@
 /* Stacks: overflow, depth, many at once, reuse. What is large here must be quick: the whole file takes seconds. */
 #include "child.h"
+#include <pthread.h>
 #include <sys/mman.h>
 
 static long resident(void)
@@ -40,6 +41,24 @@ TEST(overflow_names_the_task_and_the_place)
     ck_has(c.err, "asyncio: stack overflow in task 'greedy', in coroutine recurses at ");
     ck_has(c.err, "stacks.c:");
     ck_has(c.err, "ASYNCIO_STACK_SIZE");
+    child_free(c);
+}
+
+static void *overflows(void *unused) { asyncio_run(host()); return unused; }
+static void child_overflow_in_a_thread(void)
+{
+    pthread_t thread;
+    asyncio_run(asyncio_sleep(0));
+    pthread_create(&thread, NULL, overflows, NULL);
+    pthread_join(thread, NULL);
+}
+
+TEST(overflow_in_a_second_thread)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_overflow_in_a_thread);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in task 'greedy', in coroutine recurses at ");
     child_free(c);
 }
 
@@ -113,6 +132,62 @@ TEST(null_is_told)
     child_free(c);
 }
 
+/* ---- other pointers, and other ways out ---- */
+
+async_def(never_called) { return None; }
+async_def(passes_functions) { await(asyncio_sleep(0)); await(asyncio_gather((void *)never_called, (void *)never_called)); return None; }
+static void child_function_for_a_call(void) { asyncio_run(passes_functions()); }
+
+TEST(a_pointer_that_leads_nowhere_is_told)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_function_for_a_call);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: a pointer that leads nowhere was used in task 'Task-1', in coroutine passes_functions at ");
+    ck_has(c.err, "or a function f where a call f() is wanted.\n");
+    child_free(c);
+}
+
+static jmp_buf far_away;
+async_def(jumps) { await(asyncio_sleep(0)); longjmp(far_away, 1); return None; }
+static void child_longjmp_out_of_run(void)
+{
+    if (setjmp(far_away) == 0) asyncio_run(jumps());
+    print("landed");
+    asyncio_run(never_called());
+}
+
+async_def(lands) { if (setjmp(far_away) == 0) await(asyncio_sleep(2)); return None; }
+async_def(jumps_later) { await(asyncio_sleep(1)); longjmp(far_away, 1); return None; }
+async_def(two_that_jump) { await(asyncio_gather(lands(), jumps_later())); return None; }
+static void child_longjmp_to_another_task(void) { asyncio_run(two_that_jump(), .virtual_clock = true); }
+
+TEST(a_longjmp_out_of_a_coroutine_is_told)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_longjmp_out_of_run);
+    ck_killed(c, SIGABRT);
+    ck_assert_str_eq(c.out, "landed\n");
+    ck_has(c.err, "in jumps_body_: a longjmp() of the program's own has left this coroutine.");
+    child_free(c);
+    c = child(child_longjmp_to_another_task);
+    ck_killed(c, SIGABRT);
+    ck_has(c.err, "a longjmp() of the program's own has left this coroutine.");
+    child_free(c);
+}
+
+async_def(ends_its_thread) { pthread_exit(NULL); return None; }
+static void child_pthread_exit(void) { asyncio_run(ends_its_thread()); }
+
+TEST(pthread_exit_in_a_coroutine_is_told)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_pthread_exit);
+    ck_killed(c, SIGABRT);
+    ck_has(c.err, "asyncio: the thread ended while its loop was running: ");
+    child_free(c);
+}
+
 /* ---- depth ---- */
 
 async_def(goes_down, (int) depth) {
@@ -147,6 +222,35 @@ TEST(larger_stacks_on_request)
     ck_raises(ValueError, asyncio_set_stack_size(0));
 }
 
+async_def(asks_for_larger_stacks) { asyncio_set_stack_size(8 << 20); return await(asyncio_create_task(goes_down(10000))); }
+static void child_larger_stack_while_it_runs(void) { print(asyncio_run(asks_for_larger_stacks(), .virtual_clock = true)); }
+static void *runs_a_little(void *unused) { asyncio_run(goes_down(1), .virtual_clock = true); return unused; }
+static void child_larger_stack_after_a_thread(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, runs_a_little, NULL);
+    pthread_join(thread, NULL);
+    child_larger_stack();
+}
+
+/* Stacks that are left over are of the old size: no task is to get one. */
+TEST(larger_stacks_once_there_are_small_ones)
+{
+    void (*const bodies[])(void) = {child_larger_stack_while_it_runs, child_larger_stack_after_a_thread};
+    for (int i = 0; i < 2; i++) {
+        Child c = child(bodies[i]);
+        ck_exited(c, 0);
+        ck_assert_str_eq(c.out, "10000\n");
+        child_free(c);
+    }
+}
+
+TEST(stacks_that_are_too_large_to_count)
+{
+    ck_raises_text(ValueError, "a stack may have at most 144115188075851776 bytes, not 18446744073709551615", asyncio_set_stack_size(SIZE_MAX));
+    ck_raises(ValueError, asyncio_set_stack_size(((size_t)1 << 58) + 65536));
+}
+
 async_def(large_frame) { char buffer[40000]; memset(buffer, 1, sizeof buffer); await(asyncio_sleep(0)); return V(buffer[39999]); }
 
 ASYNC_TEST(a_large_legal_frame)
@@ -159,12 +263,13 @@ ASYNC_TEST(a_large_legal_frame)
 TEST(stack_size_by_environment)
 {
     int status;
-    const char *sizes[] = {"4000000", "12", "nonsense", ""};
-    for (int i = 0; i < 4; i++) {
+    const char *sizes[] = {"4000000", "12", "nonsense", "", "1e30"};
+    for (int i = 0; i < 5; i++) {
         Value command = format("CK_FORK=no ASYNCIO_STACK_SIZE=%s %s a_large_legal_frame 2>&1", sizes[i], this_program);
         char *text = shell(&status, as_str(command));
         ck_assert_msg(status == 0, "%s", text);
         if (i == 1 || i == 2) ck_has(text, "is ignored: a stack needs at least 16384 bytes");
+        else if (i == 4) ck_has(text, "is ignored: a stack may have at most ");
         else ck_lacks(text, "ignored");
         free(text);
     }

@@ -367,3 +367,47 @@ ASYNC_TEST(tasks_leave_from_the_middle)
     ck_notes("done 3|done 5|done 0|cancelled 1|cancelled 2|cancelled 4|1");
     return None;
 }
+
+/* A generator enters the block in one task and goes on in another, when the first has gone and its memory is somebody
+ * else's. */
+async_gen(groups_itself)
+{
+    async_with (tg, asyncio_TaskGroup()) {
+        taskgroup_create_task(tg, fail_after(2, exception_new(ValueError, "child")), .name = "child");
+        yield("entered");
+        await(asyncio_sleep(9));
+    } end_with
+    return None;
+}
+
+async_def(takes_one, (AsyncGenerator *) gen) { note(await(generator_anext(gen))); return None; }
+static void notes_report(Loop *loop, const ExceptionReport *report) { (void)loop; note((bool)(strstr(report->message, "has errored out but its parent task <Task finished name='first'") != NULL)); }
+
+ASYNC_TEST(a_group_outlives_the_task_that_entered_it)
+{
+    loop_set_exception_handler(asyncio_get_running_loop(), notes_report);
+    AsyncGenerator *gen = groups_itself();
+    await(asyncio_create_task(takes_one(gen), .name = "first"));
+    Value others = list();
+    for (int i = 0; i < 3; i++) list_append(others, asyncio_create_task(sleep_and_note(5, "undisturbed")));
+    await(asyncio_sleep(3));
+    ck_notes("entered|True");
+    await(asyncio_wait(others));
+    ck_raises(ExceptionGroup, await(generator_anext(gen)));
+    ck_notes("undisturbed|undisturbed|undisturbed");
+    return None;
+}
+
+async_def(gives_its_group)
+{
+    TaskGroup *tg = asyncio_TaskGroup();
+    async_with (tg) { taskgroup_create_task(tg, sleep_and_note(1, "child")); } end_with
+    return V(tg);
+}
+
+ASYNC_TEST(a_group_that_is_its_tasks_result)
+{
+    ck_repr(await(asyncio_create_task(gives_its_group())), "<TaskGroup entered>");
+    ck_notes("child");
+    return None;
+}

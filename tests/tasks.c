@@ -420,3 +420,18 @@ ASYNC_TEST(stop_iteration_becomes_a_runtime_error)
     ck_raises_text(RuntimeError, "coroutine raised StopIteration", await(asyncio_create_task(stop_iterates())));
     return None;
 }
+
+TEST(no_task_for_a_closed_loop)
+{
+    size_t before = asyncio_live_objects();
+    scope {
+        Loop *loop = asyncio_new_event_loop();
+        loop_close(loop);
+        ck_raises_text(RuntimeError, "Event loop is closed", asyncio_Task(says("never"), .loop = loop));
+        ck_raises_text(RuntimeError, "Event loop is closed", loop_create_task(loop, says("never")));
+
+    }
+    ck_notes("");
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+

@@ -223,3 +223,55 @@ TEST(outside_a_loop)
     ck_raises(RuntimeError, async_with (t) { note("inside"); } end_with);
     ck_notes("");
 }
+
+/* A generator enters the block in one task and goes on in another, when the first has gone and its memory is somebody
+ * else's. */
+async_gen(times_itself)
+{
+    async_with (asyncio_timeout(1)) {
+        yield("entered");
+        await(asyncio_sleep(5));
+        yield("waited");
+    } end_with
+    return None;
+}
+
+async_def(takes_one, (AsyncGenerator *) gen) { note(await(generator_anext(gen))); return None; }
+async_def(bystander) { await(asyncio_sleep(10)); note("undisturbed"); return None; }
+
+ASYNC_TEST(a_block_outlives_the_task_that_entered_it)
+{
+    AsyncGenerator *gen = times_itself();
+    await(asyncio_create_task(takes_one(gen)));
+    Value others = list();
+    for (int i = 0; i < 3; i++) list_append(others, asyncio_create_task(bystander()));
+    await(asyncio_sleep(2));
+    await(asyncio_create_task(takes_one(gen)));
+    await(generator_aclose(gen));
+    await(asyncio_wait(others));
+    ck_notes("entered|waited|undisturbed|undisturbed|undisturbed");
+    return None;
+}
+
+ASYNC_TEST(a_timeout_that_is_its_tasks_result)
+{
+    Timeout *t = asyncio_timeout(1);
+    async_with (t) { await(asyncio_sleep(0)); } end_with
+    ck_repr(t, "<Timeout [finished]>");
+    return V(t);
+}
+
+/* Less than every number, and not the same as none. */
+ASYNC_TEST(an_infinite_time_ago)
+{
+    ck_raises(TimeoutError, async_with (asyncio_timeout(-INFINITY)) { await(asyncio_sleep(1)); } end_with);
+    ck_raises(TimeoutError, async_with (asyncio_timeout_at(-INFINITY)) { await(asyncio_sleep(1)); } end_with);
+    ck_raises(TimeoutError, await(asyncio_wait_for(asyncio_sleep(1), -INFINITY)));
+    ck_raises_text(ValueError, "the time of a timer must not be NaN", async_with (asyncio_timeout(NAN)) { note("inside"); } end_with);
+    Task *sleeper = asyncio_create_task(asyncio_sleep(1));
+    ck_repr(list_get(await(asyncio_wait(list(sleeper), .timeout = -INFINITY)), 0), "[]");
+    ck_raises(TimeoutError, await(as_completed_next(asyncio_as_completed(list(sleeper), .timeout = -INFINITY))));
+    ck_notes("");
+    await(sleeper);
+    return None;
+}

@@ -388,3 +388,62 @@ TEST(a_str_with_zero_bytes_from_bytes)
     ck_assert(!value_equal(bytes("a\0b", 3), bytes("a\0c", 3)));
     ck_repr(bytes(NULL, 0), "b''");
 }
+
+/* ---- what outlives what ---- */
+
+async_def(fills, (Value) l, (const char *) text) { list_append(l, format("%s", text)); return None; }
+async_def(empties, (Value) l) { await(asyncio_sleep(1)); list_clear(l); return None; }
+
+/* Something else comes where the freed item was. */
+static Value same_size_as(const char *text) { return format("%.*s", (int)strlen(text), "????????????????????????????????"); }
+
+ASYNC_TEST(an_item_outlives_its_place)
+{
+    const char *text = "an item of some length";
+    Value l = list(), unpacked;
+    await(fills(l, text));
+    Value item = list_get(l, 0);
+    unpack(l, &unpacked);
+    list_set(l, 0, None);
+    Value other = same_size_as(text);
+    ck_assert_str_eq(as_str(item), text);
+    ck_assert_str_eq(as_str(unpacked), text);
+    ck_assert_str_ne(as_str(other), text);
+    return None;
+}
+
+ASYNC_TEST(an_item_in_hand_outlives_its_list)
+{
+    const char *text = "an item of some length";
+    Value l = list();
+    await(fills(l, text));
+    await(fills(l, text));
+    asyncio_create_task(empties(l));
+    for_in (item, l) {
+        await(asyncio_sleep(2));
+        Value other = same_size_as(text);
+        ck_assert_str_eq(as_str(item), text);
+        ck_assert_str_ne(as_str(other), text);
+        note("once");
+    }
+    ck_notes("once");
+    return None;
+}
+
+TEST(a_list_is_equal_to_itself_whatever_it_holds)
+{
+    Value own = list(), nan = list(NAN);
+    list_append(own, own);
+    ck_assert(value_equal(own, own));
+    ck_assert(value_equal(tuple(own, nan), tuple(own, nan)));
+    ck_assert(!value_equal(nan, list(NAN)));
+    list_clear(own);
+}
+
+/* read() gives -1 for an error. */
+TEST(bytes_of_an_impossible_length)
+{
+    ck_raises_text(MemoryError, "cannot allocate 18446744073709551615 bytes", bytes("abc", (size_t)-1));
+    ck_raises(MemoryError, bytes("abc", (size_t)-20));
+    ck_raises(MemoryError, bytes("abc", SIZE_MAX / 2));
+}
