@@ -281,14 +281,16 @@ TEST(bad_descriptors_are_refused)
     loop_close(loop);
 }
 
-/* A descriptor that is closed while watched: select() fails with EBADF, and the program is told. */
+/* A descriptor that is closed while watched: select() fails with EBADF, and the program is told which one it is. */
 TEST(a_closed_descriptor_ends_the_run_with_an_error)
 {
     Loop *loop = asyncio_new_event_loop();
     ck_assert_int_eq(pipe(ends), 0);
     loop_add_reader(loop, ends[0], noting);
     close(ends[0]);
-    ck_raises(OSError, loop_run_forever(loop));
+    const char *text = as_str(format(
+        "[Errno 9] Bad file descriptor: 'descriptor %d was closed while the loop watched it: remove its reader and writer first'", ends[0]));
+    ck_raises_text(OSError, text, loop_run_forever(loop));
     loop_close(loop);
     close(ends[1]);
 }
@@ -913,32 +915,4 @@ TEST(a_time_that_is_no_number)
     run_for(loop, 1);
     ck_notes("at once");
     loop_close(loop);
-}
-
-/* ---- descriptors that the program closes ---- */
-
-static void never(Value arg) { (void)arg; }
-async_def(closes_what_is_watched, (int *) closed)
-{
-    int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
-    *closed = ends[0];
-    loop_add_reader(asyncio_get_running_loop(), ends[0], never);
-    close(ends[0]);
-    close(ends[1]);
-    await(asyncio_sleep(1));
-    return None;
-}
-
-TEST(a_watched_descriptor_that_is_closed_is_named)
-{
-    int closed = -1;
-    try {
-        asyncio_run(closes_what_is_watched(&closed), .virtual_clock = true);
-        ck_abort_msg("no error");
-    } except (OSError, e) {
-        ck_assert_int_eq((int)as_int(list_get(exception_args(e), 0)), EBADF);
-        const char *wanted = as_str(format("'descriptor %d was closed while the loop watched it: remove its reader and writer first'", closed));
-        ck_assert_ptr_nonnull(strstr(as_str(str(e)), wanted));
-    } end_try
 }

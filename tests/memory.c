@@ -70,6 +70,35 @@ ASYNC_TEST(values_outlive_who_made_them)
     return None;
 }
 
+/* A variable of the program's own holds nothing. What is gone says so until its memory is used again; where memory goes back to the
+ * system at once, as under valgrind, that is reported by others. */
+static Value kept_list, kept_text;
+static Task *kept_task;
+async_def(keeps_in_variables)
+{
+    kept_list = list(1, "two", 3.0);
+    kept_text = format("text of %d", 1);
+    kept_task = asyncio_create_task(returns_made());
+    await(kept_task);
+    return None;
+}
+
+ASYNC_TEST(what_is_gone_says_so)
+{
+    if (SLOWED_DOWN) return None;
+    await(keeps_in_variables());
+    ck_raises_text(TypeError, "expected list or tuple, got object that is gone", list_get(kept_list, 0));
+    await(keeps_in_variables());
+    ck_raises_text(TypeError, "object of type 'object that is gone' has no len()", len(kept_text));
+    await(keeps_in_variables());
+    ck_raises_text(TypeError, "expected str, got object that is gone", as_str(kept_text));
+    await(keeps_in_variables());
+    ck_raises_text(TypeError, "object object that is gone can't be used in 'await' expression", await(kept_task));
+    await(keeps_in_variables());
+    ck_repr(kept_list, "<object that is gone>");
+    return None;
+}
+
 ASYNC_TEST(arguments_are_held_by_a_coroutine_not_begun)
 {
     Coroutine *coro = NULL;
