@@ -813,7 +813,7 @@ typedef struct Protocol {
     /* the buffer is above the high water mark */
     void (*pause_writing)(Value self);
     void (*resume_writing)(Value self);
-    /* BufferedProtocol: where to read into */
+    /* BufferedProtocol: where to read into; hint: how much may come, where Python says -1 */
     char *(*get_buffer)(Value self, size_t hint, size_t *size);
     void (*buffer_updated)(Value self, size_t size);
     void (*datagram_received)(Value self, const char *data, size_t size, Value address);

@@ -220,6 +220,18 @@ IO_TEST(datagram_endpoints)
     return None;
 }
 
+IO_TEST(a_datagram_to_nobody_breaks_its_transport)
+{
+    Loop *loop = asyncio_get_running_loop();
+    loop_set_exception_handler(loop, note_report);
+    await(loop_create_datagram_endpoint(loop, &packets, V("lonely"), .family = AF_INET));
+    transport_sendto(made, "x", 1);
+    ck_assert(transport_is_closing(made));
+    spin(2);
+    ck_notes("lonely made|Fatal write error on datagram transport|lonely lost TypeError('an address is a tuple (host, port) or a path, not None')");
+    return None;
+}
+
 IO_TEST(a_descriptor_of_a_transport_is_not_for_add_reader)
 {
     Transport *transport = connect_pair(&noting);
@@ -229,5 +241,73 @@ IO_TEST(a_descriptor_of_a_transport_is_not_for_add_reader)
     spin(3);
     notes_forget_();
     close(pair[1]);
+    return None;
+}
+
+static void sends_at_once(Value self, Transport *transport) { connected(self, transport); transport_sendto(transport, "hello", 5); }
+
+/* The remote address is known before connection_made(), also where the socket is not connected to it. */
+IO_TEST(a_datagram_endpoint_may_send_as_soon_as_it_is_made)
+{
+    static const Protocol eager = {.connection_made = sends_at_once, .connection_lost = lost, .error_received = error};
+    Loop *loop = asyncio_get_running_loop();
+    await(loop_create_datagram_endpoint(loop, &packets, V("server"), .local_addr = tuple("127.0.0.1", 0)));
+    Transport *server = made;
+    Value address = transport_get_extra_info(server, "sockname");
+    await(loop_create_datagram_endpoint(loop, &eager, V("client"), .remote_addr = address, .allow_broadcast = true));
+    transport_close(made);
+    spin(3);
+    transport_close(server);
+    spin(3);
+    ck_notes("server made|client made|server b'hello' 127.0.0.1|client lost None|server lost None");
+    return None;
+}
+
+IO_TEST(what_a_transport_has_not)
+{
+    int ends[2];
+    Loop *loop = asyncio_get_running_loop();
+    ck_assert_int_eq(pipe(ends), 0);
+    await(loop_connect_read_pipe(loop, &noting, V("pipe"), ends[0]));
+    ck_assert(!transport_can_write_eof(made));
+    ck_raises_text(TypeError, "this transport has no write()", transport_write(made, "x", 1));
+    ck_raises_text(TypeError, "this transport has no write_eof()", transport_write_eof(made));
+    ck_raises_text(TypeError, "this transport has no sendto()", transport_sendto(made, "x", 1));
+    transport_close(made);
+    await(loop_create_datagram_endpoint(loop, &packets, V("endpoint"), .local_addr = tuple("127.0.0.1", 0)));
+    ck_raises_text(TypeError, "this transport has no write_eof()", transport_write_eof(made));
+    transport_close(made);
+    spin(3);
+    notes_forget_();
+    close(ends[1]);
+    return None;
+}
+
+IO_TEST(a_protocol_is_not_NULL)
+{
+    const char *text = "a protocol is a table of callbacks, a Protocol, not NULL";
+    Loop *loop = asyncio_get_running_loop();
+    make_pair();
+    ck_raises_text(TypeError, text, await(loop_create_connection(loop, NULL, None, NULL, None, .sock = pair[0])));
+    ck_raises_text(TypeError, text, await(loop_create_server(loop, NULL, None, "127.0.0.1", 0)));
+    ck_raises_text(TypeError, text, await(loop_create_datagram_endpoint(loop, NULL, None, .local_addr = tuple("127.0.0.1", 0))));
+    close(pair[0]);
+    close(pair[1]);
+    return None;
+}
+
+/* CPython's would never accept, and never sleep. */
+IO_TEST(a_backlog_of_0_still_takes_one_at_a_time)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Server *server = as_server(await(loop_create_server(loop, &noting, V("server"), "127.0.0.1", 0, .backlog = 0)));
+    Value port = list_get(list_get(list_get(server_sockets(server), 0), 1), 1);
+    Transport *client = as_transport(list_get(await(loop_create_connection(loop, &noting, V("client"), "127.0.0.1", port)), 0));
+    transport_write(client, "hi", 2);
+    while (!strstr(notes_, "server b'hi'")) await(asyncio_sleep(0));
+    notes_forget_();
+    transport_close(client);
+    server_close(server);
+    await(server_wait_closed(server));
     return None;
 }
