@@ -190,3 +190,39 @@ IO_TEST(a_port_is_at_most_65535)
     close(stream); close(datagram);
     return None;
 }
+
+/* And not a SIGPIPE, which would end this process: sendfile() has no flag against it. */
+IO_TEST(sendfile_to_who_has_gone_is_an_error)
+{
+    FILE *file = tmpfile();
+    fputs("some text", file);
+    fflush(file);
+    make_pair(SOCK_STREAM);
+    close(pair[1]);
+    ck_raises(OSError, await(loop_sock_sendfile(asyncio_get_running_loop(), pair[0], fileno(file))));
+    close(pair[0]);
+    fclose(file);
+    return None;
+}
+
+static int gate[2];
+static Value waits_at_gate(Value v) { char byte; ssize_t n = read(gate[0], &byte, 1); (void)n; return v; }
+
+/* Its question goes with it. */
+IO_TEST(a_lookup_may_be_cancelled_before_a_thread_has_begun_with_it)
+{
+    ck_assert_int_eq(pipe(gate), 0);
+    Loop *loop = asyncio_get_running_loop();
+    loop_set_default_executor(loop, asyncio_ThreadPoolExecutor(1));
+    Future *first = loop_run_in_executor(loop, NULL, waits_at_gate, V(1));
+    Task *lookup = asyncio_create_task(loop_getaddrinfo(loop, "localhost", 80));
+    await(asyncio_sleep(0));
+    task_cancel(lookup);
+    ck_raises(CancelledError, await(lookup));
+    await(asyncio_sleep(0));
+    ck_assert_int_eq(write(gate[1], "!", 1), 1);
+    ck_repr(await(first), "1");
+    close(gate[0]);
+    close(gate[1]);
+    return None;
+}

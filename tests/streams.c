@@ -489,3 +489,21 @@ IO_TEST(a_writer_that_is_kept_stays_open)
     await(server_wait_closed(server));
     return None;
 }
+
+/* As the transport's: in one piece, and nothing if one of them cannot be written. */
+IO_TEST(writelines_writes_all_or_nothing)
+{
+    int ends[2];
+    char got[8] = "";
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    StreamWriter *writer = as_streamwriter(list_get(await(asyncio_open_connection(NULL, None, .sock = ends[0])), 1));
+    ck_raises_text(TypeError, "data argument must be bytes or str, not int", streamwriter_writelines(writer, list("a", bytes("b", 1), 3)));
+    ck_assert_int_eq(recv(ends[1], got, sizeof got, MSG_DONTWAIT), -1);
+    streamwriter_writelines(writer, list("a", bytes("b\0c", 3)));
+    ck_assert_int_eq(recv(ends[1], got, sizeof got, MSG_DONTWAIT), 4);
+    ck_assert_int_eq(memcmp(got, "ab\0c", 4), 0);
+    streamwriter_close(writer);
+    await(streamwriter_wait_closed(writer));
+    close(ends[1]);
+    return None;
+}

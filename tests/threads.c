@@ -1,6 +1,8 @@
 /* Threads: blocking functions in executors, coroutines called from other threads. */
 #include "child.h"
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -225,4 +227,55 @@ TEST(one_loop_per_thread_several_at_once)
         for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
     }
     ck_assert_uint_eq(asyncio_live_objects(), 0);
+}
+
+/* A loop that closes while a thread still works for it waits for neither, and nothing is left over once that one is done:
+ * with a future that nobody waits for; with an executor of one's own; and where the work is the last to hold the loop, and
+ * so the executor that its own thread belongs to. */
+
+static sem_t work_may_end;
+static Value waits_for_semaphore(Value v) { while (sem_wait(&work_may_end) < 0) {} return v; }
+
+static void begin_and_close(Executor *executor)
+{
+    Loop *loop = asyncio_new_event_loop();
+    loop_run_in_executor(loop, executor, waits_for_semaphore, V(1));
+    loop_close(loop);
+}
+
+async_def(waits_in_vain) { ck_raises(TimeoutError, await(asyncio_wait_for(asyncio_to_thread(waits_for_semaphore, V(1)), 0.001))); return None; }
+
+static void give_up_and_close(Executor *unused)
+{
+    (void)unused;
+    Loop *loop = asyncio_new_event_loop();
+    loop_run_until_complete(loop, waits_in_vain());
+    loop_close(loop);
+}
+
+static void closes_with(void (*body)(Executor *), bool own)
+{
+    size_t before = asyncio_live_objects();
+    sem_init(&work_may_end, 0, 0);
+    scope {
+        Executor *executor = own ? asyncio_ThreadPoolExecutor(1) : NULL;
+        scope body(executor);
+        if (own) sem_post(&work_may_end);
+    }
+    if (!own) sem_post(&work_may_end);
+    while (asyncio_live_objects() != before) sched_yield();
+}
+
+TEST(a_loop_may_close_while_a_thread_works_for_it) { closes_with(begin_and_close, false); }
+TEST(a_loop_may_close_while_a_thread_of_an_executor_works_for_it) { closes_with(begin_and_close, true); }
+TEST(work_may_be_the_last_to_hold_its_loop) { for (int i = 0; i < 20; i++) closes_with(give_up_and_close, false); }
+
+IO_TEST(a_timeout_that_has_passed_is_no_wait)
+{
+    sem_init(&work_may_end, 0, 0);
+    ThreadFuture *tf = executor_submit(asyncio_ThreadPoolExecutor(1), waits_for_semaphore, V(1));
+    for_in (timeout, list(0.0, -1.0, -1e300, -INFINITY)) ck_raises(TimeoutError, threadfuture_result(tf, .timeout = as_float(timeout)));
+    sem_post(&work_may_end);
+    ck_repr(threadfuture_result(tf, .timeout = INFINITY), "1");
+    return None;
 }
