@@ -41,6 +41,20 @@ TEST(shutdown_when_main_fails)
     ck_notes("finally other");
 }
 
+async_def(tells_its_contexts)
+{
+    try { await(asyncio_sleep(9)); } except (CancelledError, e) { note(repr(exception_context(e))); } end_try
+    try { throw(KeyError); } except (KeyError, e) { note(repr(exception_context(e))); } end_try
+    return None;
+}
+
+async_def(fails_with_a_teller) { asyncio_create_task(tells_its_contexts()); await(asyncio_sleep(1)); throw(ValueError, "main"); }
+TEST(what_main_raised_is_the_context_of_what_the_shutdown_causes)
+{
+    ck_raises_text(ValueError, "main", asyncio_run(fails_with_a_teller(), .virtual_clock = true));
+    ck_notes("ValueError('main')|ValueError('main')");
+}
+
 async_def(runs_inside) { ck_raises_text(RuntimeError, "asyncio.run() cannot be called from a running event loop", asyncio_run(gives(V(1)))); return V("still running"); }
 TEST(not_within_a_run) { ck_repr(asyncio_run(runs_inside()), "'still running'"); }
 
@@ -159,4 +173,25 @@ TEST(a_thousand_runs)
     size_t before = asyncio_live_objects();
     for (int i = 0; i < (SLOWED_DOWN ? 50 : 1000); i++) scope asyncio_run(gives(V(i)));
     ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+
+async_def(opens_descriptors)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    return tuple(ends[0], ends[1]);
+}
+static void child_without_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) close(fd);
+    Value ends = asyncio_run(opens_descriptors());
+    exit(as_int(list_get(ends, 0)) > 2 && as_int(list_get(ends, 1)) > 2 ? 7 : 1);
+}
+
+/* What such a program prints must not go into a connection that happens to have the number 1. */
+TEST(a_program_without_stdin_stdout_and_stderr)
+{
+    Child c = child(child_without_standard_descriptors);
+    ck_exited(c, 7);
+    child_free(c);
 }
