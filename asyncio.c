@@ -3022,9 +3022,21 @@ static bool debug_by_default(void)
     return value && *value && strcmp(value, "0");
 }
 
+/* Where a program has no stdin, stdout or stderr, the next descriptor would take its place, and what print() writes would go
+ * to whoever is at its other end. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        int nothing = open("/dev/null", O_RDWR);
+        if (nothing > STDERR_FILENO) close(nothing);
+    }
+}
+
 Loop *asyncio_new_event_loop(void)
 {
     static long loop_numbers;
+    fill_standard_descriptors();
     Loop *loop = object_new(&loop_class, sizeof *loop);
     loop->number = __atomic_add_fetch(&loop_numbers, 1, __ATOMIC_RELAXED);
     if (pipe2(loop->wake_pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
@@ -7923,12 +7935,12 @@ ASYNC(loop_sock_sendall, loop_sock_sendall, (Loop *)loop, (int)fd, (Value)data)
     size_t size, sent = 0;
     const char *at = as_bytes(data, &size);
     sock_check(loop, fd);
-    while (sent < size) {
+    do {
         ssize_t n = send(fd, at + sent, size - sent, MSG_NOSIGNAL);
         if (not_now(n)) fd_wait(loop, fd, FOR_WRITING, "sock_sendall()");
         else if (n < 0) throw_errno(NULL);
         else sent += (size_t)n;
-    }
+    } while (sent < size);
     return None;
 }
 
@@ -8512,13 +8524,25 @@ static void transport_fails(Transport *transport, const char *way, Value e)
 /* The protocol's callback that is running, or NULL: what it raises is reported under its name. */
 typedef const char *volatile CallbackName;
 
+static void pipe_eof_received(Value v)
+{
+    Transport *transport = (Transport *)v.object;
+    if (transport->protocol->eof_received) transport->protocol->eof_received(transport->self);
+}
+
+/* The protocol of a pipe, which has no other side to keep open, is told by a callback of the loop. */
 static void transport_at_eof(Transport *transport, CallbackName *callback)
 {
     const Protocol *protocol = transport->protocol;
     TRACE_TRANSPORT(transport, "the other end has sent all it will");
+    if (transport->kind == READ_PIPE) {
+        loop_call_soon(transport->loop, pipe_eof_received, V(transport));
+        transport_close(transport);
+        return;
+    }
     *callback = "eof_received";
     bool keep_open = protocol->eof_received && protocol->eof_received(transport->self);
-    if (keep_open && transport->kind == SOCKET_TRANSPORT) transport_watch_reading(transport, false);
+    if (keep_open) transport_watch_reading(transport, false);
     else transport_close(transport);
 }
 
@@ -8594,8 +8618,9 @@ static void transport_read_ready(Value v)
     try {
         transport_read_stream(transport, &callback);
     } except (BaseException, e) {
-        if (callback) transport_fatal(transport, e, as_str(format("Fatal error: protocol.%s() call failed.", callback)));
-        else transport_fails(transport, "read", e);
+        if (!callback) transport_fails(transport, "read", e);
+        else if (transport->kind == READ_PIPE) rethrow; /* as in CPython: it ends nothing */
+        else transport_fatal(transport, e, as_str(format("Fatal error: protocol.%s() call failed.", callback)));
     } end_try
 }
 
@@ -9241,23 +9266,23 @@ ASYNC(loop_connect_accepted_socket, loop_connect_accepted_socket_, (Loop *)loop,
     return transport_of(loop, SOCKET_TRANSPORT, fd, -1, protocol, arg, NULL, &tls);
 }
 
-static void check_pipe(int fd)
+static void check_pipe(int fd, const char *complaint)
 {
     struct stat info;
     if (fstat(fd, &info) < 0) throw_errno(NULL);
     if (!S_ISFIFO(info.st_mode) && !S_ISSOCK(info.st_mode) && !S_ISCHR(info.st_mode))
-        throw(ValueError, "Pipe transport is for pipes/sockets only.");
+        throw(ValueError, "%s", complaint);
 }
 
 ASYNC(loop_connect_read_pipe, loop_connect_read_pipe, (Loop *)loop, (const Protocol *)protocol, (Value)arg, (int)fd)
 {
-    check_pipe(fd);
+    check_pipe(fd, "Pipe transport is for pipes/sockets only.");
     return transport_of(loop, READ_PIPE, fd, -1, protocol, arg, NULL, NULL);
 }
 
 ASYNC(loop_connect_write_pipe, loop_connect_write_pipe, (Loop *)loop, (const Protocol *)protocol, (Value)arg, (int)fd)
 {
-    check_pipe(fd);
+    check_pipe(fd, "Pipe transport is only for pipes, sockets and character devices");
     return transport_of(loop, WRITE_PIPE, fd, -1, protocol, arg, NULL, NULL);
 }
 
@@ -12983,8 +13008,9 @@ static void trace_exception(const char *name, Value e, const Site *site)
 
 static void trace_output(const char *text, size_t size)
 {
-    if (trace_control < 0) fwrite(text, 1, size, stdout);
+    bool shown = trace_control >= 0;                      /* by the tracer, unless it is gone */
     trace_event("output", 'i', "fd:i text:b", 1, text, size);
+    if (!shown || ferror(trace_file)) fwrite(text, 1, size, stdout);
 }
 
 /* Events of primitives: each class writes its own fields. Of a long list only the beginning is told, and how much is left

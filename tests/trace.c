@@ -122,6 +122,7 @@ async_def(outside) {
 async_def(a_second) { for (int i = 0; i < 3; i++) { print("step", i); await(asyncio_sleep(1)); } return None; }
 async_def(times_out) { try { await(asyncio_wait_for(asyncio_sleep(30), 0.4)); } except (TimeoutError) { print("expired"); } end_try return None; }
 async_def(raises) { await(asyncio_sleep(0)); throw(Hiccup, "uncaught"); return None; }
+async_def(starts_a_shell) { print(system("! ls -l /proc/$$/fd | grep -v ' [012] ->' | grep -q socket")); return None; }
 async_def(many_steps) { for (int i = 0; i < 3000; i++) await(asyncio_sleep(0)); print("done"); return None; }
 
 async_def(crashes) { await(asyncio_sleep(0)); print("last words"); raise(SIGKILL); return None; }
@@ -149,6 +150,7 @@ static int play(const char *name)
     if (!strcmp(name, "a_second")) asyncio_run(a_second());
     if (!strcmp(name, "times_out")) asyncio_run(times_out());
     if (!strcmp(name, "raises")) asyncio_run(raises());
+    if (!strcmp(name, "starts_a_shell")) asyncio_run(starts_a_shell());
     if (!strcmp(name, "many_steps")) asyncio_run(many_steps());
     if (!strcmp(name, "twice")) { asyncio_run(a_second()); asyncio_run(a_second()); }
     if (!strcmp(name, "nothing")) puts("nothing");
@@ -451,6 +453,18 @@ TEST(the_tracer_goes_away)
         c->fd = dup(0);
         ck_assert_int_eq(finish(c), 0);
     }
+}
+
+/* What outlives the traced program would keep the tracer waiting for its end. */
+TEST(a_program_that_it_starts_has_not_the_tracers_socket)
+{
+    Controlled *c = control("starts_a_shell");
+    const char *line;
+    bool none = false;
+    say(c, "run\n");
+    while ((line = next_line(c, LONG_ENOUGH))) none = none || strstr(line, "\"text\":\"0\\n\"");
+    ck_assert(none);
+    ck_assert_int_eq(finish(c), 0);
 }
 
 TEST(pause_while_it_runs)
