@@ -36,6 +36,7 @@ TEST(tokens_of_others)
     ContextVar *a = context_var("a"), *b = context_var("b");
     Value token = contextvar_set(a, 1);
     ck_raises(ValueError, contextvar_reset(b, token));
+    ck_raises_text(TypeError, "expected an instance of Token, got 5", contextvar_reset(b, V(5)));
     ck_raises(TypeError, contextvar_reset(a, V(5)));
     ck_raises(TypeError, contextvar_reset(a, None));
     contextvar_reset(a, token);

@@ -219,8 +219,23 @@ async_def(ticks, (Value) self) {
     return list_pop(self, 0);
 }
 static Coroutine *next_tick(Value self) { return ticks(self); }
+async_def(stops_with_arguments, (Value) self) { throw(exception_new_args(StopAsyncIteration, self)); return None; }
+static Coroutine *next_stops_with_arguments(Value self) { return stops_with_arguments(self); }
 async_def(broken, (Value) self) { throw(ValueError, "%s", as_str(self)); return None; }
 static Coroutine *next_broken(Value self) { return broken(self); }
+
+/* anext() is the coroutine that the program's __anext__ made, and raises what that one raises. */
+ASYNC_TEST(anext_of_an_iterator_of_ones_own)
+{
+    AsyncIterator *it = asyncio_iterator(next_stops_with_arguments, tuple("over", 1));
+    Coroutine *first = as_coroutine(asyncio_anext(it));
+    ck_assert_str_eq(coroutine_name(first), "stops_with_arguments");
+    coroutine_close(first);
+    try { await(asyncio_anext(it)); } except (StopAsyncIteration, e) { note(repr(e)); } end_try
+    async_for (v, it) note(v);
+    ck_notes("StopAsyncIteration('over', 1)");
+    return None;
+}
 
 ASYNC_TEST(an_iterator_of_ones_own)
 {
@@ -233,6 +248,8 @@ ASYNC_TEST(an_iterator_of_ones_own)
     ck_raises(TypeError, asyncio_iterator(NULL, None));
     ck_raises_text(TypeError, "'async for' requires an object with __aiter__ method, got list", async_for (v, list(1)) note(v));
     ck_raises(TypeError, async_for (v, None) note(v));
+    ck_raises_text(TypeError, "'int' object is not an async iterator", asyncio_anext(5));
+    ck_raises_text(TypeError, "'Lock' object is not an async iterator", asyncio_anext(asyncio_Lock()));
     return None;
 }
 
@@ -444,4 +461,18 @@ TEST(one_that_yields_when_it_is_closed_is_dropped)
     ck_assert(place = strstr(place, "RuntimeError: async generator ignored GeneratorExit\n"));
     ck_assert(place = strstr(place, "an error occurred during closing of asynchronous generator <async_generator object never_closes at "));
     ck_assert(place = strstr(place, "Exception ignored in: <async_generator object never_closes at "));
+    child_free(c);
+}
+
+async_def(waits_for_its_closer) { async_for (v, never_closes("it")) { (void)v; break; } await(asyncio_sleep(1)); return None; }
+static void closed_while_held(void) { asyncio_run(waits_for_its_closer(), .virtual_clock = true); }
+
+/* Its closer is over, and perhaps gone, when the loop shuts its generators. */
+TEST(one_that_has_refused_its_closer_is_not_asked_again)
+{
+    Child c = child(closed_while_held);
+    ck_exited(c, 0);
+    ck_has(c.err, "Task exception was never retrieved\n");
+    ck_assert(!strstr(c.err, "an error occurred during closing"));
+    child_free(c);
 }
