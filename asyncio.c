@@ -408,6 +408,7 @@ static List *list_new(const Class *class, int capacity);
 static void value_write(Value v, bool as_repr, FILE *out);
 static bool is_exception(Value v);
 static void exception_write_str(Value e, FILE *out);
+static Value os_error(const char *about);
 static void memory_report(const char *what, size_t size);
 static _Noreturn void fatal(const Site *site, const char *text, ...);
 static void loop_empty_inbox(Loop *loop);
@@ -1154,22 +1155,31 @@ void value_unpack_(Value items, size_t count, Value **places)
     for (size_t i = 0; i < count; i++) *places[i] = list_get(items, (int)i);
 }
 
+static bool for_in_text(const Text *text, bool is_str, Value *index, Value *item)
+{
+    size_t at = (size_t)index->integer, next = at + 1;
+    if (at >= text->length) return false;
+    *item = is_str ? character_from(text, at, &next) : V((unsigned char)text->data[at]);
+    index->integer = (int64_t)next;
+    return true;
+}
+
 /* The index is that of the next item; in a str, of its first byte. */
 bool value_for_in_(Value items, Value *index, Value *item)
 {
     if (!has_items(items)) throw(TypeError, "'%s' object is not iterable", value_type(items));
-    bool is_text = items.tag == VALUE_STR || items.tag == VALUE_BYTES;
-    size_t at = (size_t)index->integer++, count = is_text ? ((Text *)items.object)->length : (size_t)as_sequence(items)->count;
-    if (at >= count) return false;
-    if (items.tag == VALUE_STR) {
-        size_t next;
-        *item = character_from((Text *)items.object, at, &next);
-        index->integer = (int64_t)next;
-    } else {
-        *item = list_get(items, (int)at);
-    }
+    if (items.tag == VALUE_STR || items.tag == VALUE_BYTES)
+        return for_in_text((Text *)items.object, items.tag == VALUE_STR, index, item);
+    List *l = (List *)items.object;
+    if (index->integer >= l->count) return false;
+    *item = value_received(l->items[index->integer++]);
     return true;
 }
+
+/* The same for a list that nobody changes meanwhile: then its items need no hold but the list's. */
+#define for_own(v, list) \
+    for (Value *v##_at = as_sequence(list)->items, *v##_end = v##_at + as_sequence(list)->count, v; \
+         v##_at < v##_end && (v = *v##_at, true); v##_at++)
 
 /* Writing. */
 
@@ -1372,12 +1382,8 @@ static void write_line(int count, const Value *values, FILE *out)
     fputc('\n', out);
 }
 
-void value_print_(int count, const Value *values)
+static void print_traced(int count, const Value *values)
 {
-    if (!trace_on) {
-        write_line(count, values, stdout);
-        return;
-    }
     char *text;
     size_t size;
     FILE *out = open_memory(&text, &size);
@@ -1385,6 +1391,24 @@ void value_print_(int count, const Value *values)
     fclose(out);
     trace_output(text, size);
     free(text);
+}
+
+/* A full disk, or a reader that has left, is an OSError where it is noticed, as in Python: here, or as the program ends. Where there is
+ * no stdout at all nothing is said. */
+void value_print_(int count, const Value *values)
+{
+    clearerr(stdout);
+    if (trace_on) print_traced(count, values);
+    else write_line(count, values, stdout);
+    if (ferror(stdout) && errno != EBADF) throw(os_error(NULL));
+}
+
+static void output_end(void)
+{
+    if (fflush(stdout) == 0 || errno == EBADF) return;
+    fprintf(stderr, "asyncio: what was printed last could not be written to stdout: %s\n", strerror(errno));
+    fflush(NULL);
+    _exit(120); /* Python's status */
 }
 
 /* ---- [exceptions] Exceptions --------------------------------------------------------------------------------------
@@ -3400,24 +3424,23 @@ static void stacks_inherit(void)
 
 static void stack_overflow_watch(void);
 
-static void stacks_fetch(void)
+/* No new task is to run on a stack of a size that is no longer wanted. */
+static inline bool stack_is_outdated(const Stack *stack) { return stack->slot != stack_size; }
+
+COLD static void stacks_fetch(void)
 {
+    while (here.free_stacks && stack_is_outdated(here.free_stacks)) here.free_stacks = here.free_stacks->next;
+    if (here.free_stacks) return;
     stack_overflow_watch();
     stacks_inherit();
     if (!here.free_stacks) stacks_map();
 }
 
-/* No new task is to run on a stack of a size that is no longer wanted. */
-static inline bool stack_is_outdated(const Stack *stack) { return stack->slot != stack_size; }
-
-static Stack *stack_take(void)
+static inline Stack *stack_take(void)
 {
-    Stack *stack;
-    do {
-        if (!here.free_stacks) stacks_fetch();
-        stack = here.free_stacks;
-        here.free_stacks = stack->next;
-    } while (stack_is_outdated(stack));
+    while (!here.free_stacks || stack_is_outdated(here.free_stacks)) stacks_fetch();
+    Stack *stack = here.free_stacks;
+    here.free_stacks = stack->next;
     return stack;
 }
 
@@ -4886,7 +4909,7 @@ static Value unique(Value objects)
     if (count) qsort(items, (size_t)count, sizeof *items, compare_pointers);
     for (int i = 1; i < count; i++) repeated += items[i].object == items[i - 1].object;
     if (!repeated) return value_list_(count, as_sequence(objects)->items);
-    for_in (v, objects)
+    for_own (v, objects)
         if (!list_contains(result, v)) list_append(result, v);
     return result;
 }
@@ -4894,7 +4917,7 @@ static Value unique(Value objects)
 static Value wait_set(Value awaitables)
 {
     if (!len(awaitables)) throw(ValueError, "Set of Tasks/Futures is empty.");
-    for_in (v, awaitables) {
+    for_own (v, awaitables) {
         if (asyncio_iscoroutine(v)) throw(TypeError, "Passing coroutines is forbidden, use tasks explicitly.");
         if (!asyncio_isfuture(v)) throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
     }
@@ -4915,15 +4938,15 @@ ASYNC(asyncio_wait, asyncio_wait_, (Value)awaitables, (WaitOptions)options)
     wait->return_when = options.return_when;
     TRACE_MADE(wait);
     if (options.timeout != NO_TIMEOUT) wait->timer = loop_call_later(loop, options.timeout, wait_over, V(wait->waiter));
-    for_in (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
+    for_own (v, futures) future_on_done(as_future(v), wait_one_done, wait, "wait_one_done");
     Value interruption = future_wait(wait->waiter);
     if (wait->timer) handle_cancel(wait->timer);
     wait->timer = NULL;
     TRACE_CHANGED(wait, "over");
-    for_in (v, futures) future_forget(as_future(v), wait_one_done, wait);
+    for_own (v, futures) future_forget(as_future(v), wait_one_done, wait);
     if (!is_none(interruption)) throw(interruption);
     Value done = list(), pending = list();
-    for_in (v, futures) list_append(future_done(as_future(v)) ? done : pending, v);
+    for_own (v, futures) list_append(future_done(as_future(v)) ? done : pending, v);
     return tuple(done, pending);
 }
 
@@ -4985,7 +5008,7 @@ static bool gather_cancel(Future *future, Value message)
     Gather *gather = (Gather *)future;
     bool any = false;
     if (future_done(future)) return false;
-    for_in (child, gather->children)
+    for_own (child, gather->children)
         if (future_cancel_(as_future(child), message)) any = true;
     if (any) gather->cancel_requested = true; /* it then ends as cancelled, whatever the children make of it */
     return any;
@@ -5003,7 +5026,7 @@ static Value gather_result(Future *child)
 static void gather_finish(Gather *gather)
 {
     Value results = list();
-    for_in (v, gather->children) list_append(results, gather_result(as_future(v)));
+    for_own (v, gather->children) list_append(results, gather_result(as_future(v)));
     if (!gather->cancel_requested) future_finish(&gather->future, results);
     else future_fail(&gather->future, future_cancelled_error(as_future(list_get(gather->children, -1))));
 }
@@ -5024,7 +5047,7 @@ static void gather_one_done(Future *child, Value arg)
 static void gather_let_go(void *object)
 {
     Gather *gather = object;
-    for_in (child, gather->children) {
+    for_own (child, gather->children) {
         future_forget(as_future(child), gather_one_done, gather);
         asyncio_future_discard_from_awaited_by(as_future(child), &gather->future);
     }
@@ -5067,14 +5090,14 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
         if (!outer->loop) future_init(outer, child->loop);
         list_append(gather->children, child);
     }
-    for_in (child, gather->children) gather_watch(gather, as_future(child), done);
+    for_own (child, gather->children) gather_watch(gather, as_future(child), done);
     if (!gather->count) {
         future_init(outer, asyncio_get_event_loop());
         future_finish(outer, list());
     }
     watching_begin(&gather->watching, outer->loop, gather);
     TRACE_MADE(outer);
-    for_in (child, done) gather_one_done(as_future(child), V(outer));
+    for_own (child, done) gather_one_done(as_future(child), V(outer));
     return outer;
 }
 
@@ -5193,7 +5216,7 @@ static void as_completed_one_done(Future *future, Value arg)
 static void as_completed_let_go(void *object)
 {
     AsCompleted *it = object;
-    for_in (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
+    for_own (v, it->futures) future_forget(as_future(v), as_completed_one_done, it);
 }
 
 /* None in the queue stands for: too late. */
@@ -5216,7 +5239,7 @@ AsCompleted *asyncio_as_completed_(Value awaitables, double timeout, const Site 
     it->futures = value_retain(list());
     for_in (v, unique(awaitables))
         list_append(it->futures, asyncio_ensure_future_(object_of_value_(v), (TaskOptions){.loop = loop}, site));
-    for_in (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
+    for_own (v, it->futures) future_on_done(as_future(v), as_completed_one_done, it, "as_completed_one_done");
     it->unfinished = it->left = len(it->futures);
     watching_begin(&it->watching, loop, it);
     if (it->left && timeout != NO_TIMEOUT) it->timer = retain(loop_call_later(loop, timeout, as_completed_over, V(it)));
@@ -11648,7 +11671,6 @@ static void child_watch(Child *child)
         child_watch_in_thread(child);
         return;
     }
-    fcntl(child->pidfd, F_SETFD, FD_CLOEXEC);
     watch(child->loop, child->pidfd, FOR_READING, pidfd_is_ready,
           (CallOptions){.arg = V(&child->object), .name = "pidfd_is_ready"});
 }
@@ -11697,18 +11719,37 @@ static void plumb(Plumbing *plumbing, int which, int wish)
     }
 }
 
-/* The far ends are moved out of the way first: one may be where another has to go. */
+/* A name without a slash is looked for along the PATH that the child will have. "": it is not there. */
+static const char *program_file(const char *name, const char *const *env)
+{
+    const char *path = "/bin:/usr/bin"; /* where it has none */
+    if (!env || strchr(name, '/')) return name;
+    for (; *env; env++)
+        if (!strncmp(*env, "PATH=", 5)) path = *env + 5;
+    for (;; path++) {
+        int length = (int)strcspn(path, ":");
+        const char *file = as_str(format("%.*s/%s", length ? length : 1, length ? path : ".", name));
+        if (access(file, X_OK) == 0) return file;
+        path += length;
+        if (!*path) return "";
+    }
+}
+
+/* The far ends are moved out of the way first: one may be where another has to go. A signal that is ignored here is
+ * ignored in the child too, as in Python, which restores only these two; SIGPIPE we ignore ourselves. */
 static int spawn(Child *child, Plumbing *plumbing, const char *const *argv, const SubprocessOptions *options)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t all, none;
+    sigset_t restored, none;
     int moved[3];
-    sigfillset(&all);
     sigemptyset(&none);
+    sigemptyset(&restored);
+    sigaddset(&restored, SIGPIPE);
+    sigaddset(&restored, SIGXFSZ);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setsigdefault(&attributes, &restored);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK
                                               | (options->start_new_session ? POSIX_SPAWN_SETSID : 0));
@@ -11721,7 +11762,7 @@ static int spawn(Child *child, Plumbing *plumbing, const char *const *argv, cons
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
     if (options->cwd) posix_spawn_file_actions_addchdir_np(&actions, options->cwd);
     if (!problem)
-        problem = posix_spawnp(&child->pid, argv[0], &actions, &attributes, (char *const *)argv,
+        problem = posix_spawnp(&child->pid, program_file(argv[0], options->env), &actions, &attributes, (char *const *)argv,
                                options->env ? (char *const *)options->env : environ);
     for (int i = 0; i < 3; i++)
         if (moved[i] >= 0) close(moved[i]);
@@ -13378,6 +13419,16 @@ static void trace_at_exit(int status, void *unused)
     trace_finish(status);
 }
 
+/* A pipe may lose its reader: then the trace ends, and the program does not. */
+static void trace_open_file(const char *path)
+{
+    struct stat about;
+    trace_file = fopen(path, "we");
+    if (!trace_file) return;
+    if (fstat(fileno(trace_file), &about) == 0 && S_ISFIFO(about.st_mode)) signal(SIGPIPE, SIG_IGN);
+    fputs("[\n", trace_file);
+}
+
 static void trace_open(void)
 {
     const char *path = getenv("ASYNCIO_TRACE"), *fd = getenv("ASYNCIO_TRACE_FD");
@@ -13388,8 +13439,7 @@ static void trace_open(void)
         signal(SIGPIPE, SIG_IGN);
         unsetenv("ASYNCIO_TRACE_FD");
     } else if (path && *path) {
-        trace_file = fopen(path, "we");
-        if (trace_file) fputs("[\n", trace_file);
+        trace_open_file(path);
         unsetenv("ASYNCIO_TRACE"); /* a child must not write into the same file */
     }
     if (!trace_file && (fd || (path && *path)))
@@ -13470,6 +13520,7 @@ __attribute__((constructor)) static void process_begin(void)
     pthread_atfork(trace_before_fork, NULL, forked);
     stack_size_begin();
     trace_start();
+    atexit(output_end);
 }
 
 __attribute__((destructor)) static void process_end(void)

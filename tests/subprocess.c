@@ -3,6 +3,7 @@
 #include "under.h"
 #include <dirent.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -324,5 +325,42 @@ IO_TEST(a_child_with_a_protocol_that_cannot_be_run)
     ck_raises_text(TypeError, "expected a SubprocessTransport, got int", as_subprocesstransport(V(5)));
     ck_notes("");
     no_children_left();
+    return None;
+}
+
+/* As in Python: a program that was started by nohup starts others that survive too. SIGPIPE is ours. */
+IO_TEST(an_ignored_signal_stays_ignored_in_the_child)
+{
+    void (*hangup)(int) = signal(SIGHUP, SIG_IGN), (*broken)(int) = signal(SIGPIPE, SIG_IGN);
+    Process *process = shell("kill -HUP $$; echo alive; kill -PIPE $$; echo never", .stdout = PIPE);
+    ck_repr(await(process_communicate(process)), "(b'alive\\n', None)");
+    ck_repr(process_returncode(process), "-13");
+    signal(SIGHUP, hangup);
+    signal(SIGPIPE, broken);
+    return None;
+}
+
+/* The PATH that counts is the child's. */
+IO_TEST(a_program_is_looked_for_along_the_path_of_its_environment)
+{
+    char folder[] = "/tmp/asyncio-path-XXXXXX", file[64];
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/only_here", folder);
+    FILE *program = fopen(file, "w");
+    fputs("#!/bin/sh\necho found\n", program);
+    fchmod(fileno(program), 0700);
+    fclose(program);
+    const char *with[] = {"A=b", as_str(format("PATH=/nowhere::%s", folder)), NULL}, *elsewhere[] = {"PATH=/nowhere", NULL};
+    const char *none[] = {NULL};
+    ck_repr(await(process_communicate(exec("only_here", .stdout = PIPE, .env = with))), "(b'found\\n', None)");
+    ck_repr(await(process_wait(exec("true", .env = none))), "0");
+    try {
+        await(asyncio_create_subprocess_exec("true", .env = elsewhere));
+        ck_abort();
+    } except (FileNotFoundError, e) {
+        ck_repr(list_get(exception_details(e), 2), "'true'");
+    } end_try
+    unlink(file);
+    rmdir(folder);
     return None;
 }
