@@ -1643,6 +1643,13 @@ static void traceback_add(Exc *x, const Coroutine *frame, const Site *site)
     x->last_frame = of;
 }
 
+/* What a function of this file raises has no place of its own: the frame's last await or throw is told, or its beginning. */
+static void traceback_add_frame(Exc *x, const Coroutine *frame)
+{
+    Site site = frame_site(frame);
+    traceback_add(x, frame, &site);
+}
+
 static void traceback_set(Exc *x, Traceback *traceback)
 {
     retain(traceback);
@@ -1769,13 +1776,13 @@ static _Noreturn void exception_fly(Exc *x)
     while (stack->frame != handler->frame) {
         Coroutine *frame = stack->frame;
         bool resumes = frame == here.thrown_into;
-        traceback_add(x, frame, frame->site);
+        traceback_add_frame(x, frame);
         x = exception_leaving(x, frame);
         coroutine_finish(stack, frame);
         if (resumes) exception_thrown_into(x);
         x->last_frame = NULL;
     }
-    if (stack->frame) traceback_add(x, stack->frame, stack->frame->site);
+    if (stack->frame) traceback_add_frame(x, stack->frame);
     /* a finally that raises replaces what it delayed */
     for (Handler *h = stack->handling; h && h != handler && h != handler->outer_handling; h = h->outer_handling)
         if (h->phase == PHASE_FINALLY) value_release(h->exception);
@@ -3436,7 +3443,7 @@ COLD static void stacks_fetch(void)
     if (!here.free_stacks) stacks_map();
 }
 
-static inline Stack *stack_take(void)
+static Stack *stack_take(void)
 {
     while (!here.free_stacks || stack_is_outdated(here.free_stacks)) stacks_fetch();
     Stack *stack = here.free_stacks;

@@ -166,6 +166,14 @@ IO_TEST(literal_addresses_need_no_lookup)
     return None;
 }
 
+IO_TEST(sending_nothing_is_a_call_of_the_system_too)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_raises(BrokenPipeError, await(loop_sock_sendall(asyncio_get_running_loop(), fd, bytes("", 0))));
+    close(fd);
+    return None;
+}
+
 IO_TEST(a_bad_descriptor_is_an_error)
 {
     ck_raises(OSError, await(loop_sock_recv(asyncio_get_running_loop(), 9999, 10)));

@@ -141,6 +141,7 @@ IO_TEST(reading_can_pause)
 
 static void explodes(Value self, const char *data, size_t size) { (void)self; (void)data; (void)size; throw(ValueError, "boom"); }
 static void note_report(Loop *loop, const ExceptionReport *report) { (void)loop; note(report->message); }
+static void note_exception(Loop *loop, const ExceptionReport *report) { (void)loop; note(repr(report->exception)); }
 
 IO_TEST(what_a_protocol_raises_closes_the_connection)
 {
@@ -188,10 +189,33 @@ IO_TEST(pipes_have_transports)
     return None;
 }
 
+static bool ended_badly(Value self) { note(self, "eof"); throw(ValueError, "boom"); }
+
+/* Unlike a connection: the next data, and the end, come all the same. */
+IO_TEST(what_the_protocol_of_a_pipe_raises_ends_nothing)
+{
+    static const Protocol exploding = {.connection_lost = lost, .data_received = explodes, .eof_received = ended_badly};
+    int fds[2];
+    Loop *loop = asyncio_get_running_loop();
+    loop_set_exception_handler(loop, note_exception);
+    ck_assert_int_eq(pipe(fds), 0);
+    await(loop_connect_read_pipe(loop, &exploding, V("r"), fds[0]));
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(write(fds[1], "x", 1), 1);
+        spin(2);
+    }
+    close(fds[1]);
+    spin(4);
+    ck_notes("ValueError('boom')|ValueError('boom')|r eof|ValueError('boom')|r lost None");
+    return None;
+}
+
 IO_TEST(a_regular_file_is_no_pipe)
 {
     FILE *file = tmpfile();
     ck_raises_text(ValueError, "Pipe transport is for pipes/sockets only.", await(loop_connect_read_pipe(asyncio_get_running_loop(), &noting, V("r"), fileno(file))));
+    ck_raises_text(ValueError, "Pipe transport is only for pipes, sockets and character devices",
+                   await(loop_connect_write_pipe(asyncio_get_running_loop(), &noting, V("w"), fileno(file))));
     fclose(file);
     return None;
 }
