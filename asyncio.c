@@ -481,7 +481,7 @@ static Loop *volatile interruptible, *volatile signal_loop; /* whose loop Ctrl-C
  * __libc_single_threaded.
  */
 
-static long count(long *counter, long n)
+__attribute__((always_inline)) static inline long count(long *counter, long n)
 {
     return __libc_single_threaded ? (*counter += n) : __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
 }
@@ -5083,6 +5083,13 @@ static void gather_watch(Gather *gather, Future *child, Value done)
     else future_on_done(child, gather_one_done, gather, "gather_one_done");
 }
 
+static Future *gather_of_nothing(void)
+{
+    Future *future = loop_create_future(asyncio_get_event_loop());
+    future_finish(future, list());
+    return future;
+}
+
 Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *site)
 {
     Gather *gather = pooled(object_new(&gather_class, sizeof *gather));
@@ -5097,11 +5104,8 @@ Future *asyncio_gather_(Value awaitables, bool return_exceptions, const Site *si
         if (!outer->loop) future_init(outer, child->loop);
         list_append(gather->children, child);
     }
+    if (!len(gather->children)) return gather_of_nothing();
     for_own (child, gather->children) gather_watch(gather, as_future(child), done);
-    if (!gather->count) {
-        future_init(outer, asyncio_get_event_loop());
-        future_finish(outer, list());
-    }
     watching_begin(&gather->watching, outer->loop, gather);
     TRACE_MADE(outer);
     for_own (child, done) gather_one_done(as_future(child), V(outer));
@@ -9146,16 +9150,22 @@ static int race_ended(Value attempts, Value done, int winner, Value errors)
     return winner;
 }
 
+/* Ends the attempts that are left. A socket that one of them wins too late is closed, also if this is cancelled. */
 static void race_cancel(Value attempts)
 {
-    for_in (task, attempts) task_cancel(as_task(task));
     if (!len(attempts)) return;
-    for_in (v, await(asyncio_gather_list(attempts, .return_exceptions = true)))
-        if (v.tag == VALUE_INT) close((int)v.integer);
+    for_in (task, attempts) task_cancel(as_task(task));
+    Value interruption = future_wait(asyncio_gather_list(attempts, .return_exceptions = true));
+    for_in (v, attempts) {
+        Task *task = as_task(v);
+        if (task_done(task) && !task_cancelled(task) && is_none(task_exception(task))) close((int)as_int(task_result(task)));
+    }
+    list_clear(attempts);
+    if (!is_none(interruption)) throw(interruption);
 }
 
 /* Happy eyeballs: the next attempt begins when the one before has failed, or has taken `delay` seconds. The first
- * that connects wins, the others are cancelled, and a socket that they win too late is closed. */
+ * that connects wins, the others are cancelled. */
 static int connect_racing(Loop *loop, Value infos, Value local, double delay, Value errors)
 {
     Value attempts = list();
@@ -9168,8 +9178,11 @@ static int connect_racing(Loop *loop, Value infos, Value local, double delay, Va
             Value sets = await(asyncio_wait(attempts, .timeout = patience, .return_when = FIRST_COMPLETED));
             winner = race_ended(attempts, list_get(sets, 0), winner, errors);
         }
-    } finally {
         race_cancel(attempts);
+    } except (BaseException) {
+        if (winner >= 0) close(winner);
+        race_cancel(attempts);
+        rethrow;
     } end_try
     return winner;
 }
@@ -9869,6 +9882,9 @@ static Value ssl_error_saying(const ExceptionClass *class, unsigned long code, c
     return e;
 }
 
+/* One that is not OpenSSL's: it has neither library nor reason. */
+static _Noreturn void throw_ssl(const ExceptionClass *class, const char *text) { throw(ssl_error_saying(class, 0, text)); }
+
 /* The newest error of this thread. */
 static Value ssl_error(void)
 {
@@ -9962,7 +9978,7 @@ static void sslcontext_add_certificates(SSLContext *context, Value data)
     BIO_free(bio);
     ERR_clear_error();
     if (!count || (!pem && !all))
-        throw(SSLError, "%s: cadata does not contain a certificate", pem ? "no start line" : "not enough data");
+        throw_ssl(SSLError, pem ? "no start line: cadata does not contain a certificate" : "not enough data: cadata does not contain a certificate");
 }
 
 void sslcontext_load_verify_locations_(SSLContext *context, VerifyLocations from)
@@ -10112,8 +10128,8 @@ static void sslobject_expect(SSLObject *o, const char *hostname)
 static SSLObject *sslobject_new(const TLS *tls)
 {
     bool for_server = tls->context->protocol == PROTOCOL_TLS_SERVER;
-    if (tls->server_side && !for_server) throw(SSLError, "Cannot create a server socket with a PROTOCOL_TLS_CLIENT context");
-    if (!tls->server_side && for_server) throw(SSLError, "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
+    if (tls->server_side && !for_server) throw_ssl(SSLError, "Cannot create a server socket with a PROTOCOL_TLS_CLIENT context");
+    if (!tls->server_side && for_server) throw_ssl(SSLError, "Cannot create a client socket with a PROTOCOL_TLS_SERVER context");
     SSLObject *o = pooled(object_new(&sslobject_class, sizeof *o));
     o->context = retain(tls->context);
     o->openssl = SSL_new(tls->context->openssl);
@@ -10150,8 +10166,8 @@ static void sslobject_check(SSLObject *o, int result)
     int problem = SSL_get_error(o->openssl, result);
     unsigned long code = ERR_peek_last_error();
     if (problem == SSL_ERROR_WANT_READ || problem == SSL_ERROR_WANT_WRITE) return;
-    if (problem == SSL_ERROR_ZERO_RETURN) throw(SSLZeroReturnError, "TLS/SSL connection has been closed (EOF)");
-    if (!code) throw(SSLEOFError, "EOF occurred in violation of protocol");
+    if (problem == SSL_ERROR_ZERO_RETURN) throw_ssl(SSLZeroReturnError, "TLS/SSL connection has been closed (EOF)");
+    if (!code) throw_ssl(SSLEOFError, "EOF occurred in violation of protocol");
     bool refused = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
     throw(refused ? certificate_error(o, code) : ssl_error());
 }

@@ -458,6 +458,24 @@ ASYNC_TEST(the_traceback_of_a_task_goes_on_in_who_awaits_it)
     return None;
 }
 
+/* What a function of the library raises has the place of the last await before it, or of the coroutine's beginning. */
+static int early_line;
+async_def(releases_early) { early_line = __LINE__; lock_release(asyncio_Lock()); return None; }
+
+ASYNC_TEST(the_traceback_has_coroutines_that_have_not_awaited_yet)
+{
+    try { await(releases_early()); ck_abort(); } except (RuntimeError, e) {
+        char *printed = NULL;
+        size_t size;
+        FILE *file = open_memstream(&printed, &size);
+        exception_print(e, file);
+        fclose(file);
+        ck_has(printed, as_str(format("line %d, in releases_early\n    async_def(releases_early)", early_line)));
+        free(printed);
+    } end_try
+    return None;
+}
+
 /* The functions in the traceback, the outermost first. */
 static Value functions_of(Value e)
 {

@@ -195,3 +195,20 @@ TEST(a_program_without_stdin_stdout_and_stderr)
     ck_exited(c, 7);
     child_free(c);
 }
+
+async_def(prints_much) { for (int i = 0; i < 10000; i++) print("a line of text"); return None; }
+static void child_prints_much(void) { ck_assert_ptr_nonnull(freopen("/dev/full", "w", stdout)); asyncio_run(prints_much()); }
+static void child_prints_little(void) { ck_assert_ptr_nonnull(freopen("/dev/full", "w", stdout)); asyncio_run(gives(V(1))); print("a line"); }
+
+TEST(a_full_disk_under_stdout)
+{
+    Child c = child(child_prints_much);                 /* noticed in print() */
+    ck_exited(c, 1);
+    ck_has(c.err, ", in prints_much\n");
+    ck_has(c.err, "OSError: [Errno 28] No space left on device\n");
+    child_free(c);
+    c = child(child_prints_little);                     /* noticed at the end */
+    ck_exited(c, 120);
+    ck_assert_str_eq(c.err, "asyncio: what was printed last could not be written to stdout: No space left on device\n");
+    child_free(c);
+}
