@@ -4615,18 +4615,27 @@ static void coroutine_repr_state(Coroutine *coro, FILE *out)
     else fprintf(out, "%s:%d>", code->file, code->line);
 }
 
+static void task_write_name(Task *task, const char *state, FILE *out)
+{
+    fprintf(out, "<Task %s name=", state);
+    value_write(V(task_get_name(task)), true, out);
+}
+
 static void task_repr(void *object, FILE *out)
 {
     Task *task = object;
     Future *awaited = task->waiting_on;
     bool cancelling = task->cancel_requests && task->future.state == PENDING;
     const char *state = cancelling ? "cancelling" : future_states[task->future.state];
-    fprintf(out, "<Task %s name='%s'", state, task_get_name(task));
+    task_write_name(task, state, out);
     coroutine_repr_state(task->coro, out);
     if (awaited) fputs(" wait_for=", out);
-    if (awaited && awaited->object.class == &task_class)
-        fprintf(out, "<Task %s name='%s'>", future_states[awaited->state], task_get_name((Task *)awaited));
-    else if (awaited) value_write(V(awaited), true, out);
+    if (awaited && awaited->object.class == &task_class) {
+        task_write_name((Task *)awaited, future_states[awaited->state], out);
+        fputc('>', out);
+    } else if (awaited) {
+        value_write(V(awaited), true, out);
+    }
     future_repr_result(&task->future, out);
     fputc('>', out);
 }
@@ -6866,7 +6875,7 @@ static void contextvar_destroy(void *object)
 static void contextvar_repr(void *object, FILE *out)
 {
     ContextVar *var = object;
-    fprintf(out, "<ContextVar name='%s'", var->name);
+    fprintf(out, "<ContextVar name=%s", as_str(repr(var->name)));
     if (var->default_value.tag != VALUE_UNSET_) fprintf(out, " default=%s", as_str(repr(var->default_value)));
     fprintf(out, " at %p>", object);
 }
@@ -12524,7 +12533,7 @@ static void write_graph(Value graph, int level, FILE *out)
     Value frames = list_get(graph, 1), awaited_by = list_get(graph, 2);
     int indent = level * 4;
     if (object->class == &task_class)
-        fprintf(out, "%*s* Task(name='%s', id=%p)\n", indent, "", task_get_name((Task *)object), (void *)object);
+        fprintf(out, "%*s* Task(name=%s, id=%p)\n", indent, "", as_str(repr(task_get_name((Task *)object))), (void *)object);
     else fprintf(out, "%*s* Future(id=%p)\n", indent, "", (void *)object);
     if (len(frames)) fprintf(out, "%*s  + Call stack:\n", indent, "");
     for_in (f, frames)
