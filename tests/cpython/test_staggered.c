@@ -94,3 +94,28 @@ NET_TEST(StaggeredTests__test_none_successful)
     pair_end(pair);
     return None;
 }
+
+/* Not CPython's: whenever that is after the second attempt has won, also while the first one, cancelled, comes to its end. */
+NET_TEST(a_cancelled_race_leaves_no_socket)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Pair pair = pair_begin();
+    listen(pair.first, 0);
+    listen(pair.second, 100);
+    int filler = connected_socket(resolver.port);
+    for (int passes = 0; passes < 6; passes++) scope {
+        Task *task = asyncio_create_task(loop_create_connection(loop, &nothing, None, "example.com", resolver.port, .happy_eyeballs_delay = 0));
+        while (len(asyncio_all_tasks()) < 4) await(asyncio_sleep(0));
+        while (len(asyncio_all_tasks()) == 4) await(asyncio_sleep(0));
+        for (int i = 0; i < passes; i++) await(asyncio_sleep(0));
+        task_cancel(task);
+        try {
+            transport_abort((Transport *)list_get(await(task), 0).object);
+        } except (CancelledError) {
+        } end_try
+        for (int i = 0; i < 4; i++) await(asyncio_sleep(0));
+    }
+    close(filler);
+    pair_end(pair);
+    return None;
+}
