@@ -66,6 +66,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -1676,7 +1677,7 @@ static bool exception_leads_to(Value e, const Exc *x)
     for (; is_exception(e); e = as_exc(e)->context) {
         if (as_exc(e) == x) return true;
         if (is_group(e))
-            for_in (member, as_exc(e)->exceptions)
+            for_own (member, as_exc(e)->exceptions)
                 if (exception_leads_to(member, x)) return true;
     }
     return false;
@@ -2001,7 +2002,7 @@ static void handler_collect(Handler *handler, Exc *x)
 
 static bool holds_exception(Value groups, Value e)
 {
-    for_in (member, groups)
+    for_own (member, groups)
         if (member.object == e.object || (is_group(member) && holds_exception(as_exc(member)->exceptions, e)))
             return true;
     return false;
@@ -2011,7 +2012,7 @@ static bool holds_exception(Value groups, Value e)
 static Value group_project(Value group, Value kept)
 {
     Value members = list();
-    for_in (e, as_exc(group)->exceptions) {
+    for_own (e, as_exc(group)->exceptions) {
         Value part = is_group(e) ? group_project(e, kept) : holds_exception(kept, e) ? e : None;
         if (!is_none(part)) list_append(members, part);
     }
@@ -2409,11 +2410,16 @@ static inline void handle_ready(Loop *loop, Handle *handle, void *cause)
     ready_append(loop, handle);
 }
 
+static void loop_check_thread(Loop *loop)
+{
+    if (loop->debug && here.loop != loop && loop->running)
+        throw(RuntimeError, "Non-thread-safe operation invoked on an event loop other than the current one");
+}
+
 static void loop_check_usable(Loop *loop)
 {
     if (loop->closed) throw(RuntimeError, "Event loop is closed");
-    if (loop->debug && here.loop != loop && loop->running)
-        throw(RuntimeError, "Non-thread-safe operation invoked on an event loop other than the current one");
+    loop_check_thread(loop);
 }
 
 Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
@@ -3827,6 +3833,7 @@ static int future_forget(Future *future, DoneCallback fn, void *arg)
 static void future_schedule_callbacks(Future *future)
 {
     int count = future->callback_count;
+    if (count && future->loop->debug) loop_check_thread(future->loop);
     future->callback_count = 0;
     for (int i = 0; i < count; i++) future_wake(future, *future_waiting(future, i));
     if (TRACING) trace_future_over(future, count);
@@ -6915,6 +6922,7 @@ static const Class token_class = {.name = "Token", .size = sizeof(Token), .destr
 
 ContextVar *context_var_(const char *name, Value default_value)
 {
+    if (!name) throw(TypeError, "context variable name must be a str, not NULL");
     ContextVar *var = pooled(object_new(&contextvar_class, sizeof *var));
     var->name = copy_string(name);
     var->default_value = value_retain(default_value);
@@ -6953,11 +6961,13 @@ static void variables_replace(ContextVar *var, Value v)
     release(old);
 }
 
-Value contextvar_get_or_(ContextVar *var, Value otherwise)
+static Value variables_get_or(Variables *variables, ContextVar *var, Value otherwise)
 {
-    Value v = variables_get(*here.variables, var);
-    return v.tag != VALUE_UNSET_ ? value_pooled(value_retain(v)) : otherwise;
+    Value v = variables_get(variables, var);
+    return v.tag != VALUE_UNSET_ ? value_received(v) : otherwise;
 }
+
+Value contextvar_get_or_(ContextVar *var, Value otherwise) { return variables_get_or(*here.variables, var, otherwise); }
 
 Value contextvar_get(ContextVar *var)
 {
@@ -7021,8 +7031,7 @@ Context *asyncio_copy_context(void) { return pooled(context_of(*here.variables))
 
 Value context_get(Context *context, ContextVar *var, Value otherwise)
 {
-    Value v = variables_get(context->variables, var);
-    return v.tag != VALUE_UNSET_ ? v : otherwise;
+    return variables_get_or(context->variables, var, otherwise);
 }
 
 Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
@@ -7211,22 +7220,24 @@ Value threadfuture_exception_(ThreadFuture *tf, double timeout)
         throw(RuntimeError, "waiting here would block the very loop that is to complete it");
     if (!threadfuture_wait(tf, timeout)) throw(TimeoutError);
     if (tf->state == THREAD_CANCELLED) throw(CancelledError);
-    return tf->failed ? value_pooled(value_retain(tf->result)) : None;
+    return tf->failed ? value_received(tf->result) : None;
 }
 
 Value threadfuture_result_(ThreadFuture *tf, double timeout)
 {
     Value e = threadfuture_exception_(tf, timeout);
     if (!is_none(e)) throw(e);
-    return value_pooled(value_retain(tf->result));
+    return value_received(tf->result);
 }
 
 /* The executor. */
 
+/* Four more than the processors that this process may use, at most 32. */
 static int default_workers(void)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    return processors + 4 < 32 ? (int)processors + 4 : 32;
+    cpu_set_t usable;
+    int processors = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : CPU_SETSIZE;
+    return processors + 4 < 32 ? processors + 4 : 32;
 }
 
 Executor *asyncio_ThreadPoolExecutor_(int max_workers)
@@ -9021,7 +9032,7 @@ bool transport_is_closing(Transport *transport) { return transport->closing; }
 
 const Protocol *transport_get_protocol(Transport *transport, Value *self)
 {
-    if (self) *self = transport->self;
+    if (self) *self = value_received(transport->self);
     return transport->protocol;
 }
 
@@ -9034,8 +9045,8 @@ void transport_set_protocol(Transport *transport, const Protocol *protocol, Valu
 Value transport_get_extra_info_(Transport *transport, const char *name, Value otherwise)
 {
     if (transport->layer) return transport->layer->extra_info(transport, name, otherwise);
-    if (!strcmp(name, "peername")) return is_none(transport->peername) ? otherwise : transport->peername;
-    if (!strcmp(name, "sockname")) return is_none(transport->sockname) ? otherwise : transport->sockname;
+    if (!strcmp(name, "peername")) return is_none(transport->peername) ? otherwise : value_received(transport->peername);
+    if (!strcmp(name, "sockname")) return is_none(transport->sockname) ? otherwise : value_received(transport->sockname);
     bool is_pipe = transport->kind == READ_PIPE || transport->kind == WRITE_PIPE;
     return strcmp(name, is_pipe ? "pipe" : "socket") ? otherwise : V(transport->fd);
 }
@@ -11071,7 +11082,7 @@ void streamreader_set_exception_(StreamReader *reader, Value e)
     if (reader->waiter && !future_done(reader->waiter)) future_fail(reader->waiter, e);
 }
 
-Value streamreader_exception(StreamReader *reader) { return reader->exception; }
+Value streamreader_exception(StreamReader *reader) { return value_received(reader->exception); }
 bool streamreader_at_eof(StreamReader *reader) { return reader->eof && !reader->size; }
 void streamreader_set_transport(StreamReader *reader, Transport *transport) { reader->transport = transport; }
 
@@ -13166,7 +13177,7 @@ static void describe_children(Value children, FILE *out)
 {
     bool first = true;
     fputs(",\"children\":[", out);
-    for_in (child, children) {
+    for_own (child, children) {
         fprintf(out, "%s%u", first ? "" : ",", object_id(traced_object(as_future(child))));
         first = false;
     }

@@ -129,6 +129,7 @@ NET_TEST(what_a_context_refuses)
     ck_raises_text(SSLError, "[X509: KEY_VALUES_MISMATCH] key values mismatch",
                    sslcontext_load_cert_chain(server, certificate("cert"), .keyfile = certificate("other")));
     ck_raises_text(SSLError, "no start line: cadata does not contain a certificate", sslcontext_load_verify_locations(client, .cadata = V("x")));
+    try { sslcontext_load_verify_locations(client, .cadata = V("x")); } except (SSLError, e) { ck_repr(exception_details(e), "(None, None)"); } end_try
     ck_raises_text(SSLError, "not enough data: cadata does not contain a certificate", sslcontext_load_verify_locations(client, .cadata = bytes("x", 1)));
     ck_raises_text(ValueError, "Cannot set verify_mode to CERT_NONE when check_hostname is enabled.", sslcontext_set_verify_mode(client, CERT_NONE));
     ck_raises_text(ValueError, "invalid value for verify_mode: 7", sslcontext_set_verify_mode(client, 7));
