@@ -24,6 +24,8 @@
  * (as_future(list_get(self, 0))), or is made by a coroutine that lives as long as the struct. What happens when an
  * object goes, as the report of a failed task that nobody asked, may so come later than in Python.
  *
+ * A compound literal of your own, as .name = (char[]){c, 0}, is gone before the call reads it: give it a variable.
+ *
  * "Suspends" below means that other tasks may run before the call returns. Times are seconds, as double. Everything
  * here belongs to the thread that runs the loop, except what says "from any thread".
  */
@@ -424,7 +426,7 @@ Loop   *future_get_loop(Future *future);               /* future.get_loop() */
     future_add_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
 #define future_remove_done_callback(future, fn, ...) \
     future_remove_done_callback_(future, fn, OPTIONS_(DoneOptions, (.name = #fn), __VA_ARGS__))
-typedef struct { char start_; Context *context; Value arg; const char *name; } DoneOptions;
+typedef struct { char start_; Value arg; Context *context; const char *name; } DoneOptions;
 
 /* ---- Running concurrently --------------------------------------------------------------------------------------- */
 
@@ -640,7 +642,7 @@ void   loop_set_virtual_clock(Loop *loop, bool on);    /* on: time jumps to the 
 Coroutine *loop_shutdown_asyncgens(Loop *loop);        /* await loop.shutdown_asyncgens() */
 
 /* fn(arg) soon, in order; after delay seconds; at loop_time() when. fn is run in .context, else in a copy of the
- * current one. RuntimeError if closed. */
+ * current one. RuntimeError if closed, ValueError for a time that is NaN. */
 #define loop_call_soon(loop, fn, ...) \
     loop_call_soon_(loop, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 #define loop_call_later(loop, delay, fn, ...) \
@@ -1126,7 +1128,7 @@ Value asyncio_describe_waiting(Loop *loop);
 
 /* objects of this library that exist now, in all threads: for leak tests */
 size_t asyncio_live_objects(void);
-/* of each task made from now on; default 64 KiB; also ASYNCIO_STACK_SIZE */
+/* of each task made from now on; default 64 KiB; also ASYNCIO_STACK_SIZE. ValueError under 16 KiB, or beyond all memory */
 void   asyncio_set_stack_size(size_t bytes);
 void   asyncio_fail_allocation(long n);                /* the n-th allocation from now fails, for tests; 0: none */
 
