@@ -267,3 +267,16 @@ TEST(a_loop_that_is_closed_inside_a_context)
     ck_repr(context_run(asyncio_copy_context(), closes, V(loop)), "'mine'");
     ck_repr(contextvar_get(var), "'none'");
 }
+
+/* What get() gives stays good, whatever becomes of the context. */
+ASYNC_TEST(a_value_outlives_its_place_in_a_context)
+{
+    var = (ContextVar *)keep(context_var("var")).object;
+    Context *context = asyncio_copy_context();
+    scope context_run(context, changes, list("a", "b"));
+    Value got = context_get(context, var, None);
+    scope context_run(context, changes, V(2));
+    ck_repr(got, "['a', 'b']");
+    ck_raises(TypeError, context_var(NULL));
+    return None;
+}

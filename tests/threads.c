@@ -1,5 +1,7 @@
 /* Threads: blocking functions in executors, coroutines called from other threads. */
+#define _GNU_SOURCE
 #include "child.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -278,4 +280,32 @@ IO_TEST(a_timeout_that_has_passed_is_no_wait)
     sem_post(&work_may_end);
     ck_repr(threadfuture_result(tf, .timeout = INFINITY), "1");
     return None;
+}
+
+static int threads_of_this_process(void)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *entry; (entry = readdir(tasks));) count += entry->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* Four more than the processors that it may use, as in Python 3.13, not than the machine has. */
+TEST(the_default_number_of_threads)
+{
+    cpu_set_t usable, one;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof usable, &usable), 0);
+    CPU_ZERO(&one);
+    for (int cpu = 0; !CPU_COUNT(&one); cpu++) if (CPU_ISSET(cpu, &usable)) CPU_SET(cpu, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    sem_init(&work_may_end, 0, 0);
+    scope {
+        Executor *executor = asyncio_ThreadPoolExecutor();
+        executor_submit(executor, waits_for_semaphore, V(0));
+        int others = threads_of_this_process() - 1; /* a sanitizer may have begun one of its own */
+        for (int i = 1; i < 10; i++) executor_submit(executor, waits_for_semaphore, V(i));
+        ck_assert_int_eq(threads_of_this_process(), others + 5);
+        for (int i = 0; i < 10; i++) sem_post(&work_may_end);
+    }
 }
