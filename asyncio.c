@@ -3833,7 +3833,6 @@ static int future_forget(Future *future, DoneCallback fn, void *arg)
 static void future_schedule_callbacks(Future *future)
 {
     int count = future->callback_count;
-    if (count && future->loop->debug) loop_check_thread(future->loop);
     future->callback_count = 0;
     for (int i = 0; i < count; i++) future_wake(future, *future_waiting(future, i));
     if (TRACING) trace_future_over(future, count);
@@ -3844,11 +3843,17 @@ static void future_schedule_callbacks(Future *future)
     }
 }
 
-/* Completing: the caller has checked that it is pending. */
+/* Completing: the caller has checked that it is pending. Another thread is refused, in debug mode, before anything changes. */
+
+static void future_check_thread(Future *future)
+{
+    if (future->callback_count) loop_check_thread(future->loop);
+}
 
 static void future_finish(Future *future, Value result)
 {
     assert(future->state == PENDING);
+    future_check_thread(future);
     future->result = value_retain(result);
     future->state = FINISHED;
     future_schedule_callbacks(future);
@@ -3857,6 +3862,7 @@ static void future_finish(Future *future, Value result)
 static void future_fail(Future *future, Value e)
 {
     assert(future->state == PENDING);
+    future_check_thread(future);
     future->result = value_retain(e);
     value_replace(&future->message, V((Object *)as_exc(e)->traceback));
     future->state = FINISHED;
@@ -3898,6 +3904,7 @@ static bool future_cancel_plain(Future *future, Value message)
     future->unretrieved = false;
     if (future->state != PENDING) return false;
     check_may_wake(future);
+    future_check_thread(future);
     value_replace(&future->message, message);
     future->state = CANCELLED;
     future_schedule_callbacks(future);
@@ -8243,17 +8250,21 @@ static void sink_send(const Sink *sink, Value block)
 
 static int64_t sendfile_by_reading(const Sink *sink, int file, const SendfileOptions *options)
 {
-    int64_t sent = 0;
+    volatile int64_t sent = 0;
     if (lseek(file, (off_t)options->offset, SEEK_SET) < 0 && options->offset) throw_errno(NULL);
-    forever
-    {
-        int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
-        if (left <= 0) break;
-        Value block = await(loop_run_in_executor(sink->loop, NULL, read_block, tuple(file, left)));
-        if (!len(block)) break;
-        sink_send(sink, block);
-        sent += len(block);
-    }
+    try {
+        forever
+        {
+            int64_t left = sendfile_left(options, sent, FALLBACK_BLOCK);
+            if (left <= 0) break;
+            Value block = await(loop_run_in_executor(sink->loop, NULL, read_block, tuple(file, left)));
+            if (!len(block)) break;
+            sink_send(sink, block);
+            sent += len(block);
+        }
+    } finally {
+        lseek(file, (off_t)(options->offset + sent), SEEK_SET); /* more may have been read */
+    } end_try
     return sent;
 }
 

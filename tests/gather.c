@@ -283,6 +283,15 @@ ASYNC_TEST(a_failed_one_that_the_exception_handler_keeps)
 
 async_def(fails_instead) { try { await(asyncio_sleep(9)); } except (CancelledError) { throw(ValueError, "instead"); } end_try return None; }
 
+ASYNC_TEST(of_nothing)
+{
+    Future *nothing = asyncio_gather();
+    ck_repr(nothing, "<Future finished result=[]>");
+    ck_assert(!future_cancel(nothing));
+    ck_repr(await(nothing), "[]");
+    return None;
+}
+
 /* With return_exceptions they are results, though the cancelled gather() has none: nobody is told of them. */
 ASYNC_TEST(what_the_children_of_a_cancelled_gather_raise)
 {
