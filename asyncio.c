@@ -153,6 +153,7 @@ typedef struct Thread {
     Variables **variables;      /* the context in force */
     Stack *free_stacks;         /* that no task uses */
     Block *blocks[BLOCK_SIZES]; /* free ones, by size */
+    Writing *writing;           /* what is being written, the innermost first */
     Value kept;                 /* what keep() saved outside coroutines */
     Variables *base_variables;  /* the context outside tasks */
     void *fault_stack;          /* where a stack overflow is told */
@@ -221,7 +222,6 @@ typedef struct Text {
 struct List {
     Object object;
     int count, capacity;
-    bool being_written; /* by repr(): a list that holds itself is told from this */
     Value *items;
 };
 
@@ -1256,9 +1256,9 @@ static uint32_t utf8_next(const unsigned char **at, const unsigned char *end)
 }
 
 /* Single quotes, unless double ones save escaping. */
-static char quote_for(const Text *text)
+static char quote_for(const char *data, size_t length)
 {
-    return memchr(text->data, '\'', text->length) && !memchr(text->data, '"', text->length) ? '"' : '\'';
+    return memchr(data, '\'', length) && !memchr(data, '"', length) ? '"' : '\'';
 }
 
 static bool write_escaped(uint32_t c, char quote, FILE *out)
@@ -1271,10 +1271,10 @@ static bool write_escaped(uint32_t c, char quote, FILE *out)
     return true;
 }
 
-static void write_str_repr(const Text *text, FILE *out)
+static void write_str_repr(const char *data, size_t length, FILE *out)
 {
-    const unsigned char *p = (const unsigned char *)text->data, *end = p + text->length;
-    char quote = quote_for(text);
+    const unsigned char *p = (const unsigned char *)data, *end = p + length;
+    char quote = quote_for(data, length);
     fputc(quote, out);
     while (p < end) {
         const unsigned char *start = p;
@@ -1288,7 +1288,7 @@ static void write_str_repr(const Text *text, FILE *out)
 
 static void write_bytes_repr(const Text *text, FILE *out)
 {
-    char quote = quote_for(text);
+    char quote = quote_for(text->data, text->length);
     fprintf(out, "b%c", quote);
     for (size_t i = 0; i < text->length; i++) {
         unsigned char c = (unsigned char)text->data[i];
@@ -1300,18 +1300,40 @@ static void write_bytes_repr(const Text *text, FILE *out)
 
 static void write_sequence(List *l, bool is_tuple, FILE *out)
 {
-    if (l->being_written) {
-        fputs(is_tuple ? "(...)" : "[...]", out);
-        return;
-    }
-    l->being_written = true;
     fputc(is_tuple ? '(' : '[', out);
     for (int i = 0; i < l->count; i++) {
         if (i) fputs(", ", out);
         value_write(l->items[i], true, out);
     }
     fputs(is_tuple ? l->count == 1 ? ",)" : ")" : "]", out);
-    l->being_written = false;
+}
+
+/* What holds itself, a list or the result of a future, is told from what is being written around it. */
+struct Writing {
+    const Object *object;
+    Writing *outer;
+};
+
+static bool is_being_written(const Object *object)
+{
+    for (Writing *each = here.writing; each; each = each->outer)
+        if (each->object == object) return true;
+    return false;
+}
+
+static void write_object(Value v, FILE *out)
+{
+    bool is_list = v.tag == VALUE_LIST, is_tuple = v.tag == VALUE_TUPLE;
+    if (is_being_written(v.object)) {
+        fputs(is_list ? "[...]" : is_tuple ? "(...)" : "...", out);
+        return;
+    }
+    Writing writing = {v.object, here.writing};
+    here.writing = &writing;
+    if (is_list || is_tuple) write_sequence((List *)v.object, is_tuple, out);
+    else if (v.object->class->write) v.object->class->write(v.object, out);
+    else fprintf(out, "<%s object at %p>", v.object->class->name, (void *)v.object);
+    here.writing = writing.outer;
 }
 
 /* str(v), or repr(v). */
@@ -1323,16 +1345,16 @@ static void value_write(Value v, bool as_repr, FILE *out)
     case VALUE_INT: fprintf(out, "%" PRId64, v.integer); break;
     case VALUE_FLOAT: write_float(v.number, out); break;
     case VALUE_STR:
-        if (as_repr) write_str_repr((Text *)v.object, out);
+        if (as_repr) write_str_repr(((Text *)v.object)->data, ((Text *)v.object)->length, out);
         else fwrite(((Text *)v.object)->data, 1, ((Text *)v.object)->length, out);
         break;
     case VALUE_BYTES: write_bytes_repr((Text *)v.object, out); break;
     case VALUE_LIST:
-    case VALUE_TUPLE: write_sequence((List *)v.object, v.tag == VALUE_TUPLE, out); break;
+    case VALUE_TUPLE: write_object(v, out); break;
     case VALUE_OBJECT:
-        if (is_exception(v) && !as_repr) exception_write_str(v, out);
-        else if (v.object->class->write) v.object->class->write(v.object, out);
-        else fprintf(out, "<%s object at %p>", v.object->class->name, (void *)v.object);
+        if (!is_exception(v)) write_object(v, out);
+        else if (as_repr) v.object->class->write(v.object, out);
+        else exception_write_str(v, out);
         break;
     default: fprintf(out, "<pointer %p>", v.pointer);
     }
@@ -1774,6 +1796,7 @@ static _Noreturn void exception_fly(Exc *x)
     Stack *stack = here.stack;
     Handler *handler = stack->handlers;
     if (!handler) uncaught(x);
+    here.writing = NULL;
     while (stack->frame != handler->frame) {
         Coroutine *frame = stack->frame;
         bool resumes = frame == here.thrown_into;
@@ -4197,10 +4220,13 @@ static void task_start_eagerly(Task *task)
     here.variables = variables_place(variables);
     here.thrown_into = thrown_into;
     release(task);
-    if (task->future.state != PENDING && !task->future.failed) {
-        release(task->coro);
-        task->coro = NULL;
+    if (task->future.state == PENDING) return;
+    if (future_failed(&task->future)) {
+        if (leaves_loop(task->future.result)) throw(task->future.result); /* through the creator, to the loop */
+        return;
     }
+    release(task->coro);
+    task->coro = NULL;
 }
 
 static Stack *task_return_to_caller(Task *task)
@@ -4327,7 +4353,7 @@ static void task_failed(Task *task, Value e)
     TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
           exception_origin(as_exc(e)));
     future_fail(&task->future, e);
-    if (leaves_loop(e)) loop_leave(task->future.loop, e);
+    if (leaves_loop(e) && !task->eager_caller) loop_leave(task->future.loop, e);
 }
 
 /* What the step that begins is to raise where the task waited, or None. */
@@ -4632,7 +4658,7 @@ static void coroutine_repr_state(Coroutine *coro, FILE *out)
 static void task_write_name(Task *task, const char *state, FILE *out)
 {
     fprintf(out, "<Task %s name=", state);
-    value_write(V(task_get_name(task)), true, out);
+    write_str_repr(task_get_name(task), strlen(task_get_name(task)), out);
 }
 
 static void task_repr(void *object, FILE *out)
