@@ -110,6 +110,7 @@ typedef struct List List;
 typedef struct Exc Exc;
 typedef struct Traceback Traceback;
 typedef struct Block Block;
+typedef struct Writing Writing;
 typedef struct Child Child;
 
 enum { POOL_FIRST = 12, BLOCK_UNIT = 16, BLOCK_LARGEST = 512, BLOCK_SIZES = BLOCK_LARGEST / BLOCK_UNIT + 1 };

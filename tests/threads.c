@@ -309,3 +309,28 @@ TEST(the_default_number_of_threads)
         for (int i = 0; i < 10; i++) sem_post(&work_may_end);
     }
 }
+
+/* ---- objects of a loop, used by another thread ---- */
+
+static Value sets_event(Value event) { event_set(as_event(event)); return None; }
+static Value puts_item(Value queue) { queue_put_nowait(as_queue(queue), 1); return None; }
+static Value cancels_task(Value task) { task_cancel(as_task(task)); return None; }
+
+/* Without debug mode nobody would be woken, as in Python; with it the thread is told, and those who wait still do. */
+IO_TEST(in_debug_mode_the_wrong_thread_is_refused)
+{
+    const char *refusal = "Non-thread-safe operation invoked on an event loop other than the current one";
+    Event *event = asyncio_Event();
+    Queue *queue = asyncio_Queue();
+    Task *waiter = asyncio_create_task(event_wait(event)), *getter = asyncio_create_task(queue_get(queue));
+    await(asyncio_sleep(0));
+    loop_set_debug(asyncio_get_running_loop(), true);
+    ck_raises_text(RuntimeError, refusal, await(asyncio_to_thread(sets_event, .arg = V(event))));
+    ck_raises_text(RuntimeError, refusal, await(asyncio_to_thread(puts_item, .arg = V(queue))));
+    ck_raises_text(RuntimeError, refusal, await(asyncio_to_thread(cancels_task, .arg = V(waiter))));
+    ck_assert(!task_done(waiter) && !task_done(getter));
+    task_cancel(waiter);
+    task_cancel(getter);
+    await(asyncio_gather(waiter, getter, .return_exceptions = true));
+    return None;
+}
