@@ -1542,6 +1542,8 @@ Value exception_new(const ExceptionClass *class, const char *text, ...)
 Value exception_group(const char *text, Value exceptions)
 {
     const ExceptionClass *class = ExceptionGroup;
+    if (exceptions.tag != VALUE_LIST && exceptions.tag != VALUE_TUPLE)
+        throw(TypeError, "second argument (exceptions) must be a sequence");
     List *members = as_sequence(exceptions);
     if (!text) throw(TypeError, "the message of a group must be a str, not NULL");
     if (!members->count) throw(ValueError, "second argument (exceptions) must be a non-empty sequence");
@@ -3614,6 +3616,17 @@ static void null_tell(void)
     tell(text);
 }
 
+/* At the second Ctrl-C, by the same means. */
+static void blocked_tell(void)
+{
+    char place[512] = "a callback", text[1024];
+    if (here.stack->frame) write_place(here.stack, place, sizeof place);
+    snprintf(text, sizeof text,
+             "asyncio: since the first Ctrl-C the loop has not had its turn: %s, or what was called there, does not return or await.\n",
+             place);
+    tell(text);
+}
+
 static void pointer_tell(void)
 {
     char place[512] = "a callback", text[1024];
@@ -3915,7 +3928,7 @@ void future_set_result_(Future *future, Value v)
 void future_set_exception_(Future *future, Value e)
 {
     check_pending(future, "set_exception");
-    if (!is_exception(e)) throw(TypeError, "exceptions must derive from BaseException, not %s", value_type(e));
+    if (!is_exception(e)) throw(TypeError, "invalid exception object");
     if (value_is_exception(e, StopIteration))
         e = exception_instead("StopIteration interacts badly with generators and cannot be raised into a Future", e);
     future_fail(future, e);
@@ -4202,7 +4215,8 @@ static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
     return pooled(task);
 }
 
-/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it back. */
+/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it back. What leaves
+ * the loop leaves the creator, too. */
 
 static void task_start_eagerly(Task *task)
 {
@@ -4222,12 +4236,516 @@ static void task_start_eagerly(Task *task)
     here.thrown_into = thrown_into;
     release(task);
     if (task->future.state == PENDING) return;
-    if (future_failed(&task->future)) {
-        if (leaves_loop(task->future.result)) throw(task->future.result); /* through the creator, to the loop */
-        return;
-    }
     release(task->coro);
     task->coro = NULL;
+    if (future_failed(&task->future) && leaves_loop(task->future.result)) throw(task->future.result);
+}
+
+static Stack *task_return_to_caller(Task *task)
+{
+    Stack *caller = task->eager_caller;
+    task->eager_caller = NULL;
+    return caller;
+}
+
+/* The loop that is to run coro. A closed one never will: then coro need not warn that it was never awaited. */
+static Loop *loop_for_task(Loop *loop, Coroutine *coro)
+{
+    if (!loop) loop = asyncio_get_running_loop();
+    if (!loop->closed) return loop;
+    if (coro && coro->object.class == &coroutine_class) coroutine_close(coro);
+    throw(RuntimeError, "Event loop is closed");
+}
+
+static Task *task_make(Loop *loop, Coroutine *coro, TaskOptions options, const Site *site)
+{
+    Task *task = task_new(loop, coro, options);
+    bool eager = options.eager_start && here.loop == loop;
+    if (TRACING) trace_task_made(task, site, eager);
+    if (eager) task_start_eagerly(task);
+    else ready_append(loop, retain(task));
+    return task;
+}
+
+Task *asyncio_Task_(Coroutine *coro, TaskOptions options, const Site *site)
+{
+    return task_make(loop_for_task(options.loop, coro), coro, options, site);
+}
+
+Task *asyncio_create_task_(Coroutine *coro, TaskOptions options, const Site *site)
+{
+    Loop *loop = options.loop = loop_for_task(options.loop, coro);
+    Task *task = loop->task_factory ? loop->task_factory(loop, coro, options) : NULL;
+    if (!task) return task_make(loop, coro, options, site);
+    if (options.name && strcmp(options.name, task_get_name(task))) task_set_name(task, options.name);
+    return task;
+}
+
+Task *asyncio_eager_task_factory(Loop *loop, Coroutine *coro, TaskOptions options)
+{
+    options.loop = loop;
+    options.eager_start = true;
+    return asyncio_Task_(coro, options, STATIC_SITE_);
+}
+
+void loop_set_task_factory(Loop *loop, TaskFactory factory) { loop->task_factory = factory; }
+TaskFactory loop_get_task_factory(Loop *loop) { return loop->task_factory; }
+
+Object *object_of_value_(Value v) { return v.tag == VALUE_OBJECT ? v.object : NULL; }
+
+Object *awaitable_of_value_(Value v)
+{
+    if (v.tag != VALUE_OBJECT) throw(TypeError, "object %s can't be used in 'await' expression", value_type(v));
+    return v.object;
+}
+
+Future *asyncio_ensure_future_(Object *awaitable, TaskOptions options, const Site *site)
+{
+    if (awaitable && is_future(awaitable)) {
+        Future *future = (Future *)awaitable;
+        if (options.loop && options.loop != future->loop)
+            throw(ValueError, "The future belongs to a different loop than the one specified as the loop argument");
+        return future;
+    }
+    if (!awaitable || awaitable->class != &coroutine_class)
+        throw(TypeError, "An asyncio.Future, a coroutine or an awaitable is required");
+    if (!options.loop) options.loop = asyncio_get_event_loop();
+    return &asyncio_create_task_((Coroutine *)awaitable, options, site)->future;
+}
+
+/* Its turn has come: who goes on? The loop's hold on the entry is now the one of `current`. */
+static Stack *task_take_turn(Loop *loop, Task *task, Stack *idle)
+{
+    loop->current = task;
+    here.variables = task_variables(task);
+    if (loop->debug) loop->step_began = loop_time(loop);
+    if (!task->stack) task->stack = idle ? idle : stack_take();
+    return task->stack;
+}
+
+/* Settling what the coroutine came to. */
+
+static void task_ended(Task *task)
+{
+    task->stack = NULL;
+    task_delist(task);
+}
+
+static void task_finished(Task *task, Value result)
+{
+    task_ended(task);
+    if (task->must_cancel) { /* it was cancelled, perhaps by itself, and returned before that took effect */
+        task->must_cancel = false;
+        TRACE("task.done", 'E', "task:o state:s", task, "cancelled");
+        future_cancel_plain(&task->future, task->future.message);
+    } else {
+        TRACE("task.done", 'E', "task:o state:s result:v", task, "done", result);
+        future_finish(&task->future, result);
+    }
+}
+
+static const Site *exception_origin(Exc *x)
+{
+    Traceback *line = x->traceback;
+    while (line && line->inner) line = line->inner;
+    return line ? &line->site : NULL;
+}
+
+static void task_failed(Task *task, Value e)
+{
+    task_ended(task);
+    if (value_is_exception(e, CancelledError) || task->abandoned) {
+        TRACE("task.done", 'E', "task:o state:s exception:v", task, "cancelled", e);
+        task->future.state = CANCELLED;
+        task->future.result = value_retain(e); /* future_cancelled_error() hands it on */
+        value_replace(&task->future.message, None);
+        future_schedule_callbacks(&task->future);
+        return;
+    }
+    TRACE("task.done", 'E', "task:o state:s exception:v where:S", task, "failed", e,
+          exception_origin(as_exc(e)));
+    future_fail(&task->future, e);
+    if (leaves_loop(e) && !task->eager_caller) loop_leave(task->future.loop, e);
+}
+
+/* What the step that begins is to raise where the task waited, or None. */
+static Value task_interruption(Task *task)
+{
+    if (task->abandoned) return V(GeneratorExit);
+    if (!task->must_cancel) return None;
+    task->must_cancel = false;
+    return cancelled_error(task->future.message);
+}
+
+/* A whole task, on a stack of its own: the first step begins here, the last one ends here. What it raises goes to the
+ * try of stack_main(), and from there to task_failed(). Returns whose stack is to go on. */
+static Stack *task_run(Stack *me)
+{
+    Task *task = here.loop->current;
+    Coroutine *coro = task->coro;
+    if (TRACING) trace_task_runs(task, NULL);
+    Value interruption = task_interruption(task);
+    if (!is_none(interruption)) {
+        coroutine_close(coro);
+        throw(interruption);
+    }
+    coroutine_check_unused(coro);
+    task_finished(task, value_pooled(coroutine_call(coro)));
+    return task_over(me);
+}
+
+/* The stack's task is settled: the next one may begin on this stack. */
+static Stack *task_over(Stack *me)
+{
+    Loop *loop = here.loop;
+    Task *task = loop->current;
+    assert(!me->frame);
+    here.variables = &here.base_variables;
+    pool_free(me);
+    if (task->eager_caller) return task_return_to_caller(task);
+    here.stack = &loop->own;
+    return loop_next(loop, stack_is_outdated(me) ? NULL : me);
+}
+
+/* Suspending: the task is in the ready queue or in a future's callbacks already. Returns when its turn has come. */
+static inline void task_let_go(Task *task)
+{
+    if (task->eager_caller) stack_switch(here.stack, task_return_to_caller(task));
+    else stack_park(task->future.loop);
+}
+
+COLD static void task_let_go_traced(Task *task)
+{
+    if (!task->waiting_on) trace_task_ready(task, NULL); /* it only lets the others go first */
+    trace_task_waits(task);
+    task_let_go(task);
+    if (TRACING) trace_task_runs(task, task->waiting_on);
+}
+
+static inline void task_suspend(Task *task)
+{
+    task->stack = here.stack;
+    here.variables = &here.base_variables;
+    here.thrown_into = NULL;
+    if (TRACING) {
+        task_let_go_traced(task);
+        return;
+    }
+    task_let_go(task);
+}
+
+static inline Task *task_running(void)
+{
+    if (!here.loop || !here.loop->current || here.stack == &here.loop->own)
+        throw(RuntimeError, "await outside a task: %s",
+              here.loop ? "this is a plain callback" : "no event loop is running");
+    return here.loop->current;
+}
+
+static inline Task *task_to_suspend(void)
+{
+    Task *task = task_running();
+    if (task->abandoned) throw(RuntimeError, "coroutine ignored GeneratorExit");
+    return task;
+}
+
+/* The task goes on with an exception, in its innermost coroutine: exception_in_sight() needs to know. */
+static void mark_thrown(Value e)
+{
+    here.thrown_into = here.stack->frame;
+    here.thrown = as_exc(e);
+}
+#define throw_into(e) do { mark_thrown(e); throw(e); } while (0)
+
+/* await sleep(0): one round of the loop. */
+static void task_yield(Task *task)
+{
+    ready_append(task->future.loop, retain(task));
+    task_suspend(task);
+    Value interruption = task_interruption(task);
+    if (!is_none(interruption)) throw_into(interruption);
+}
+
+/* What a task may not wait for. It is told so a round of the loop later, as in CPython; a cancellation goes first. */
+static void future_refuse(Future *future, Task *task)
+{
+    const char *me = as_str(repr(task));
+    Value e;
+    if (future == &task->future) e = exception_new(RuntimeError, "Task cannot await on itself: %s", me);
+    else
+        e = exception_new(RuntimeError, "Task %s got Future %s attached to a different loop", me, as_str(repr(future)));
+    task_yield(task);
+    throw_into(e);
+}
+
+/* What the await of a future that is done raises in this task, or None. The loop makes the CancelledError of one that is
+ * cancelled, and what is handled around the loop is its context: an error of main's, when asyncio_run() cancels the rest. */
+static Value future_outcome(Future *future, Task *task)
+{
+    bool failed = future_failed(future);
+    bool cancels = future->state == CANCELLED || (failed && value_is_exception(future->result, CancelledError));
+    if (task->abandoned || (task->must_cancel && !cancels)) {
+        if (failed) future->unretrieved = false;
+        return task_interruption(task);
+    }
+    assert(future->state != PENDING && "a task is woken by the future it waits for");
+    task->must_cancel = false;
+    if (future->state == CANCELLED) {
+        Value e = future_cancelled_error(future);
+        exception_set_context(as_exc(e), handled_around_loop());
+        return e;
+    }
+    return future->failed ? future_raised(future) : None;
+}
+
+/* Suspends the running task until the future is done. Returns the exception that the await is to raise, or None: so
+ * whoever waits inside this file can tidy up first, without a try. Misuse is raised. Part of its few callers, as each
+ * wait would pay for the call. */
+__attribute__((always_inline)) static inline Value task_wait(Task *task, Future *future)
+{
+    if (future == &task->future || future->loop != task->future.loop) future_refuse(future, task);
+    if (future->state != PENDING) return future_outcome(future, task);
+    future_append(future, retain(task));
+    task->waiting_on = future;
+    if (task->must_cancel && future_cancel_(future, task->future.message)) task->must_cancel = false;
+    task_suspend(task);
+    task->waiting_on = NULL;
+    bool undisturbed = !task->must_cancel && !task->abandoned;
+    if (undisturbed && future->state == FINISHED && !future->failed) return None; /* as nearly always */
+    Value e = future_outcome(future, task);
+    if (!is_none(e)) mark_thrown(e);
+    return e;
+}
+
+__attribute__((noinline)) static Value future_wait(Future *future) { return task_wait(task_to_suspend(), future); }
+
+/* Kept by itself, so that the await of a coroutine, the other half of await_(), saves half as many registers. */
+__attribute__((noinline)) static Value future_await(Future *future, bool only_here)
+{
+    if (future->state != PENDING) return future_result(future);
+    pooled(retain(future)); /* whoever else holds it may let go of it meanwhile */
+    Value e = task_wait(task_to_suspend(), future);
+    if (!is_none(e)) throw(e);
+    Value result = value_retain(future->result);
+    /* this hold, and, if nobody else can name it, the one of who made it */
+    if (unpool_newest(future)) release(future);
+    if (only_here && unpool_newest(future)) release(future);
+    return value_pooled(result);
+}
+
+Value await_(Object *awaitable, int made_here, const Site *site)
+{
+    mark_await(site, awaitable);
+    if (!awaitable) throw(TypeError, "object NoneType can't be used in 'await' expression");
+    if (awaitable->class == &coroutine_class) {
+        if (!here.stack->frame) task_running(); /* which says why this is no place for an await */
+        return coroutine_await((Coroutine *)awaitable, made_here > 0);
+    }
+    if (is_future(awaitable)) return future_await((Future *)awaitable, made_here > 1);
+    throw(TypeError, "object %s can't be used in 'await' expression", value_type(value_object_(awaitable)));
+}
+
+/* Cancelling. */
+
+/* Of tasks that wait for each other in a ring no future can wake one: this one stops waiting. */
+static void task_stop_waiting(Task *task)
+{
+    Future *future = task->waiting_on;
+    int kept = 0, count = future->callback_count;
+    for (int i = 0; i < count; i++) {
+        Object *entry = *future_waiting(future, i);
+        if (entry != &task->future.object) {
+            *future_waiting(future, kept++) = entry;
+            continue;
+        }
+        if (TRACING) trace_task_ready(task, NULL);
+        ready_append(task->future.loop, task);
+    }
+    future->callback_count = kept;
+}
+
+/* Follows the chain of tasks that wait for tasks down to what the last one waits for. `slow` follows at half the
+ * pace: if it is met again, the chain is a ring. */
+static bool task_cancel_future(Future *future, Value message)
+{
+    Task *task = (Task *)future, *slow = task;
+    future->unretrieved = false;
+    if (future->state != PENDING) return false;
+    for (int steps = 1;; steps++) {
+        TRACE("task.cancel", 'i', "task:o by:i message:V", task, trace_task(), message);
+        task->cancel_requests++;
+        Future *next = task->waiting_on;
+        if (!next) break;
+        if (next->object.class != &task_class || next->state != PENDING) {
+            if (future_cancel_(next, message)) return true;
+            break;
+        }
+        task = (Task *)next;
+        if (task == slow) {
+            task_stop_waiting(task);
+            break;
+        }
+        if (steps % 2 == 0) slow = (Task *)slow->waiting_on;
+    }
+    task->must_cancel = true;
+    value_replace(&task->future.message, message);
+    return true;
+}
+
+bool task_cancel_(Task *task, Value message) { return task_cancel_future(&task->future, message); }
+int task_cancelling(Task *task) { return task->cancel_requests; }
+
+int task_uncancel(Task *task)
+{
+    if (task->cancel_requests > 0 && --task->cancel_requests == 0) task->must_cancel = false;
+    return task->cancel_requests;
+}
+
+/* Names and the rest. */
+
+const char *task_get_name(Task *task)
+{
+    if (task->name) return task->name;
+    if (!*task->number_name) snprintf(task->number_name, sizeof task->number_name, "Task-%ld", task->number);
+    return task->number_name;
+}
+
+void task_set_name_(Task *task, Value name)
+{
+    char *copy = copy_string(as_str(value_to_str(name)));
+    free(task->name);
+    task->name = copy;
+    TRACE("task.name", 'i', "task:o label:s", task, task->name);
+    trace_thread_name(task);
+}
+
+Coroutine *task_get_coro(Task *task) { return task->coro ? pooled(retain(task->coro)) : NULL; }
+
+Context *task_get_context(Task *task)
+{
+    if (!task->context) task->context = context_begin(&task->variables);
+    return pooled(retain(task->context));
+}
+
+static Loop *loop_or_running(Loop *loop) { return loop ? loop : asyncio_get_running_loop(); }
+
+Task *asyncio_current_task_(Loop *loop) { return loop_or_running(loop)->current; }
+
+Value asyncio_all_tasks_(Loop *loop)
+{
+    Value tasks = list();
+    for (Task *task = loop_or_running(loop)->tasks; task; task = task->next) list_append(tasks, task);
+    return tasks;
+}
+
+static void task_report_pending(Task *task)
+{
+    if (task->future.quiet) return;
+    REPORT(task->future.loop, .message = "Task was destroyed but it is pending!", .task = task);
+}
+
+static void task_destroy(void *object)
+{
+    Task *task = object;
+    if (task->future.state == PENDING && task->in_list) task_report_pending(task);
+    if (future_lives_on(&task->future)) return;
+    task_delist(task);
+    if (task->coro && task->coro->task == task) task->coro->task = NULL;
+    release(task->coro);
+    release(task->context);
+    release(task->variables);
+    future_destroy(&task->future);
+    free(task->name);
+}
+
+static void coroutine_repr_state(Coroutine *coro, FILE *out)
+{
+    if (!coro) return; /* it finished eagerly */
+    const Code *code = coro->code;
+    fprintf(out, " coro=<%s() %s at ", code->name, coro->state == CLOSED ? "done, defined" : "running");
+    if (coro->state == RUNNING && coro->site) fprintf(out, "%s:%d>", coro->site->file, coro->site->line);
+    else fprintf(out, "%s:%d>", code->file, code->line);
+}
+
+/* How each repr of a task begins. */
+static void task_write_head(Task *task, FILE *out)
+{
+    bool cancelling = task->cancel_requests && task->future.state == PENDING;
+    const char *name = task_get_name(task);
+    fprintf(out, "<Task %s name=", cancelling ? "cancelling" : future_states[task->future.state]);
+    write_str_repr(name, strlen(name), out);
+}
+
+static void task_repr(void *object, FILE *out);
+static bool task_cancel_future(Future *future, Value message);
+static const Class task_class = {
+    .name = "Task", .size = sizeof(Task), .destroy = task_destroy, .write = task_repr, .cancel = task_cancel_future};
+static long task_numbers;
+
+static Variables **task_variables(Task *task) { return task->context ? &task->context->variables : &task->variables; }
+
+/* The loop's list of tasks that are not done. It holds none of them. */
+
+static void task_enlist(Task *task)
+{
+    Loop *loop = task->future.loop;
+    task->previous = loop->last_task;
+    *(loop->last_task ? &loop->last_task->next : &loop->tasks) = task;
+    loop->last_task = task;
+    task->in_list = true;
+}
+
+static void task_delist(Task *task)
+{
+    Loop *loop = task->future.loop;
+    if (!task->in_list) return;
+    *(task->previous ? &task->previous->next : &loop->tasks) = task->next;
+    *(task->next ? &task->next->previous : &loop->last_task) = task->previous;
+    task->previous = task->next = NULL;
+    task->in_list = false;
+}
+
+static Task *task_new(Loop *loop, Coroutine *coro, TaskOptions options)
+{
+    if (!coro || coro->object.class != &coroutine_class)
+        throw(TypeError, "a coroutine was expected, got %s", coro ? coro->object.class->name : "NULL");
+    Task *task = object_new(&task_class, sizeof *task);
+    future_init(&task->future, loop);
+    task->coro = retain(coro);
+    coro->task = task;
+    if (!options.eager_start && unpool_newest(coro)) release(coro); /* it came here straight from where it was made */
+    if (options.name) task->name = copy_string(options.name);
+    else task->number = count(&task_numbers, 1);
+    task->context = retain(options.context);
+    if (!task->context) task->variables = retain(*here.variables);
+    task_enlist(task);
+    return pooled(task);
+}
+
+/* An eager task runs inside create_task() until it first suspends: its creator switches to it, and it back. What leaves
+ * the loop leaves the creator, too. */
+
+static void task_start_eagerly(Task *task)
+{
+    Loop *loop = task->future.loop;
+    Task *outer = loop->current;
+    Variables **variables = here.variables;
+    Coroutine *thrown_into = here.thrown_into;
+    Stack *stack = stack_take();
+    loop->current = retain(task);
+    here.variables = task_variables(task);
+    task->stack = stack;
+    task->eager_caller = stack->resumer = here.stack;
+    stack_switch(here.stack, stack);
+    stack->resumer = NULL;
+    loop->current = outer;
+    here.variables = variables_place(variables);
+    here.thrown_into = thrown_into;
+    release(task);
+    if (task->future.state == PENDING) return;
+    release(task->coro);
+    task->coro = NULL;
+    if (future_failed(&task->future) && leaves_loop(task->future.result)) throw(task->future.result);
 }
 
 static Stack *task_return_to_caller(Task *task)
@@ -4666,13 +5184,11 @@ static void task_repr(void *object, FILE *out)
 {
     Task *task = object;
     Future *awaited = task->waiting_on;
-    bool cancelling = task->cancel_requests && task->future.state == PENDING;
-    const char *state = cancelling ? "cancelling" : future_states[task->future.state];
-    task_write_name(task, state, out);
+    task_write_head(task, out);
     coroutine_repr_state(task->coro, out);
     if (awaited) fputs(" wait_for=", out);
     if (awaited && awaited->object.class == &task_class) {
-        task_write_name((Task *)awaited, future_states[awaited->state], out);
+        task_write_head((Task *)awaited, out);
         fputc('>', out);
     } else if (awaited) {
         value_write(V(awaited), true, out);
@@ -5625,6 +6141,7 @@ struct Condition {
     Object object;
     Lock *lock;
     Line line;
+    Barrier *barrier; /* that it is part of, or NULL */
 };
 
 static void condition_destroy(void *object);
@@ -5849,6 +6366,7 @@ Barrier *asyncio_Barrier(int parties)
     Barrier *barrier = pooled(object_new(&barrier_class, sizeof *barrier));
     barrier->parties = parties;
     barrier->condition = retain(asyncio_Condition());
+    barrier->condition->barrier = barrier;
     TRACE_MADE(barrier);
     return barrier;
 }
@@ -8205,6 +8723,7 @@ enum { SENDFILE_MOST = 1 << 30, FALLBACK_BLOCK = 64 * 1024 };
 
 static void transport_wait(Transport *transport);
 static void transport_send(Transport *transport, Value block);
+static void transport_drain(Transport *transport);
 
 /* How much of it comes next. */
 static int64_t sendfile_left(const SendfileOptions *options, int64_t sent, int64_t most)
@@ -8288,6 +8807,7 @@ static int64_t sendfile_by_reading(const Sink *sink, int file, const SendfileOpt
             if (!len(block)) break;
             sink_send(sink, block);
             sent += len(block);
+            if (sink->transport) transport_drain(sink->transport);
         }
     } finally {
         lseek(file, (off_t)(options->offset + sent), SEEK_SET); /* more may have been read */
@@ -8961,6 +9481,10 @@ static void transport_send(Transport *transport, Value block)
 {
     if (transport->closing) throw(ConnectionError, "Connection closed by peer");
     transport_write_now(transport, as_bytes(block, NULL), (size_t)len(block));
+}
+
+static void transport_drain(Transport *transport)
+{
     if (transport->layer ? transport->protocol_paused : transport->size > 0) transport_wait(transport);
 }
 
@@ -12301,6 +12825,7 @@ static void on_interrupt(int number)
 {
     Loop *loop = interruptible;
     if (!loop || loop->interrupted) {
+        if (loop && here.loop == loop) blocked_tell();
         signal(number, SIG_DFL);
         raise(number);
         return;
@@ -12317,6 +12842,7 @@ static void loop_interrupt(Loop *loop)
     Runner *runner = loop->runner;
     loop->interrupted = 0;
     trace_signal("signal.came", SIGINT, "Ctrl-C");
+    if (loop->debug) fprintf(stderr, "asyncio: Ctrl-C, while\n%s", as_str(asyncio_describe_waiting(loop)));
     if (runner && ++runner->interrupts == 1 && runner->main && !task_done(runner->main)) task_cancel(runner->main);
     else loop_leave(loop, V(KeyboardInterrupt));
 }
@@ -12642,6 +13168,22 @@ static const Site *task_site(Task *task)
     return NULL;
 }
 
+/* "queue.get() of <Queue ...>". Of a barrier's condition, which says less, the barrier is told. */
+static void write_waited_for(Future *future, FILE *out)
+{
+    Object *owner = future->owner;
+    Barrier *barrier = owner && owner->class == &condition_class ? ((Condition *)owner)->barrier : NULL;
+    if (barrier) {
+        fputs("barrier.wait()", out);
+        owner = &barrier->object;
+    } else write_purpose(future, out);
+    if (!owner || owner->class == &handle_class || !future->purpose) return;
+    fputs(" of ", out);
+    value_write(V(owner), true, out);
+    if (owner->class == &lock_class && ((Lock *)owner)->holder)
+        fprintf(out, ", which task '%s' holds", task_get_name(((Lock *)owner)->holder));
+}
+
 static void write_task_waiting(Task *task, FILE *out)
 {
     const Site *site = task_site(task);
@@ -12653,13 +13195,7 @@ static void write_task_waiting(Task *task, FILE *out)
         return;
     }
     fputs(" waits for ", out);
-    write_purpose(future, out);
-    if (future->owner && future->owner->class != &handle_class && future->purpose) {
-        fputs(" of ", out);
-        value_write(V(future->owner), true, out);
-        if (future->owner->class == &lock_class && ((Lock *)future->owner)->holder)
-            fprintf(out, ", which task '%s' holds", task_get_name(((Lock *)future->owner)->holder));
-    }
+    write_waited_for(future, out);
     fputc('\n', out);
 }
 

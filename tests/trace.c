@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 exception_class(Hiccup, Exception);
@@ -139,8 +140,20 @@ async_def(tries) {
     return None;
 }
 
+/* Sockets it has of its own go too, but it needs none of them here. */
+async_def(closes_its_sockets)
+{
+    struct stat what;
+    for (int fd = 3; fd < 64; fd++)
+        if (fstat(fd, &what) == 0 && S_ISSOCK(what.st_mode)) close(fd);
+    print("nobody is there");
+    print("who could show this");
+    return None;
+}
+
 static int play(const char *name)
 {
+    if (!strcmp(name, "closes_its_sockets")) asyncio_run(closes_its_sockets());
     if (!strcmp(name, "crashes")) asyncio_run(crashes());
     if (!strcmp(name, "forks")) asyncio_run(forks());
     if (!strcmp(name, "deadlocks")) asyncio_run(deadlocks());
@@ -481,6 +494,20 @@ TEST(pause_while_it_runs)
     say(c, "run\n");
     while (next_line(c, LONG_ENOUGH)) {}
     ck_assert_int_eq(finish(c), 0);
+}
+
+/* What is printed when the socket is lost goes where it would go without a tracer. */
+TEST(a_program_that_closes_the_tracers_socket)
+{
+    int pair[2], status;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    ck_assert_int_eq(write(pair[0], "run\n", 4), 4);
+    char *text = played(&status, as_str(format("ASYNCIO_TRACE_FD=%d", pair[1])), "closes_its_sockets");
+    ck_assert_int_eq(status, 0);
+    ck_assert_str_eq(text, "nobody is there\nwho could show this\n");
+    free(text);
+    close(pair[0]);
+    close(pair[1]);
 }
 
 TEST(a_bad_descriptor_for_control)

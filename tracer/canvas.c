@@ -39,8 +39,8 @@ bool canvas_size(Canvas *c, int w, int h, SDL_Surface *window) {
     drop_renderer(c);
     c->owned = !window;
     c->surface = window ? window : SDL_CreateRGBSurfaceWithFormat(0, w, h, 32, SDL_PIXELFORMAT_ARGB8888);
-    c->w = w;
-    c->h = h;
+    c->w = w > LEAST_WIDTH ? w : LEAST_WIDTH;
+    c->h = h > LEAST_HEIGHT ? h : LEAST_HEIGHT;
     c->clips = 0;
     c->r = c->surface ? SDL_CreateSoftwareRenderer(c->surface) : NULL;
     return c->r != NULL;

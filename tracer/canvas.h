@@ -31,7 +31,9 @@ typedef struct Canvas {
 /* Opens the fonts. NULL, and *error says what to do, if there are none. */
 Canvas *canvas_new(char **error);
 void canvas_free(Canvas *c);
-bool canvas_size(Canvas *c, int w, int h, SDL_Surface *window);   /* window: draw on its surface; NULL: on one of our own */
+/* window: draw on its surface, of which a smaller one shows the upper left part; NULL: draw on one of our own. */
+enum { LEAST_WIDTH = 320, LEAST_HEIGHT = 240 };
+bool canvas_size(Canvas *c, int w, int h, SDL_Surface *window);
 
 static inline int pt(const Canvas *c, double points) { return (int) (points * c->scale + 0.5); }
 

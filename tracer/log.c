@@ -118,6 +118,7 @@ static void check_first(Log *log, EventKind kind, const cJSON *args) {
     log->cwd = intern(arg_text(args, "cwd"));
     log->clock = intern(arg_text(args, "clock"));
     log->pid = arg_number(args, "pid", 0);
+    log->started = arg_number(args, "started", 0);
 }
 
 static void check_number(Log *log, const cJSON *args) {

@@ -32,7 +32,7 @@ typedef struct Log {
     size_t problems;
     /* from trace.begin */
     const char *program, *cwd, *clock;
-    double pid;
+    double pid, started;                          /* started: seconds since 1970; 0 = not known */
 } Log;
 
 void log_init(Log *log);

@@ -78,7 +78,7 @@ static double number(const char *text, const char *option, double low, double hi
 
 static void size_of(Options *o, const char *text) {
     char tail;
-    if (sscanf(text, "%dx%d%c", &o->w, &o->h, &tail) != 2 || o->w < 320 || o->h < 240 || o->w > 16384 || o->h > 16384)
+    if (sscanf(text, "%dx%d%c", &o->w, &o->h, &tail) != 2 || o->w < LEAST_WIDTH || o->h < LEAST_HEIGHT || o->w > 16384 || o->h > 16384)
         usage("--size needs something like 1280x800 (320x240 to 16384x16384), not", text);
 }
 
@@ -211,6 +211,15 @@ static void run_program(Session *s, const Options *o, Teller *teller) {
         complain(s->history.log.problem);
 }
 
+/* Exit status: was standard output taken? The end of a pipe is no error. */
+static int written_out(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    if (errno != EPIPE)
+        fprintf(stderr, "tracer: standard output cannot be written: %s.\n", strerror(errno));
+    return errno == EPIPE ? 0 : 1;
+}
+
 static int run_text(Session *s, const Options *o) {
     Teller teller;
     teller_init(&teller, stdout);
@@ -219,11 +228,7 @@ static int run_text(Session *s, const Options *o) {
     else
         tell(&teller, &s->history);
     teller_free(&teller);
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return 0;
-    if (errno != EPIPE)
-        fprintf(stderr, "tracer: standard output cannot be written: %s.\n", strerror(errno));
-    return errno == EPIPE ? 0 : 1;
+    return written_out();
 }
 
 static bool draw_step(View *v, size_t k, const char *path) {
@@ -296,7 +301,7 @@ static int run_dump(Session *s, const Options *o) {
     model_dump(&s->now, &out);
     fputs(buf_text(&out), stdout);
     buf_free(&out);
-    return 0;
+    return written_out();
 }
 
 /* ---- with one ---- */

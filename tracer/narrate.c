@@ -69,7 +69,9 @@ SAY(program_end) {
     if (m->deadlock)
         buf_fmt(&s->why, m->status ? "It was a deadlock: step %zu shows who waited for whom."
                                    : "It had a deadlock, and handled it: step %zu shows who waited for whom.", m->deadlock);
-    else if (m->status && m->trouble)
+    else if (!m->status)
+        buf_str(&s->why, "All that it did is still here: ← goes back through it.");
+    else if (m->trouble)
         buf_fmt(&s->why, "The last exception that left a task did so at step %zu.", m->trouble);
 }
 

@@ -302,7 +302,7 @@ static void draw_doing(View *v, const Axis *a, int y, int h, size_t from, size_t
     if (doing == LOOP_NOTHING || doing == LOOP_TASK || x1 <= x0)
         return;
     SDL_Rect bar = {x0, y + h / 8, x1 - x0 - 1, h * 3 / 4};
-    fill(c, bar, doing == LOOP_SELECT ? RGB(0x4A5A78) : doing == LOOP_TIMERS ? RGB(0x5A4A66) : RGB(0x55555F));
+    fill(c, bar, doing == LOOP_SELECT ? IN_SELECT : doing == LOOP_TIMERS ? AT_TIMERS : IN_CALLBACK);
     if (bar.w >= text_width(c, SMALL, words[doing], -1) + pt(c, 4))
         text(c, SMALL, x0 + pt(c, 3), y + (h - text_height(c, SMALL)) / 2, TEXT, words[doing], -1);
 }

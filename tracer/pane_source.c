@@ -295,7 +295,10 @@ void draw_source(View *v, SDL_Rect r) {
     const Model *m = &v->s->now;
     const Place *place = &v->s->history.log.places.at[m->place];
     const Source *source = source_get(&v->sources, place->file);
-    char *note = *source->file ? xformat("line %d%s%s%s", place->line, *m->func ? ", in " : "", m->func, *m->func ? "()" : "")
+    const Log *log = &v->s->history.log;
+    bool moved = source_changed(source, log->program, log->started);
+    char *note = *source->file ? xformat("%sline %d%s%s%s", moved ? "newer than the program, lines may have moved:  " : "", place->line,
+                                         *m->func ? ", in " : "", m->func, *m->func ? "()" : "")
                                : xcopy("");
     SDL_Rect in = pane_box(v, P_SOURCE, r, *source->file ? base_name(source->file) : "Source", note);
     free(note);

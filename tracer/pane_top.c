@@ -178,12 +178,27 @@ static void help_states(Canvas *c, int x, int y, int room, int row) {
     static const char *const words[ST_COUNT] = {
         [ST_RUNNING] = "has the loop for itself", [ST_READY] = "waits for its turn in the queue",
         [ST_WAITING] = "waits for another task or object", [ST_SLEEPING] = "waits for a timer",
-        [ST_IO] = "waits for a descriptor", [ST_DONE] = "has returned", [ST_CANCELLED] = "was cancelled",
+        [ST_IO] = "waits for the world outside", [ST_DONE] = "has returned", [ST_CANCELLED] = "was cancelled",
         [ST_FAILED] = "ended with an exception"};
     for (State s = ST_RUNNING; s < ST_COUNT; s++, y += row) {
         pattern(c, (SDL_Rect) {x, y + pt(c, 2), pt(c, 44), row - pt(c, 9)}, s);
         int w = chip(c, x + pt(c, 54), y, row - pt(c, 6), pt(c, 120), s, state_name(s));
         text_fit(c, NORMAL, x + pt(c, 66) + w, y + pt(c, 2), room - pt(c, 66) - w, DIM, words[s]);
+    }
+}
+
+/* What is coloured in the lanes besides the tasks' states: arrows, and the lane of the loop. */
+static void help_marks(Canvas *c, int x, int y, int row) {
+    static const char *const names[][3] = {{"wakes", "creates", "asks to cancel"}, {"select()", "timers", "callback"}};
+    const SDL_Color colors[][3] = {{TEXT, GOOD, ALARM}, {IN_SELECT, AT_TIMERS, IN_CALLBACK}};
+    for (int line = 0; line < 2; line++, y += row) {
+        int at = x + pt(c, 86);
+        text(c, NORMAL, x, y, TEXT, line ? "The loop" : "Arrows", -1);
+        for (int i = 0; i < 3; i++) {
+            int h = line ? pt(c, 14) : pt(c, 3);
+            fill(c, (SDL_Rect) {at, y + (row - pt(c, 4) - h) / 2, pt(c, 18), h}, colors[line][i]);
+            at += pt(c, 24) + text(c, NORMAL, at + pt(c, 24), y, DIM, names[line][i], -1) + pt(c, 16);
+        }
     }
 }
 
@@ -201,9 +216,11 @@ static void help_page(View *v, int w, int h) {
     }
     int rx = r.x + half + pt(c, 34), rroom = half - pt(c, 60);
     help_states(c, rx, y, rroom, pt(c, 33));
-    y += pt(c, 33) * 9 + pt(c, 10);
+    y += pt(c, 33) * 9;
+    help_marks(c, rx, y, pt(c, 25));
+    y += pt(c, 25) * 2 + pt(c, 8);
     text(c, STRONG, rx, y, TEXT, "Mouse", -1);
-    text_wrap(c, NORMAL, (SDL_Rect) {rx, y + pt(c, 24), rroom, 0}, 6, DIM,
+    text_wrap(c, NORMAL, (SDL_Rect) {rx, y + pt(c, 22), rroom, 0}, 6, DIM,
               "Click or drag in the lanes or the bar below to go to any step. Click a lane's name to choose that task. "
               "Click a source line to choose it, its number to set a breakpoint. Double-click a pane's title to see it "
               "alone. The wheel scrolls; with Ctrl it changes the width of the lanes' steps.");

@@ -3,25 +3,23 @@
 
 #include <errno.h>
 #include <png.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-static unsigned char *pixels(const Canvas *c) {
-    SDL_Surface *s = SDL_ConvertSurfaceFormat(c->surface, SDL_PIXELFORMAT_RGB24, 0);
-    unsigned char *out = xalloc((size_t) c->w * c->h * 3);
-    for (int y = 0; y < c->h; y++)
-        memcpy(out + (size_t) y * c->w * 3, (unsigned char *) s->pixels + (size_t) y * s->pitch, (size_t) c->w * 3);
-    SDL_FreeSurface(s);
-    return out;
+/* libpng, given a name, would delete what it cannot write to, were it a device. */
+static bool write_to(FILE *out, png_image *image, const SDL_Surface *rgb) {
+    bool good = png_image_write_to_stdio(image, out, 0, rgb->pixels, rgb->pitch, NULL);
+    return fclose(out) == 0 && good;
 }
 
 bool picture_write(const Canvas *c, const char *path, char **error) {
-    unsigned char *rgb = pixels(c);
-    png_image image = {.version = PNG_IMAGE_VERSION, .width = c->w, .height = c->h, .format = PNG_FORMAT_RGB};
+    SDL_Surface *rgb = SDL_ConvertSurfaceFormat(c->surface, SDL_PIXELFORMAT_RGB24, 0);
+    png_image image = {.version = PNG_IMAGE_VERSION, .width = rgb->w, .height = rgb->h, .format = PNG_FORMAT_RGB};
     errno = 0;
-    bool good = png_image_write_to_file(&image, path, 0, rgb, 0, NULL);
+    FILE *out = fopen(path, "wb");
+    bool good = out && write_to(out, &image, rgb);
     if (!good)
         *error = xformat("The picture %s cannot be written: %s.", path, errno ? strerror(errno) : image.message);
-    free(rgb);
+    SDL_FreeSurface(rgb);
     return good;
 }

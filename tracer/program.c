@@ -291,14 +291,19 @@ static char *where_it_was(const Program *p) {
              : xformat(" The last line known is %s:%d.", slash ? slash + 1 : place->file, place->line);
 }
 
+/* By somebody outside, that is, and not because of what it did. */
+static bool was_killed(int signal) {
+    return signal == SIGKILL || signal == SIGTERM || signal == SIGINT || signal == SIGHUP;
+}
+
 static char *ending_with(const Program *p, const char *where) {
     const char *mute = p->history->log.began ? "" : " It wrote no trace: was it built with asyncio.c, and did it reach "
                                                     "asyncio_run()? Its output is shown.";
     if (p->stopped)
         return xformat("The program was ended by the tracer.%s%s", where, mute);
     if (WIFSIGNALED(p->status))
-        return xformat("The program crashed: signal %d, %s.%s%s", WTERMSIG(p->status), strsignal(WTERMSIG(p->status)), where,
-                       mute);
+        return xformat("The program %s: signal %d, %s.%s%s", was_killed(WTERMSIG(p->status)) ? "was killed" : "crashed",
+                       WTERMSIG(p->status), strsignal(WTERMSIG(p->status)), where, mute);
     if (WEXITSTATUS(p->status))
         return xformat("The program ended with exit status %d. Something went wrong: the end of its output may say what.%s",
                        WEXITSTATUS(p->status), mute);

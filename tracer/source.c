@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+/* When the file was written; 0 if there is none. */
+static double written(const char *path) {
+    struct stat at;
+    return stat(path, &at) == 0 ? (double) at.st_mtim.tv_sec + (double) at.st_mtim.tv_nsec / 1e9 : 0;
+}
 
 static char *slurp(const char *path) {
     enum { LARGEST = 64 << 20 };
@@ -27,7 +34,7 @@ static char *slurp(const char *path) {
 static bool try_path(Source *source, char *path) {
     source->text = slurp(path);
     if (source->text)
-        source->found = path;
+        source->found = path, source->written = written(path);
     else
         free(path);
     return source->text != NULL;
@@ -86,6 +93,12 @@ const Source *source_get(Sources *s, const char *file) {
         cut(source);
     vec_push(s->at, source);
     return source;
+}
+
+bool source_changed(const Source *source, const char *program, double started) {
+    double built = *program == '/' ? written(program) : 0;
+    double since = built && built < started ? built : started;
+    return started && source->written > since;
 }
 
 void sources_free(Sources *s) {

@@ -7,6 +7,7 @@
 typedef struct Source {
     const char *file;                             /* as the trace names it; interned */
     char *found;                                  /* where it was read from; NULL = nowhere */
+    double written;                               /* when, in seconds since 1970 */
     char *text;                                   /* all of it, newlines replaced by terminators */
     VEC(const char *) lines;
 } Source;
@@ -18,6 +19,9 @@ typedef struct Sources {
 } Sources;
 
 const Source *source_get(Sources *s, const char *file);           /* never NULL */
+
+/* Was it written after the run began, or after the program was built that ran? Then its lines may have moved. */
+bool source_changed(const Source *source, const char *program, double started);
 void sources_free(Sources *s);
 
 #endif

@@ -18,6 +18,9 @@
 #define WARN RGB(0xF0E442)
 #define ALARM RGB(0xFF7A45)
 #define GOOD RGB(0x2BD4A4)
+#define IN_SELECT RGB(0x4A5A78)                   /* what the loop itself does, in its lane */
+#define AT_TIMERS RGB(0x5A4A66)
+#define IN_CALLBACK RGB(0x55555F)
 
 typedef enum Pattern { PAT_SOLID, PAT_DOTS, PAT_HATCH, PAT_LINES, PAT_CROSS, PAT_HOLLOW, PAT_SLASH } Pattern;
 typedef enum Icon {

@@ -29,7 +29,8 @@ SDL_Rect pane_box(View *v, Pane which, SDL_Rect r, const char *title, const char
     if (note && *note)
         text_fit(c, SMALL, x + w + pt(c, 10), y, room - w - pt(c, 10), FAINT, note);
     int top = y + text_height(c, TITLE) + pt(c, 5);
-    return (SDL_Rect) {r.x + pt(c, 12), top, r.w - pt(c, 24), r.y + r.h - top - pt(c, 8)};
+    int width = r.w - pt(c, 24), height = r.y + r.h - top - pt(c, 8);
+    return (SDL_Rect) {r.x + pt(c, 12), top, width > 0 ? width : 0, height > 0 ? height : 0};
 }
 
 int chip_width(Canvas *c, int h, int room, const char *label) {

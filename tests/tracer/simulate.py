@@ -211,7 +211,7 @@ class Loop:
         self.clock, self.ready, self.timers, self.current, self.ticks = 0.0, deque(), [], None, 0
         self.fds, self.src, self.stopping, self.status = {}, Source(name), False, 0
         self.emit("trace.begin", version=1, program=name, argv=[name], cwd="/home/student", clock="virtual",
-                  started=1700000000, pid=4242)
+                  started=0, pid=4242)
 
     def next_id(self):
         self.ids += 1

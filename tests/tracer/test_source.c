@@ -1,4 +1,5 @@
 /* Finding source files: where the trace says, above the program, in directories that were named; never the wrong one. */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -77,6 +78,32 @@ START_TEST(nothing_to_find) {
     ck_assert_uint_eq(source_get(&sources, "/tmp")->lines.n, 0);
 } END_TEST
 
+static void write_at(const char *name, time_t when) {
+    char *path = xformat("%s/%s", top, name);
+    struct timespec times[2] = {{.tv_sec = when}, {.tv_sec = when}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    free(path);
+}
+
+START_TEST(changed_since) {
+    char *path = xformat("%s/lessons/10/lesson.c", top), *program = xformat("%s/build/program", top);
+    put("build/program", "");
+    write_at("lessons/10/lesson.c", 2000);
+    write_at("build/program", 1500);
+    const Source *s = source_get(&sources, path);
+    ck_assert(!source_changed(s, "", 0));                         /* nothing is known */
+    ck_assert(!source_changed(s, "", 3000));
+    ck_assert(source_changed(s, "", 1000));                       /* after the run began */
+    ck_assert(source_changed(s, program, 3000));                  /* before the run, and after the program was built */
+    write_at("build/program", 2500);
+    ck_assert(!source_changed(s, program, 3000));
+    write_at("build/program", 5000);                              /* built again since: of no matter for this run */
+    ck_assert(!source_changed(s, program, 3000));
+    ck_assert(source_changed(s, program, 1000));
+    free(program);
+    free(path);
+} END_TEST
+
 int main(void) {
     Suite *s = suite_create("tracer: source files");
     TCase *c = one_case(s, "source");
@@ -86,5 +113,6 @@ int main(void) {
     tcase_add_test(c, the_same_name_elsewhere_is_not_taken);
     tcase_add_test(c, named_directory);
     tcase_add_test(c, nothing_to_find);
+    tcase_add_test(c, changed_since);
     return run_suite(s);
 }
