@@ -258,6 +258,7 @@ TEST(instances)
     ck_raises(TypeError, exception_new_args(ValueError, V(5)));
     ck_raises_text(ValueError, "second argument (exceptions) must be a non-empty sequence", exception_group("g", list()));
     ck_raises(ValueError, exception_group("g", list(1)));
+    ck_raises_text(TypeError, "second argument (exceptions) must be a sequence", exception_group("g", V(5)));
     ck_raises(TypeError, throw_from("not an exception", ValueError, "x"));
 }
 

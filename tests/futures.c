@@ -69,6 +69,32 @@ ASYNC_TEST(wrong_types)
     return None;
 }
 
+/* As in Python; a queue too, where Python recurses too deep. Each cycle is taken apart: nobody collects it. */
+ASYNC_TEST(one_that_holds_itself)
+{
+    Loop *loop = asyncio_get_running_loop();
+    Value box = list();
+    Future *future = loop_create_future(loop), *failed = loop_create_future(loop);
+    list_append(box, future);
+    future_set_result(future, box);
+    ck_repr(future, "<Future finished result=[...]>");
+    ck_repr(box, "[<Future finished result=[...]>]");
+    list_clear(box);
+    ck_repr(future, "<Future finished result=[]>");
+    Value e = exception_new_args(ValueError, tuple(box));
+    future_set_exception(failed, e);
+    list_append(box, failed);
+    ck_repr(e, "ValueError([<Future finished exception=ValueError([...])>])");
+    ck_repr(failed, "<Future finished exception=ValueError([...])>");
+    ck_repr(future_exception(failed), "ValueError([<Future finished exception=ValueError([...])>])");
+    list_clear(box);
+    Queue *queue = asyncio_Queue();
+    queue_put_nowait(queue, queue);
+    ck_repr(queue, "<Queue maxsize=0 _queue=[...] tasks=1>");
+    queue_get_nowait(queue);
+    return None;
+}
+
 ASYNC_TEST(callbacks_in_order_and_never_at_once)
 {
     Future *f = loop_create_future(LOOP);

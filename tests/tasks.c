@@ -46,6 +46,22 @@ ASYNC_TEST(only_a_task_without_a_name_has_a_number)
     return None;
 }
 
+static void ck_begins(Value v, const char *start) { ck_assert_int_eq(strncmp(as_str(repr(v)), start, strlen(start)), 0); }
+
+async_def(awaits_it, (Task *) task) { await(task); return None; }
+
+/* A name is written as a str is, and a task that is waited for says as much of its state as any. */
+ASYNC_TEST(the_repr_of_a_name_and_a_state)
+{
+    Task *task = asyncio_create_task(sleeps(1), .name = "it's\n\\me"), *other = asyncio_create_task(awaits_it(task));
+    ck_begins(V(task), "<Task pending name=\"it's\\n\\\\me\" coro=<");
+    await(asyncio_sleep(0));
+    task_cancel(other);
+    ck_assert(strstr(as_str(repr(other)), " wait_for=<Task cancelling name=\"it's\\n\\\\me\">>"));
+    await(asyncio_wait(list(other)));
+    return None;
+}
+
 ASYNC_TEST(names)
 {
     Task *named = asyncio_create_task(sleeps(0), .name = "it's me"), *unnamed = asyncio_create_task(sleeps(0));
@@ -285,6 +301,8 @@ ASYNC_TEST(done_callbacks)
 
 async_def(begins_at_once) { note("inside", task_get_name(asyncio_current_task())); await(asyncio_sleep(0)); note("later"); return V("e"); }
 async_def(never_suspends, (int) x) { note("run"); return V(x); }
+static void notes_report(Loop *loop, const ExceptionReport *report) { (void)loop; note(report->message, repr(report->exception)); }
+async_def(exits_at_once) { throw(SystemExit); }
 async_def(fails_at_once) { throw(ValueError, "at once"); return None; }
 
 ASYNC_TEST(eager_start)
@@ -302,8 +320,14 @@ ASYNC_TEST(eager_start)
     ck_assert_ptr_null(task_get_coro(task));
     task = asyncio_create_task(fails_at_once(), .eager_start = true);
     ck_assert(task_done(task));
+    ck_assert_ptr_null(task_get_coro(task));
     ck_raises_text(ValueError, "at once", await(task));
     ck_assert_int_eq(len(asyncio_all_tasks()), 1);
+    ck_notes("run");
+    loop_set_exception_handler(asyncio_get_running_loop(), notes_report);
+    scope ck_raises(SystemExit, asyncio_create_task(exits_at_once(), .eager_start = true));
+    await(asyncio_sleep(0)); /* caught: the loop goes on */
+    ck_notes("Task exception was never retrieved SystemExit()");
     return None;
 }
 
