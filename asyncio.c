@@ -1584,6 +1584,7 @@ Value exception_notes(Value e)
 void exception_add_note(Value e, const char *note)
 {
     Exc *x = as_exc(e);
+    if (!note) throw(TypeError, "add_note() argument must be str, not None");
     if (is_none(x->notes)) value_replace(&x->notes, list());
     list_append(x->notes, note);
 }
@@ -5746,7 +5747,7 @@ ASYNC(condition_wait_for, condition_wait_for, (Condition *)condition, (Predicate
  * Invariant: value > 0 only while nobody in line is asleep, once the running task lets go of the loop. */
 struct Semaphore {
     Object object;
-    int value, bound; /* bound: -1 if it has none */
+    long value, bound; /* bound: -1 if it has none */
     Line line;
 };
 
@@ -5790,7 +5791,7 @@ static void semaphore_repr(void *object, FILE *out)
     Semaphore *semaphore = object;
     fprintf(out, "<%s [", semaphore->object.class->name);
     if (semaphore_locked(semaphore)) fputs("locked", out);
-    else fprintf(out, "unlocked, value:%d", semaphore->value);
+    else fprintf(out, "unlocked, value:%ld", semaphore->value);
     write_waiter_count(&semaphore->line, out);
 }
 
@@ -12339,13 +12340,20 @@ static void on_interrupt(int number)
     errno = saved;
 }
 
+/* For who stops a program to see why it hangs. */
+static void tell_waiting(Loop *loop)
+{
+    fflush(stdout);
+    fprintf(stderr, "asyncio: Ctrl-C, while\n%s\n", as_str(asyncio_describe_waiting(loop)));
+}
+
 /* What the loop does about it when it comes round. */
 static void loop_interrupt(Loop *loop)
 {
     Runner *runner = loop->runner;
     loop->interrupted = 0;
     trace_signal("signal.came", SIGINT, "Ctrl-C");
-    if (loop->debug) fprintf(stderr, "asyncio: Ctrl-C, while\n%s", as_str(asyncio_describe_waiting(loop)));
+    if (loop->debug) tell_waiting(loop);
     if (runner && ++runner->interrupts == 1 && runner->main && !task_done(runner->main)) task_cancel(runner->main);
     else loop_leave(loop, V(KeyboardInterrupt));
 }
@@ -13306,15 +13314,14 @@ static void event_describe(void *object, FILE *out)
 static void condition_describe(void *object, FILE *out)
 {
     Condition *condition = object;
-    fprintf(out, ",\"state\":\"%s\",\"holder\":%u", condition->lock->locked ? "locked" : "unlocked",
-            object_id((Object *)condition->lock->holder));
+    fprintf(out, ",\"state\":\"with Lock #%u\"", object_id((Object *)condition->lock)); /* which tells itself who holds it */
     describe_waiters(&condition->line, out);
 }
 
 static void semaphore_describe(void *object, FILE *out)
 {
     Semaphore *semaphore = object;
-    fprintf(out, ",\"state\":\"value %d\"", semaphore->value);
+    fprintf(out, ",\"state\":\"value %ld\"", semaphore->value);
     describe_waiters(&semaphore->line, out);
 }
 

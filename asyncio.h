@@ -660,7 +660,7 @@ double   handle_when(Handle *handle);                  /* timer.when() */
 Context *handle_get_context(Handle *handle);
 
 /* fn(arg) whenever fd is readable (writable), until removed. A second add replaces the first. remove: true if there
- * was one. */
+ * was one. ValueError for a negative fd. */
 #define loop_add_reader(loop, fd, fn, ...) \
     loop_add_reader_(loop, fd, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 #define loop_add_writer(loop, fd, fn, ...) \
@@ -706,7 +706,7 @@ Value       contextvar_set_(ContextVar *var, Value v);
 /* var.reset(token); RuntimeError if used twice, ValueError if not its own */
 void        contextvar_reset(ContextVar *var, Value token);
 Context    *asyncio_copy_context(void);                /* contextvars.copy_context() */
-/* ctx.run(fn, arg); RuntimeError if entered already */
+/* ctx.run(fn, arg): what fn returns; fn may not suspend. RuntimeError if entered already */
 Value       context_run(Context *context, Value (*fn)(Value arg), Value arg);
 Value       context_get(Context *context, ContextVar *var, Value otherwise);    /* ctx.get(var, default) */
 
@@ -719,9 +719,11 @@ typedef Value (*ThreadFunction)(Value arg);
 /* name: the function's, for the trace */
 typedef struct { char start_; Value arg; const char *name; } ThreadOptions;
 
-/* concurrent.futures.ThreadPoolExecutor(max_workers=…): threads for blocking functions.
- * loop.run_in_executor(executor, fn, arg): a Future; executor NULL: the loop's default one. executor_submit() is
- * for threads: a ThreadFuture. RuntimeError after shutdown. */
+/* concurrent.futures.ThreadPoolExecutor(max_workers): threads for blocking functions, begun as they are needed; left out
+ * or 0: four more than the usable processors, at most 32. ValueError if < 0. The executor goes, and waits for its work,
+ * when nothing holds it any more.
+ * loop.run_in_executor(executor, fn, arg): a Future; executor NULL: the loop's default one. fn runs in an empty context.
+ * executor.submit(fn, arg), from any thread: a ThreadFuture. Both: RuntimeError after shutdown. */
 #define   asyncio_ThreadPoolExecutor(...) \
     asyncio_ThreadPoolExecutor_(OPTIONS_(ExecutorOptions, (.max_workers = 0), __VA_ARGS__).max_workers)
 typedef struct { char start_; int max_workers; } ExecutorOptions;
@@ -729,17 +731,23 @@ typedef struct { char start_; int max_workers; } ExecutorOptions;
     loop_run_in_executor_(loop, executor, fn, OPTIONS_(ThreadOptions, (.name = #fn), __VA_ARGS__))
 #define   executor_submit(executor, fn, ...) \
     executor_submit_(executor, fn, OPTIONS_(ThreadOptions, (.name = #fn), __VA_ARGS__))
+/* executor.shutdown(wait=True), from any thread: takes no more work, finishes what it has, and blocks until then unless
+ * .wait = false */
 #define   executor_shutdown(executor, ...) \
     executor_shutdown_(executor, OPTIONS_(ExecutorShutdownOptions, (.wait = true), __VA_ARGS__).wait)
 typedef struct { char start_; bool wait; } ExecutorShutdownOptions;
+/* loop.set_default_executor(executor): the loop holds it; TypeError for NULL */
 void      loop_set_default_executor(Loop *loop, Executor *executor);
-/* await; joins the threads */
+/* await loop.shutdown_default_executor(timeout=None): until its threads have ended; after .timeout seconds a warning, and
+ * they go on alone. asyncio_run() does it, with 300 seconds. Suspends. */
 #define   loop_shutdown_default_executor(loop, ...) \
     loop_shutdown_default_executor_(loop, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
 
 /* asyncio.run_coroutine_threadsafe(coro, loop), from any thread but the loop's own: runs coro as a task of that
- * loop. The ThreadFuture's result(timeout) blocks the calling thread: TimeoutError leaves the task running,
- * threadfuture_cancel() cancels it. TypeError for no coroutine. */
+ * loop. TypeError for no coroutine, RuntimeError if the loop is closed. The ThreadFuture's result(timeout) blocks the
+ * calling thread, and raises what the task raised or CancelledError; TimeoutError after .timeout seconds leaves the task
+ * running, threadfuture_cancel() cancels it; RuntimeError in that loop's own thread. exception(timeout): the exception or
+ * None. */
 ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
 #define   threadfuture_result(tf, ...) \
     threadfuture_result_(tf, OPTIONS_(AsCompletedOptions, (.timeout = NO_TIMEOUT), __VA_ARGS__).timeout)
@@ -751,6 +759,7 @@ ThreadFuture *asyncio_run_coroutine_threadsafe(Coroutine *coro, Loop *loop);
 #define   asyncio_wrap_future(future, ...) \
     asyncio_wrap_future_(future, OPTIONS_(LoopOptions, (.loop = NULL), __VA_ARGS__).loop)
 Future   *asyncio_wrap_future_(void *future, Loop *loop);
+/* These from any thread. future.cancel(): false if it has a result, or a thread has begun with it */
 bool      threadfuture_cancel(ThreadFuture *tf);
 bool      threadfuture_cancelled(ThreadFuture *tf);
 bool      threadfuture_done(ThreadFuture *tf);
@@ -758,8 +767,8 @@ bool      threadfuture_done(ThreadFuture *tf);
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 
 /* loop.add_signal_handler(sig, fn): fn(arg) runs in the loop whenever the signal comes; a second one replaces the
- * first. Only in the main thread. ValueError for no signal, RuntimeError for one that cannot be caught. remove:
- * true if there was one. */
+ * first. ValueError for no signal; RuntimeError for one that cannot be caught, outside the main thread, and while another
+ * loop has handlers. remove: true if there was one; the signal then means what it did without it. */
 #define loop_add_signal_handler(loop, number, fn, ...) \
     loop_add_signal_handler_(loop, number, fn, OPTIONS_(CallOptions, (.name = #fn), __VA_ARGS__))
 bool    loop_remove_signal_handler(Loop *loop, int number);
@@ -776,7 +785,7 @@ Coroutine *loop_sock_recv_into(Loop *loop, int fd, void *buffer, size_t size);
 Coroutine *loop_sock_recvfrom(Loop *loop, int fd, size_t size);                   /* (bytes, address) */
 Coroutine *loop_sock_recvfrom_into(Loop *loop, int fd, void *buffer, size_t size); /* (the number of bytes, address) */
 Coroutine *loop_sock_sendall(Loop *loop, int fd, Value data);                     /* all of it; data is bytes */
-Coroutine *loop_sock_sendto(Loop *loop, int fd, Value data, Value address);
+Coroutine *loop_sock_sendto(Loop *loop, int fd, Value data, Value address);       /* the number of bytes sent */
 Coroutine *loop_sock_connect(Loop *loop, int fd, Value address);                  /* a host name is looked up */
 /* (descriptor, address); the descriptor is yours to close */
 Coroutine *loop_sock_accept(Loop *loop, int fd);
@@ -846,18 +855,24 @@ typedef struct {
 #define loop_connect_accepted_socket(loop, protocol, arg, fd, ...) \
     loop_connect_accepted_socket_(loop, protocol, V(arg), fd, OPTIONS_(AcceptedOptions, (TIMEOUTS_OF_TLS_), __VA_ARGS__))
 typedef struct { char start_; Value ssl; double ssl_handshake_timeout, ssl_shutdown_timeout; } AcceptedOptions;
+/* fd: a pipe, a socket or a terminal, the transport's from then on; ValueError for anything else */
 Coroutine *loop_connect_read_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
 Coroutine *loop_connect_write_pipe(Loop *loop, const Protocol *protocol, Value arg, int fd);
+/* .local_addr, .remote_addr: where packets come to and go to, either or both, or .family alone; paths with .family =
+ * AF_UNIX. With .allow_broadcast the socket is not connected, and hears from anybody. .sock: a datagram socket instead. */
 #define loop_create_datagram_endpoint(loop, protocol, arg, ...) \
     loop_create_datagram_endpoint_(loop, protocol, V(arg), OPTIONS_(DatagramOptions, (.sock = -1), __VA_ARGS__))
 typedef struct {
     char start_; Value local_addr, remote_addr; int family, proto, sock; bool reuse_port, allow_broadcast;
 } DatagramOptions;
 
-/* at once or later; RuntimeError after write_eof() */
+/* None of these suspends. write: data is copied, and goes out at once or later; RuntimeError after write_eof(), TypeError
+ * for a transport that has no such method. After the connection is lost nothing is written, and that is no error. */
 void     transport_write(Transport *transport, const void *data, size_t size);
 /* transport.writelines(lines), a list of bytes; nothing is written if one is not bytes: TypeError */
 void     transport_writelines(Transport *transport, Value lines);
+/* ends this direction after what is buffered is written; a pipe is closed then. NotImplementedError over TLS, TypeError
+ * for what has only one direction, or packets: where can_write_eof() is false */
 void     transport_write_eof(Transport *transport);
 bool     transport_can_write_eof(Transport *transport);
 /* after what is buffered is written */
@@ -867,11 +882,14 @@ bool     transport_is_closing(Transport *transport);
 bool     transport_is_reading(Transport *transport);
 void     transport_pause_reading(Transport *transport);
 void     transport_resume_reading(Transport *transport);
-size_t   transport_get_write_buffer_size(Transport *transport);
+size_t   transport_get_write_buffer_size(Transport *transport);                   /* bytes not written yet */
+/* above .high bytes pause_writing() is called, at .low resume_writing(). Left out: 64 KiB (TLS: 512), and a quarter of
+ * .high; .low alone is a quarter of what .high will be. ValueError if .high < .low */
 #define  transport_set_write_buffer_limits(transport, ...) \
     transport_set_write_buffer_limits_(transport, OPTIONS_(WriteLimits, (.high = -1, .low = -1), __VA_ARGS__))
 typedef struct { char start_; long high, low; } WriteLimits;
 Value    transport_get_write_buffer_limits(Transport *transport);                 /* (low, high) */
+/* one packet, copied; .address: to whom, if not to .remote_addr; ValueError for another one than that */
 #define  transport_sendto(transport, data, size, ...) \
     transport_sendto_(transport, data, size, OPTIONS_(SendtoOptions, (.start_ = 0), __VA_ARGS__).address)
 typedef struct { char start_; Value address; } SendtoOptions;
@@ -879,6 +897,7 @@ typedef struct { char start_; Value address; } SendtoOptions;
 #define  transport_get_extra_info(transport, name, ...) \
     transport_get_extra_info_(transport, name, OPTIONS_(ExtraOptions, (.start_ = 0), __VA_ARGS__).otherwise)
 typedef struct { char start_; Value otherwise; } ExtraOptions;
+/* *self: what its callbacks get, unless NULL. set: from now on these callbacks, with that self */
 const Protocol *transport_get_protocol(Transport *transport, Value *self);
 void     transport_set_protocol(Transport *transport, const Protocol *protocol, Value self);
 
@@ -898,10 +917,10 @@ typedef struct {
 } ServerOptions;
 Server    *as_server(Value v);
 void       server_close(Server *server);                /* no new connections; those there are go on */
-void       server_close_clients(Server *server);
-void       server_abort_clients(Server *server);
+void       server_close_clients(Server *server);        /* transport_close() of each connection */
+void       server_abort_clients(Server *server);        /* transport_abort() */
 Coroutine *server_wait_closed(Server *server);          /* await: closed, and all its connections too */
-Coroutine *server_start_serving(Server *server);
+Coroutine *server_start_serving(Server *server);        /* await: it listens; again is fine. RuntimeError if closed */
 Coroutine *server_serve_forever(Server *server);        /* await: until cancelled; then the server is closed */
 bool       server_is_serving(Server *server);
 Value      server_sockets(Server *server);              /* server.sockets: a tuple of (descriptor, address) */
@@ -938,16 +957,18 @@ Coroutine *streamreader_readexactly(StreamReader *reader, long n);
 /* a str, bytes, or a tuple of bytes; LimitOverrunError: (consumed,) */
 #define    streamreader_readuntil(reader, separator) streamreader_readuntil_(reader, V(separator))
 bool       streamreader_at_eof(StreamReader *reader);               /* async_for (line, V(reader)) reads the lines */
-Value      streamreader_exception(StreamReader *reader);
+Value      streamreader_exception(StreamReader *reader);            /* what each read raises, or None */
 /* a str or bytes; does not suspend */
 #define    streamwriter_write(writer, data) streamwriter_write_(writer, V(data))
+/* a list of such; nothing is written if one is something else: TypeError */
 void       streamwriter_writelines(StreamWriter *writer, Value lines);
-void       streamwriter_write_eof(StreamWriter *writer);
+void       streamwriter_write_eof(StreamWriter *writer);            /* as transport_write_eof() */
 bool       streamwriter_can_write_eof(StreamWriter *writer);
 /* await: until the buffer is low enough; ConnectionResetError */
 Coroutine *streamwriter_drain(StreamWriter *writer);
 void       streamwriter_close(StreamWriter *writer);
 bool       streamwriter_is_closing(StreamWriter *writer);
+/* await: until the connection is lost; raises why, unless it was closed */
 Coroutine *streamwriter_wait_closed(StreamWriter *writer);
 Transport *streamwriter_transport(StreamWriter *writer);
 #define    streamwriter_get_extra_info(writer, name, ...) \

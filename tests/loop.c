@@ -267,7 +267,7 @@ TEST(a_reader_and_a_writer_on_a_pipe)
     ck_assert(loop_remove_reader(loop, ends[0]));
     ck_assert(!loop_remove_reader(loop, ends[0]));
     ck_assert(!loop_remove_writer(loop, ends[1]));
-    ck_assert(!loop_remove_reader(loop, -1));
+    ck_raises_text(ValueError, "Invalid file descriptor: -1", loop_remove_reader(loop, -1));
     ck_assert(!loop_remove_reader(loop, 1 << 20));
     loop_close(loop);
 }
