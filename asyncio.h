@@ -1057,8 +1057,9 @@ Transport  *as_transport(Value v);
 /* await asyncio.create_subprocess_exec(program, *args, stdin=…, stdout=…, stderr=…): a Process, as a Value. Each
  * stream is INHERIT (as left out), PIPE, DEVNULL, a descriptor, or for stderr STDOUT. .cwd, .env (an array variable of
  * "NAME=value", NULL at its end; a compound literal written in the call is gone too early), .limit of the readers,
- * .start_new_session. create_subprocess_shell(command) runs /bin/sh -c command. FileNotFoundError, PermissionError:
- * of the program, or of .cwd. No descriptor above 2 is inherited. */
+ * .start_new_session. create_subprocess_shell(command) runs /bin/sh -c command. The program is looked for along the PATH
+ * of .env, if that is given. FileNotFoundError, PermissionError: of the program, or of .cwd. No descriptor above 2 is
+ * inherited. Ignored signals stay ignored, but for SIGPIPE and SIGXFSZ. */
 enum { PIPE = -1, STDOUT = -2, DEVNULL = -3, INHERIT = -4 };
 #define asyncio_create_subprocess_exec(...)  asyncio_create_subprocess_exec_(SUBPROCESS_(__VA_ARGS__))
 #define asyncio_create_subprocess_shell(...) asyncio_create_subprocess_shell_(SUBPROCESS_(__VA_ARGS__))
