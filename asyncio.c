@@ -7936,6 +7936,9 @@ static socklen_t address_fill(struct sockaddr_storage *storage, Value v, const c
         throw(ValueError, "not a numeric address: %s", as_str(repr(v)));
     in6->sin6_family = AF_INET6;
     in6->sin6_port = port;
+    int64_t flowinfo = len(v) > 2 ? as_int(list_get(v, 2)) : 0;
+    if (flowinfo < 0 || flowinfo > 0xFFFFF) throw(OverflowError, "%s: flowinfo must be 0-1048575.", call);
+    in6->sin6_flowinfo = htonl((uint32_t)flowinfo);
     if (len(v) > 3) in6->sin6_scope_id = (uint32_t)as_int(list_get(v, 3));
     return sizeof *in6;
 }
@@ -8127,13 +8130,18 @@ static int info_type(Value info) { return (int)as_int(list_get(info, 1)); }
 static int info_proto(Value info) { return (int)as_int(list_get(info, 2)); }
 static Value info_address(Value info) { return list_get(info, 4); }
 
+static _Noreturn void throw_gai(int problem)
+{
+    if (problem == EAI_SYSTEM) throw_errno(NULL);
+    throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
+}
+
 static Value look_up(Value v)
 {
     const Lookup *lookup = (Lookup *)v.object;
     struct addrinfo *info = NULL;
     int problem = getaddrinfo(lookup->host, lookup->service, &lookup->hints, &info);
-    if (problem == EAI_SYSTEM) throw_errno(NULL);
-    if (problem) throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
+    if (problem) throw_gai(problem);
     Value results = None;
     try {
         results = addrinfo_list(info);
@@ -8198,7 +8206,7 @@ static Value name_info(Value v)
     socklen_t length = address_fill(&storage, list_get(v, 0), "getnameinfo()");
     int problem = getnameinfo((struct sockaddr *)&storage, length, host, sizeof host, service, sizeof service,
                               (int)as_int(list_get(v, 1)));
-    if (problem) throw(exception_new_args(GaiError, tuple(problem, gai_strerror(problem))));
+    if (problem) throw_gai(problem);
     return tuple(host, service);
 }
 
