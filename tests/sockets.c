@@ -195,6 +195,7 @@ IO_TEST(a_port_is_at_most_65535)
         ck_raises_text(OverflowError, "bind(): port must be 0-65535.",
                        await(loop_create_datagram_endpoint(loop, &nothing, None, .local_addr = address)));
     }
+    ck_raises_text(OverflowError, "getnameinfo(): flowinfo must be 0-1048575.", await(loop_getnameinfo(loop, tuple("::1", 80, 1 << 20), 0)));
     close(stream); close(datagram);
     return None;
 }
