@@ -314,6 +314,8 @@ SAY(handle_ready) {
         buf_str(&s->why, "The cause: ");
         say_news(&s->why, m, task, by);
         buf_str(&s->why, ".");
+    } else if (task && model_task(m, task) && !model_task(m, task)->started) {
+        buf_str(&s->why, "It is new: this will be its first step.");
     }
 }
 
