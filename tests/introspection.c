@@ -202,7 +202,8 @@ ASYNC_TEST(what_each_task_waits_for)
 {
     Queue *queue = asyncio_Queue();
     Task *a = asyncio_create_task(gets(queue), .name = "getter"), *b = asyncio_create_task(waits(asyncio_Event()), .name = "waiter"),
-         *c = asyncio_create_task(asyncio_sleep(5), .name = "sleeper"), *d = asyncio_create_task(awaits(c), .name = "follower");
+         *c = asyncio_create_task(asyncio_sleep(5), .name = "sleeper"), *d = asyncio_create_task(awaits(c), .name = "follower"),
+         *party = asyncio_create_task(barrier_wait(asyncio_Barrier(2)), .name = "party");
     Task *fresh = NULL;
     await(asyncio_sleep(1));
     fresh = asyncio_create_task(asyncio_sleep(1), .name = "fresh");
@@ -212,11 +213,13 @@ ASYNC_TEST(what_each_task_waits_for)
     ck_has(text, "task 'waiter' at ");
     ck_has(text, "waits for event.wait() of <");
     ck_has(text, "task 'sleeper' waits for sleep(5)");
+    ck_has(text, "task 'party' waits for barrier.wait() of <Barrier [filling, waiters:1/2]>");
     ck_has(text, "task 'follower' at ");
     ck_has(text, "waits for task 'sleeper'");
     ck_has(text, "task 'fresh' has not been given a turn");
     task_cancel(a);
     task_cancel(b);
-    await(asyncio_gather(a, b, c, d, fresh, .return_exceptions = true));
+    task_cancel(party);
+    await(asyncio_gather(a, b, c, d, party, fresh, .return_exceptions = true));
     return None;
 }

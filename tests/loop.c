@@ -732,6 +732,18 @@ TEST(the_second_interrupt_ends_the_loop_at_once)
     child_free(c);
     c = child(child_interrupt_busy);
     ck_killed(c, SIGINT);
+    ck_has(c.err, "asyncio: since the first Ctrl-C the loop has not had its turn: task 'Task-1', in coroutine spins at ");
+    child_free(c);
+}
+
+static void child_interrupt_debug(void) { asyncio_run(sleeps_long(), .debug = true); }
+
+TEST(in_debug_mode_an_interrupt_says_who_waits_for_whom)
+{
+    Child c = child(child_interrupt_debug);
+    ck_killed(c, SIGINT);
+    ck_has(c.err, "asyncio: Ctrl-C, while\n  task 'Task-1' at ");
+    ck_has(c.err, " waits for sleep(3600)\n");
     child_free(c);
 }
 

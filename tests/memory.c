@@ -76,6 +76,7 @@ static Value kept_list, kept_text;
 static Task *kept_task;
 async_def(keeps_in_variables)
 {
+    for (int i = 0; i < 20; i++) list(i, format("text of %d", i)); /* these go last, and are used again first */
     kept_list = list(1, "two", 3.0);
     kept_text = format("text of %d", 1);
     kept_task = asyncio_create_task(returns_made());
