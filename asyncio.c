@@ -1614,22 +1614,34 @@ static Value group_derive(Value group, Value exceptions)
     return derived;
 }
 
-Value exception_split(Value e, const ExceptionClass *class, Value *rest)
+static bool is_of_any(const ExceptionClass *type, const ExceptionClass **classes)
+{
+    for (; *classes; classes++)
+        if (is_subclass(type, *classes)) return true;
+    return false;
+}
+
+static Value exception_split_any(Value e, const ExceptionClass **classes, Value *rest)
 {
     *rest = None;
-    if (is_subclass(as_exc(e)->type, class)) return e;
+    if (is_of_any(as_exc(e)->type, classes)) return e;
     if (!is_group(e)) {
         *rest = e;
         return None;
     }
     Value matched = list(), others = list();
     for_in (member, as_exc(e)->exceptions) {
-        Value other, match = exception_split(member, class, &other);
+        Value other, match = exception_split_any(member, classes, &other);
         if (!is_none(match)) list_append(matched, match);
         if (!is_none(other)) list_append(others, other);
     }
     *rest = group_derive(e, others);
     return group_derive(e, matched);
+}
+
+Value exception_split(Value group, const ExceptionClass *class, Value *rest)
+{
+    return exception_split_any(group, (const ExceptionClass *[]){class, NULL}, rest);
 }
 
 /* Throwing. */
@@ -1997,10 +2009,10 @@ static Value group_of_own(Value members)
     return group;
 }
 
-bool handler_catches_star_(Handler *handler, const ExceptionClass *class)
+bool handler_catches_star_(Handler *handler, const ExceptionClass **classes)
 {
     if (handler->phase != PHASE_LANDED) return false;
-    Value rest, match = exception_split(handler->exception, class, &rest);
+    Value rest, match = exception_split_any(handler->exception, classes, &rest);
     if (is_none(match)) {
         value_replace(&handler->exception, rest); /* a new group: each except* makes one, as in Python */
         return false;
@@ -7828,6 +7840,7 @@ void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions o
         errno = problem;
         throw_errno(NULL);
     }
+    while (!signal_loop && signal_next()) {} /* what came for a loop that has closed meanwhile */
     if (loop->signal_handlers[number]) {
         handle_cancel(loop->signal_handlers[number]);
         release(loop->signal_handlers[number]);
@@ -8687,11 +8700,13 @@ static char *transport_borrow(Transport *transport, size_t *size)
     return memory;
 }
 
+/* What has come, until its protocol has had it: a thread reads one thing at a time. */
+static __thread char received[READ_SIZE];
+
 static void transport_read_stream(Transport *transport, CallbackName *callback)
 {
-    static __thread char common[READ_SIZE];
-    size_t size = READ_SIZE;
-    char *memory = common;
+    size_t size = sizeof received;
+    char *memory = received;
     if (transport->protocol->get_buffer) {
         *callback = "get_buffer";
         memory = transport_borrow(transport, &size);
@@ -8711,17 +8726,16 @@ static void transport_read_stream(Transport *transport, CallbackName *callback)
 
 static void transport_read_datagram(Transport *transport)
 {
-    static __thread char common[READ_SIZE];
     struct sockaddr_storage from;
     socklen_t length = sizeof from;
-    ssize_t n = recvfrom(transport->fd, common, sizeof common, 0, (struct sockaddr *)&from, &length);
+    ssize_t n = recvfrom(transport->fd, received, sizeof received, 0, (struct sockaddr *)&from, &length);
     if (not_now(n)) return;
     const Protocol *protocol = transport->protocol;
     if (n < 0) {
         if (protocol->error_received) protocol->error_received(transport->self, os_error(NULL));
     } else if (protocol->datagram_received) {
-        TRACE_BYTES(transport, "received", common, (size_t)n);
-        protocol->datagram_received(transport->self, common, (size_t)n,
+        TRACE_BYTES(transport, "received", received, (size_t)n);
+        protocol->datagram_received(transport->self, received, (size_t)n,
                                     address_value((struct sockaddr *)&from, length));
     }
 }
@@ -12378,7 +12392,9 @@ static void runner_init(Runner *runner)
     if (runner->state == RUNNER_CLOSED) throw(RuntimeError, "Runner is closed");
     if (runner->state == RUNNER_INITIALIZED) return;
     RunOptions *options = &runner->options;
-    runner->loop = retain(options->loop_factory ? options->loop_factory() : asyncio_new_event_loop());
+    Loop *loop = options->loop_factory ? options->loop_factory() : asyncio_new_event_loop();
+    if (!loop) throw(TypeError, "loop_factory must return a loop, not NULL");
+    runner->loop = retain(loop);
     if (!options->loop_factory) asyncio_set_event_loop(runner->loop);
     if (options->debug >= 0) loop_set_debug(runner->loop, options->debug);
     if (options->virtual_clock) loop_set_virtual_clock(runner->loop, true);

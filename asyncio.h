@@ -252,7 +252,7 @@ void  exception_print(Value e, FILE *file);                            /* traceb
  * such as the counter of a loop around the try: `volatile` is right there too, or -Wno-clobbered.
  *
  * `except (E, F) as e` of Python is except_any (e, E, F). except_star (E, group) is `except* E as group`: it takes the
- * matching part of an ExceptionGroup and leaves the rest. */
+ * matching part of an ExceptionGroup and leaves the rest; `except* (E, F) as group` is except_star_any (group, E, F). */
 #define try \
     { Handler try_ __attribute__((cleanup(handler_close_))); handler_open_(&try_, STATIC_SITE_); \
       { __label__ end_try_is_missing_, begin_; goto end_try_is_missing_; begin_: \
@@ -260,7 +260,10 @@ void  exception_print(Value e, FILE *file);                            /* traceb
 #define except(...)       EXCEPT_PICK_(__VA_ARGS__, EXCEPT_AS_, EXCEPT_)(__VA_ARGS__)
 #define except_any(e, ...) \
         } else if (handler_catches_any_(&try_, (const ExceptionClass *[]){__VA_ARGS__, NULL})) { Value e = try_.exception; (void)e;
-#define except_star(E, e) } else if (handler_catches_star_(&try_, E)) { Value e = try_.exception; (void)e;
+#define except_star(E, e)       EXCEPT_STAR_(e, E)
+#define except_star_any(e, ...) EXCEPT_STAR_(e, __VA_ARGS__)
+#define EXCEPT_STAR_(e, ...) \
+        } else if (handler_catches_star_(&try_, (const ExceptionClass *[]){__VA_ARGS__, NULL})) { Value e = try_.exception; (void)e;
 #define finally \
         } end_try_is_missing_: if (handler_probe_(&try_, true)) goto begin_; } \
       handler_finally_(&try_); { __label__ end_try_is_missing_, begin_; if (0) goto end_try_is_missing_; begin_: {
@@ -1278,7 +1281,7 @@ void  handler_open_(Handler *handler, const Site *site);
 bool  handler_probe_(Handler *handler, bool has_finally);
 bool  handler_catches_(Handler *handler, const ExceptionClass *class);
 bool  handler_catches_any_(Handler *handler, const ExceptionClass **classes);
-bool  handler_catches_star_(Handler *handler, const ExceptionClass *class);
+bool  handler_catches_star_(Handler *handler, const ExceptionClass **classes);
 void  handler_finally_(Handler *handler);
 void  handler_end_(Handler *handler);
 void  handler_close_(Handler *handler);

@@ -330,6 +330,14 @@ TEST(star_leaves_the_rest)
     ck_notes("1|3");
 }
 
+TEST(star_any_takes_the_part_of_several)
+{
+    try {
+        try { throw(nested_group()); } except_star_any (g, TypeError, OSError) { note(repr(g)); } except_star_any (g, KeyError, EOFError) { ck_abort(); } end_try
+    } except (ExceptionGroup, rest) { note(repr(rest)); } end_try
+    ck_notes("ExceptionGroup('g', [ExceptionGroup('h', [TypeError(2)]), OSError(4)])|ExceptionGroup('g', [ValueError(1), ExceptionGroup('h', [ValueError(3)])])");
+}
+
 TEST(star_with_finally)
 {
     ck_group_raised(REST_OF_GROUP, try { throw(nested_group()); } except_star (ValueError, g) { note("star"); } finally { note("finally"); } end_try);
@@ -905,6 +913,7 @@ TEST(a_note_that_is_no_text)
     exception_add_note(e, "words");
     list_append(exception_notes(e), 5);
     ck_assert_str_eq(as_str(printed(e)), "ValueError\nwords\n5\n");
+    ck_raises_text(TypeError, "add_note() argument must be str, not None", exception_add_note(e, NULL));
 }
 
 TEST(what_a_group_is_made_of)
