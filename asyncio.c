@@ -1324,7 +1324,7 @@ static bool is_being_written(const Object *object)
 
 static void write_object(Value v, FILE *out)
 {
-    bool is_list = v.tag == VALUE_LIST, is_tuple = v.tag == VALUE_TUPLE;
+    bool is_list = kind_of(v) == VALUE_LIST, is_tuple = kind_of(v) == VALUE_TUPLE;
     if (is_being_written(v.object)) {
         fputs(is_list ? "[...]" : is_tuple ? "(...)" : "...", out);
         return;
@@ -7829,6 +7829,7 @@ void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions o
     if (!fn) throw(TypeError, "a callable object was expected by add_signal_handler(), got NULL");
     if (!is_main_thread()) throw(RuntimeError, "add_signal_handler() only works in the main thread");
     if (signal_loop && signal_loop != loop) throw(RuntimeError, "another loop has signal handlers already");
+    while (!signal_loop && signal_next()) {} /* what came for a loop that has closed meanwhile */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     Handle *handle = handle_new(loop, options.name, options.context);
     handle->callback = fn;
@@ -7840,7 +7841,6 @@ void loop_add_signal_handler_(Loop *loop, int number, Callback fn, CallOptions o
         errno = problem;
         throw_errno(NULL);
     }
-    while (!signal_loop && signal_next()) {} /* what came for a loop that has closed meanwhile */
     if (loop->signal_handlers[number]) {
         handle_cancel(loop->signal_handlers[number]);
         release(loop->signal_handlers[number]);
