@@ -231,6 +231,19 @@ TEST(a_recording_of_the_world_outside)
     unlink(recording());
 }
 
+/* Who holds a condition's lock is told by the lock: said twice, the second would grow stale. */
+TEST(a_condition_only_names_its_lock)
+{
+    free(played(NULL, as_str(format("ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", recording())), "everything"));
+    char *lines = shell(NULL, as_str(format("grep '\"type\":\"Condition\"' %s", recording())));
+    char *bad = shell(NULL, as_str(format("grep '\"type\":\"Condition\"' %s | grep -v '\"state\":\"with Lock #[0-9]'", recording())));
+    ck_assert_str_ne(lines, "");
+    ck_assert_str_eq(bad, "");
+    free(lines);
+    free(bad);
+    unlink(recording());
+}
+
 TEST(tracing_changes_no_output)
 {
     int plain_status, traced_status;
