@@ -93,6 +93,14 @@ static Loop *factory(void) { made = asyncio_new_event_loop(); loop_set_virtual_c
 async_def(which_loop) { await(asyncio_sleep(1000)); return V((bool)(asyncio_get_running_loop() == made)); }
 TEST(a_loop_factory) { ck_repr(asyncio_run(which_loop(), .loop_factory = factory), "True"); }
 
+static Loop *no_loop(void) { return NULL; }
+TEST(a_loop_factory_that_makes_none)
+{
+    Coroutine *coro = which_loop();
+    ck_raises_text(TypeError, "loop_factory must return a loop, not NULL", asyncio_run(coro, .loop_factory = no_loop));
+    coroutine_close(coro);
+}
+
 TEST(run_sets_no_loop_afterwards)
 {
     asyncio_run(gives(V(1)));

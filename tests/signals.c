@@ -108,3 +108,23 @@ TEST(closing_the_loop_takes_its_handlers_away)
     sigaction(SIGUSR1, NULL, &action);
     ck_assert(action.sa_handler == SIG_DFL);
 }
+
+async_def(listens) { loop_add_signal_handler(asyncio_get_running_loop(), SIGUSR1, count_it, V(1)); return None; }
+
+/* What came for a loop that has closed is not for the next one. */
+TEST(a_signal_that_nobody_has_looked_at_goes_with_its_loop)
+{
+    came = 0;
+    scope {
+        Loop *first = asyncio_new_event_loop(), *second = asyncio_new_event_loop();
+        loop_run_until_complete(first, listens());
+        raise(SIGUSR1);
+        loop_close(first);
+        loop_run_until_complete(second, listens());
+        raise(SIGUSR1);
+        loop_run_until_complete(second, until(1));
+        for (int i = 0; i < 3; i++) loop_run_until_complete(second, asyncio_sleep(0));
+        loop_close(second);
+    }
+    ck_assert_int_eq(came, 1);
+}
