@@ -3658,16 +3658,34 @@ static void pointer_tell(void)
     tell(text);
 }
 
+/* Where the stack pointer was when the fault came, on the machines where we know its name; else NULL. */
+static char *stack_pointer_at(const ucontext_t *context)
+{
+    (void)context;
+#if defined __x86_64__
+    return (char *)context->uc_mcontext.gregs[REG_RSP];
+#elif defined __aarch64__
+    return (char *)context->uc_mcontext.sp;
+#else
+    return NULL;
+#endif
+}
+
+enum { PAGE = 4096 };
+
+/* In the guard page; or beyond it, where a large array has stepped over it. */
+static bool is_overflow(const Stack *stack, const char *address, const char *pointer)
+{
+    if (!stack->low) return false;
+    return (address >= stack->low - PAGE && address < stack->low + 2 * PAGE) || (pointer && pointer < stack->low);
+}
+
 /* A fault, in the running stack's guard page, near address 0, or elsewhere: says so, by such means as a signal handler may
  * use, and dies of it. */
-static void fault(int number, siginfo_t *info, void *unused)
+static void fault(int number, siginfo_t *info, void *context)
 {
-    (void)unused;
-    enum { PAGE = 4096 };
-    Stack *stack = here.ground;
     char *address = info->si_addr;
-    if (here.loop && stack->low && address >= stack->low - PAGE && address < stack->low + 2 * PAGE)
-        stack_tell_overflow(stack);
+    if (here.loop && is_overflow(here.ground, address, stack_pointer_at(context))) stack_tell_overflow(here.ground);
     else if (here.loop && info->si_code == SEGV_MAPERR && (uintptr_t)address < PAGE) null_tell();
     else if (here.loop) pointer_tell();
     signal(number, SIG_DFL);
@@ -6217,7 +6235,7 @@ struct TaskGroup {
     Task *parent;       /* held until all its tasks are done */
     Task *first, *last; /* its tasks that are not done, held */
     int count;
-    Value errors;     /* what its tasks and its block have raised, a list */
+    Value errors;     /* what its tasks and its block have raised, a list until the block is left */
     Value base_error; /* KeyboardInterrupt or SystemExit: goes on alone, past all of these */
     Future *all_done; /* what the exit waits for */
     bool entered, exiting, aborting;
@@ -6273,7 +6291,7 @@ static void taskgroup_repr(void *object, FILE *out)
     TaskGroup *group = object;
     fputs("<TaskGroup", out);
     if (group->count) fprintf(out, " tasks=%d", group->count);
-    if (len(group->errors)) fprintf(out, " errors=%d", len(group->errors));
+    if (!is_none(group->errors) && len(group->errors)) fprintf(out, " errors=%d", len(group->errors));
     fputs(group->aborting ? " cancelling>" : group->entered ? " entered>" : ">", out);
 }
 
@@ -6387,17 +6405,19 @@ static bool taskgroup_leave(void *manager, Value e)
     Value cancelled = taskgroup_wait(group, cancelled_here ? e : None);
     TRACE_CHANGED(group, "all its tasks are done");
     Task *parent = pooled(group->parent);
+    Value errors = value_pooled(group->errors);
     group->parent = NULL;
+    group->errors = None;
     if (!is_none(group->base_error)) throw(group->base_error);
     if (group->parent_cancel_requested && task_uncancel(parent) == 0) cancelled = None;
-    if (!is_none(cancelled) && !len(group->errors)) throw(cancelled);
-    if (!is_none(e) && !cancelled_here) list_append(group->errors, e);
-    if (!len(group->errors)) return false;
+    if (!is_none(cancelled) && !len(errors)) throw(cancelled);
+    if (!is_none(e) && !cancelled_here) list_append(errors, e);
+    if (!len(errors)) return false;
     if (task_cancelling(parent)) { /* somebody else's cancel stays in force */
         task_uncancel(parent);
         task_cancel(parent);
     }
-    throw_from(None, exception_group("unhandled errors in a TaskGroup", group->errors));
+    throw_from(None, exception_group("unhandled errors in a TaskGroup", errors));
 }
 
 /* ---- [generators] Generators, iterators, context managers ----------------------------------------------------------

@@ -397,3 +397,13 @@ ASYNC_TEST(the_value_of_as)
     async_with (i, asyncio_Barrier(1)) { ck_repr(i, "0"); } end_with
     return None;
 }
+
+ASYNC_TEST(a_semaphore_beyond_an_int)
+{
+    Semaphore *semaphore = asyncio_Semaphore(INT32_MAX);
+    semaphore_release(semaphore);
+    ck_repr(semaphore, "<Semaphore [unlocked, value:2147483648]>");
+    await(semaphore_acquire(semaphore));
+    ck_repr(semaphore, "<Semaphore [unlocked, value:2147483647]>");
+    return None;
+}

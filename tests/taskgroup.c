@@ -405,6 +405,15 @@ async_def(gives_its_group)
     return V(tg);
 }
 
+ASYNC_TEST(a_group_that_has_failed_keeps_nothing)
+{
+    TaskGroup *tg = asyncio_TaskGroup();
+    ck_raises(ExceptionGroup, async_with (tg) { throw(ValueError, "body"); } end_with);
+    ck_repr(tg, "<TaskGroup cancelling>");
+    ck_raises_text(RuntimeError, "TaskGroup <TaskGroup cancelling> is finished", taskgroup_create_task(tg, fail_after(1, None)));
+    return None;
+}
+
 ASYNC_TEST(a_group_that_is_its_tasks_result)
 {
     ck_repr(await(asyncio_create_task(gives_its_group())), "<TaskGroup entered>");
