@@ -1,10 +1,11 @@
 /* pane_output.c: what the program has written. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "view.h"
 
-enum { MOST_ROWS = 400 };                         /* of one line: what is longer than that is a flood, no line */
+enum { MOST_ROWS = 400, UNSEEN = INT_MIN };       /* MOST_ROWS of one line: what is longer than that is a flood, no line */
 
 static int row_height(Canvas *c) {
     return text_height(c, CODE) + pt(c, 2);
@@ -30,8 +31,14 @@ static int at_blank(const char *t, int fits) {
     return fits;
 }
 
-/* Walks along a line and breaks it where the pane ends; draws the rows from `first` on, or nothing if y < 0. Returns how
- * many rows the line has. */
+/* A row of a line; one that begins far above the pane has many that nobody sees. */
+static void draw_part(Canvas *c, SDL_Rect in, int x, int y, SDL_Color color, const char *t, int n) {
+    if (y + row_height(c) > in.y && y < in.y + in.h)
+        text(c, CODE, x, y, color, t, n);
+}
+
+/* Walks along a line and breaks it where the pane ends; draws it, with its first row at y, unless that is UNSEEN. Returns
+ * how many rows the line has. */
 static int walk_line(View *v, SDL_Rect in, int y, size_t from, size_t end) {
     const History *h = &v->s->history;
     Canvas *c = v->c;
@@ -47,13 +54,16 @@ static int walk_line(View *v, SDL_Rect in, int y, size_t from, size_t end) {
                 fits = n;                         /* not even one letter has room: no use to go on */
             if (fits < n)
                 fits = at_blank(t, fits);
-            if (y >= 0)
-                text(c, CODE, in.x + x, y + row * height, part_color(p), t, fits);
+            if (y != UNSEEN)
+                draw_part(c, in, in.x + x, y + row * height, part_color(p), t, fits);
             x += text_width(c, CODE, t, fits);
             if (fits < n)
                 x = 0, row++;
-            if (row > MOST_ROWS)
-                return row;
+            if (row == MOST_ROWS) {
+                if (y != UNSEEN)
+                    draw_part(c, in, in.x, y + row * height, FAINT, "… the rest of this line is not shown", -1);
+                return row + 1;
+            }
         }
     }
     return row + 1;
@@ -73,7 +83,7 @@ void draw_output(View *v, SDL_Rect r) {
     size_t to = end, first = end;
     for (; to > 0 && used < rows + skip; to = first) {
         first = line_start(h, to - 1);
-        used += walk_line(v, in, -1, first, to);
+        used += walk_line(v, in, UNSEEN, first, to);
     }
     skip = used < rows ? 0 : used - rows < skip ? used - rows : skip;
     y = used - skip < rows ? in.y : bottom - (used - skip) * height;

@@ -598,6 +598,16 @@ def letters(loop):
     return main()
 
 
+def flood(loop, words=500):
+    """A line that is longer than the pane for the output is high."""
+    def main():
+        loop.print("before\n")
+        loop.print(" ".join(f"word{n}" for n in range(words)) + "\n")
+        loop.print("after\n")
+        yield from loop.sleep(0.1, loop.src.at("speaker", "asyncio_sleep"))
+    return main()
+
+
 def crowd(loop, count=200, rounds=3):
     """Many tasks: `count` speakers, a name that is much too long among them."""
     at = loop.src.at
@@ -618,7 +628,7 @@ def crowd(loop, count=200, rounds=3):
 def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "speakers"
     scenario, source, extra = name, name, []
-    if name in ("crowd", "letters"):
+    if name in ("crowd", "letters", "flood"):
         source, extra = "speakers", [int(a) for a in sys.argv[2:]]
     loop = Loop(source)
     loop.run(globals()[scenario](loop, *extra))
