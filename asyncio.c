@@ -8885,7 +8885,7 @@ static ssize_t transport_try(Transport *transport, const char *data, size_t size
 static void transport_write_too_late(Transport *transport)
 {
     if (transport->lost++ < WRITES_AFTER_LOSS) return;
-    fprintf(stderr, "asyncio: %s raised exception.\n",
+    fprintf(stderr, "%s raised exception.\n",
             transport->kind == WRITE_PIPE ? "pipe closed by peer or os.write(pipe, data)" : "socket.send()");
 }
 
@@ -10589,7 +10589,7 @@ static void tls_write(Transport *app, const char *data, size_t size)
 {
     SSLProtocol *tls = (SSLProtocol *)app;
     if (tls->state != DO_HANDSHAKE && tls->state != WRAPPED) {
-        if (app->lost++ >= WRITES_AFTER_LOSS) fputs("asyncio: SSL connection is closed\n", stderr);
+        if (app->lost++ >= WRITES_AFTER_LOSS) fputs("SSL connection is closed\n", stderr);
         return;
     }
     transport_keep(app, data, size);
@@ -10623,7 +10623,7 @@ static void tls_call_eof_received(SSLProtocol *tls)
     tls->told = APP_EOF;
     try {
         if (protocol->eof_received && protocol->eof_received(tls->app.self))
-            fputs("asyncio: returning true from eof_received() has no effect when using ssl\n", stderr);
+            fputs("returning true from eof_received() has no effect when using ssl\n", stderr);
     } except (BaseException, e) {
         if (leaves_loop(e)) rethrow;
         tls_fatal(tls, e, "Error calling eof_received()");
@@ -11743,7 +11743,7 @@ static void child_reap(Child *child, int flags)
     if (pid == 0) return;
     child_unwatch(child);
     if (pid < 0)
-        fprintf(stderr, "asyncio: Unknown child process pid %d, will report returncode 255\n", (int)child->pid);
+        fprintf(stderr, "Unknown child process pid %d, will report returncode 255\n", (int)child->pid);
     child->returncode = pid < 0 ? V(255) : returncode_of(status);
     int64_t code = as_int(child->returncode);
     TRACE_CHANGED_VALUE(child, code < 0 ? "has been ended by signal" : "has ended with exit status", V(llabs(code)));

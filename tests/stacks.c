@@ -111,6 +111,20 @@ TEST(overflow_before_an_await)
     child_free(c);
 }
 
+static int touch(char *array, int at) { __asm__ volatile("" : : "r"(array) : "memory"); return array[at] = 1; }
+async_def(has_a_large_array) { char array[64 << 20]; await(asyncio_sleep(0)); return V(touch(array, 0)); }
+static void child_large_array(void) { asyncio_run(has_a_large_array()); }
+
+/* It is larger than the guard page, and nothing in it is touched on the way. */
+TEST(an_array_that_steps_over_the_guard)
+{
+    if (SLOWED_DOWN) return;
+    Child c = child(child_large_array);
+    ck_killed(c, SIGSEGV);
+    ck_has(c.err, "asyncio: stack overflow in task 'Task-1', in coroutine has_a_large_array at ");
+    child_free(c);
+}
+
 /* ---- NULL ---- */
 
 async_def(uses_null) { await(asyncio_sleep(0)); await(queue_put((Queue *)NULL, 1)); return None; }
