@@ -357,6 +357,21 @@ TEST(a_full_disk)
     }
 }
 
+/* More is told than a pipe holds, so it is noticed that nobody reads. */
+TEST(a_reader_that_leaves)
+{
+    int status;
+    const char *pipe = as_str(format("%s.pipe", recording()));
+    Value environment = format("mkfifo %s; (read line <%s) & ASYNCIO_CLOCK=virtual ASYNCIO_TRACE=%s", pipe, pipe, pipe);
+    char *text = played(&status, as_str(environment), "many_steps");
+    unlink(pipe);
+    ck_assert_int_eq(status, 0);
+    ck_has(text, "done\n");
+    ck_has(text, "asyncio: the trace ends here, after ");
+    ck_has(text, "writing it failed: Broken pipe\n");
+    free(text);
+}
+
 /* ---- under control ---- */
 
 typedef struct Controlled { pid_t pid; int fd; char text[1 << 16]; size_t size, at; } Controlled;
