@@ -973,8 +973,8 @@ NET_TEST(TestFunctional__test_add_reader_invalid_argument)
     ck_raises_text(ValueError, "Invalid file descriptor: -1", loop_add_reader(loop, -1, calls_nobody));
     ck_raises_text(ValueError, "Invalid file descriptor: -1", loop_add_writer(loop, -1, calls_nobody));
     ck_raises_text(OSError, "[Errno 9] Bad file descriptor", loop_add_reader(loop, 4000, calls_nobody));
-    ck_assert(!loop_remove_reader(loop, -1));            /* as in CPython */
-    ck_assert(!loop_remove_writer(loop, -1));
+    ck_raises_text(ValueError, "Invalid file descriptor: -1", loop_remove_reader(loop, -1));
+    ck_raises_text(ValueError, "Invalid file descriptor: -1", loop_remove_writer(loop, -1));
     return None;
 }
 
