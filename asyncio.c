@@ -163,12 +163,18 @@ typedef struct Thread {
 
 static __thread Thread here;
 
-/* A thread is set up when it first makes an object, enters a try or throws: one of these comes before all else. */
+/* A thread is set up when it first makes an object, enters a try, throws, runs a loop or asks for its context: one of these
+ * comes before all else. */
 static void thread_begin(void);
 static inline Stack *this_stack(void)
 {
     if (__builtin_expect(!here.stack, 0)) thread_begin();
     return here.stack;
+}
+static inline Variables **this_variables(void)
+{
+    this_stack();
+    return here.variables;
 }
 
 /* Tracing costs one test of a flag where it is off. How little that is, bench/run finds by leaving it out. */
@@ -1861,7 +1867,7 @@ static _Noreturn void exception_enter(Value e, const Site *site)
 
 _Noreturn void exception_rethrow_(const Site *site)
 {
-    Handler *handling = here.stack->handling;
+    Handler *handling = this_stack()->handling;
     if (!handling) exception_throw_(exception_new(RuntimeError, "No active exception to reraise"), site);
     handling->reraises = true;
     if (TRACING) trace_exception("exception.raise", handling->exception, site);
@@ -2145,6 +2151,7 @@ static void write_frame(const Site *site, const char *prefix, FILE *out)
     write_source_line(site->file, site->line, prefix, out);
 }
 
+/* Each line of the text after the prefix. */
 static void write_lines(const char *text, const char *prefix, FILE *out)
 {
     const char *end;
@@ -2307,12 +2314,12 @@ static const Class loop_class = {
 
 static Handle *handle_new(Loop *loop, const char *name, Context *context)
 {
-    this_stack();
+    Variables **variables = this_variables();
     Handle *handle = object_new(&handle_class, sizeof *handle);
     handle->loop = loop;
     handle->name = name;
     handle->context = retain(context);
-    handle->variables = context ? NULL : retain(*here.variables);
+    handle->variables = context ? NULL : retain(*variables);
     return handle;
 }
 
@@ -2539,7 +2546,8 @@ static void timers_rebuild(Loop *loop)
 }
 
 /* Cancelled timers leave when they come to the top, or all at once when they are more than half of over a hundred.
- * The numbers are CPython's, as the order of equal times depends on them. */
+ * The numbers are CPython's, as the order of equal times depends on them; those that come due in one batch with a live
+ * one are counted on, as there. */
 static void timers_drop_cancelled(Loop *loop)
 {
     if (loop->timer_count > 100 && loop->timers_cancelled * 2 > loop->timer_count) {
@@ -2964,8 +2972,7 @@ static void timers_due(Loop *loop)
     double now = loop_time(loop), end = now + clock_resolution;
     while (loop->timer_count && (loop->timers[0].when <= now || loop->timers[0].when < end)) {
         Handle *handle = timers_pop(loop);
-        if (handle->cancelled) loop->timers_cancelled--;
-        else TRACE("timer.due", 'i', "timer:o when:t", handle, handle->when);
+        if (!handle->cancelled) TRACE("timer.due", 'i', "timer:o when:t", handle, handle->when);
         handle_ready(loop, handle, handle);
     }
 }
@@ -3326,7 +3333,7 @@ void loop_call_exception_handler(Loop *loop, const ExceptionReport *report)
         loop_default_exception_handler(loop, report);
         return;
     }
-    Variables **outer = here.variables;
+    Variables **outer = this_variables();
     here.variables = report_variables(report);
     try {
         loop->exception_handler(loop, report);
@@ -4734,7 +4741,7 @@ static void task_repr(void *object, FILE *out)
 /* Switches to where the task waits, as if it were an eager one: it comes back when it ends. */
 static void task_abandon(Loop *loop, Task *task)
 {
-    Stack *me = here.stack;
+    Stack *me = this_stack();
     Loop *outer = here.loop;
     Variables **variables = here.variables;
     Coroutine *thrown_into = here.thrown_into;
@@ -6756,7 +6763,7 @@ typedef struct Iteration {
     Object object;
     Object *iterator;
     int mark;
-    bool made_here; /* the iterator has no name outside */
+    bool made_here; /* the iterator has no name outside, and nobody holds it */
 } Iteration;
 
 static void iteration_destroy(void *object) { release(((Iteration *)object)->iterator); }
@@ -6769,7 +6776,7 @@ Value async_iter_(Value iterable, bool only_here, const Site *site)
     Object *iterator = as_iterator(iterable);
     bool newest = stack->pool_size && stack->pool[stack->pool_size - 1] == iterator;
     Iteration *iteration = pooled(object_new(&iteration_class, sizeof *iteration));
-    iteration->made_here = only_here && newest;
+    iteration->made_here = only_here && newest && iterator->references == 1;
     iteration->iterator = retain(iterator);
     iteration->mark = stack->pool_size;
     return V(&iteration->object);
@@ -7055,7 +7062,7 @@ static Value variables_get_or(Variables *variables, ContextVar *var, Value other
     return v.tag != VALUE_UNSET_ ? value_received(v) : otherwise;
 }
 
-Value contextvar_get_or_(ContextVar *var, Value otherwise) { return variables_get_or(*here.variables, var, otherwise); }
+Value contextvar_get_or_(ContextVar *var, Value otherwise) { return variables_get_or(*this_variables(), var, otherwise); }
 
 Value contextvar_get(ContextVar *var)
 {
@@ -7115,7 +7122,7 @@ static Context *context_begin(Variables **variables)
     return context;
 }
 
-Context *asyncio_copy_context(void) { return pooled(context_of(*here.variables)); }
+Context *asyncio_copy_context(void) { return pooled(context_of(*this_variables())); }
 
 Value context_get(Context *context, ContextVar *var, Value otherwise)
 {
@@ -7125,7 +7132,7 @@ Value context_get(Context *context, ContextVar *var, Value otherwise)
 Value context_run(Context *context, Value (*fn)(Value arg), Value arg)
 {
     if (context->entered) throw(RuntimeError, "cannot enter context: it is already entered");
-    Variables **outer = here.variables;
+    Variables **outer = this_variables();
     Value result = None;
     context->entered = true;
     here.variables = &context->variables;

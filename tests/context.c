@@ -1,5 +1,6 @@
 /* Context variables. */
 #include "child.h"
+#include <pthread.h>
 
 #define LOOP asyncio_get_running_loop()
 static ContextVar *var;
@@ -279,4 +280,39 @@ ASYNC_TEST(a_value_outlives_its_place_in_a_context)
     ck_repr(got, "['a', 'b']");
     ck_raises(TypeError, context_var(NULL));
     return None;
+}
+
+/* ---- the first thing that a thread does ---- */
+
+static Context *handed_over;
+static void *gets(void *unused) { ck_repr(contextvar_get(var), "'none'"); return unused; }
+static void *runs_in_it(void *unused) { ck_repr(context_run(handed_over, shows, V("thread")), "'shown'"); return unused; }
+static void *only_runs(void *argument) { context_run(handed_over, shows, *(Value *)argument); return NULL; }
+static void *copies(void *unused) { asyncio_copy_context(); return unused; }
+static void *closes_it(void *loop) { loop_close(loop); return NULL; }
+
+static void in_a_thread(void *(*body)(void *), void *argument)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, body, argument);
+    pthread_join(thread, NULL);
+}
+
+TEST(a_thread_that_begins_with_a_context)
+{
+    var = context_var("var", V("none"));
+    contextvar_set(var, "mine");
+    handed_over = asyncio_copy_context();
+    Value name = V("plain");
+    in_a_thread(gets, NULL);
+    in_a_thread(runs_in_it, NULL);
+    in_a_thread(only_runs, &name);
+    in_a_thread(copies, NULL);
+    ck_notes("thread mine|plain mine");
+    Loop *loop = asyncio_new_event_loop();
+    loop_set_exception_handler(loop, silent_report);
+    loop_create_task(loop, sleeps_on());
+    loop_run_until_complete(loop, asyncio_sleep(0));
+    in_a_thread(closes_it, loop);
+    ck_assert(loop_is_closed(loop));
 }
