@@ -7829,9 +7829,9 @@ static void trace_signal(const char *event, int number, const char *what)
     TRACE(event, 'i', "signal:i label:s what:s", number, name ? as_str(format("SIG%s", name)) : "", what);
 }
 
-static void loop_take_signals(Loop *loop)
+static void call_handlers_soon(Value v)
 {
-    loop->signalled = 0;
+    Loop *loop = as_pointer(v);
     for (int number; (number = signal_next());) {
         Handle *handle = loop->signal_handlers[number];
         if (!handle) continue;
@@ -7839,6 +7839,13 @@ static void loop_take_signals(Loop *loop)
         if (handle->cancelled) loop_remove_signal_handler(loop, number);
         else handle_ready(loop, retain(handle), NULL);
     }
+}
+
+/* In CPython a signal's byte is read in one round, and its handler called in the next. */
+static void loop_take_signals(Loop *loop)
+{
+    loop->signalled = 0;
+    handle_ready(loop, handle_to_call(loop, call_handlers_soon, (CallOptions){.arg = V((void *)loop), .name = "call_handlers_soon"}), NULL);
 }
 
 /* The system's own two real-time signals are not in its set of all. */
