@@ -697,7 +697,7 @@ NET_TEST(SubprocessTestsMixin__test_subprocess_terminate)
 /* The parent ignores the signal; the child must not. */
 NET_TEST(SubprocessTestsMixin__test_subprocess_send_signal)
 {
-    void (*old)(int) = signal(SIGHUP, SIG_IGN);
+    void (*old)(int) = signal(SIGHUP, SIG_DFL);
     SubprocessTransport *transport = child_of(exec, "cat");
     await(child.connected);
     subprocesstransport_send_signal(transport, SIGHUP);
