@@ -3927,12 +3927,12 @@ static void future_schedule_callbacks(Future *future)
 
 /* Completing: the caller has checked that it is pending. Another thread is refused, in debug mode, before anything changes. */
 
-static void future_check_thread(Future *future)
+static inline void future_check_thread(Future *future)
 {
-    if (future->callback_count) loop_check_thread(future->loop);
+    if (__builtin_expect(future->loop->debug, 0) && future->callback_count) loop_check_thread(future->loop);
 }
 
-static void future_finish(Future *future, Value result)
+static inline void future_finish(Future *future, Value result)
 {
     assert(future->state == PENDING);
     future_check_thread(future);
@@ -7791,8 +7791,8 @@ bool threadfuture_cancel(ThreadFuture *tf)
 /* ---- [signals] Signals ---------------------------------------------------------------------------------------------
  *
  * A signal interrupts whatever runs, so its handler may do next to nothing: it notes the number and wakes the loop
- * through the self-pipe. The loop then schedules the program's callback, which runs like any other: once for each
- * signal, in the order in which they came.
+ * through the self-pipe. The loop looks into its notes in one round, and calls the program's callbacks in the next: once
+ * for each signal, in the order in which they came.
  */
 
 enum { SIGNALS_KEPT = 256 };
@@ -7841,7 +7841,7 @@ static void call_handlers_soon(Value v)
     }
 }
 
-/* In CPython a signal's byte is read in one round, and its handler called in the next. */
+/* Where CPython reads the signal's byte from the pipe: by a callback of the loop. */
 static void loop_take_signals(Loop *loop)
 {
     loop->signalled = 0;

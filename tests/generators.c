@@ -390,6 +390,11 @@ ASYNC_TEST(left_by_break)
     for (int i = 0; i < 4; i++) await(asyncio_sleep(0));
     async_for (v, named) note(v);
     ck_notes("1|nameless closed|later|1|2|named closed");
+    Value held = list(says_when_closed("held"));
+    async_for (v, list_get(held, 0)) { note(v); break; }
+    for (int i = 0; i < 4; i++) await(asyncio_sleep(0));
+    async_for (v, list_get(held, 0)) note(v);
+    ck_notes("1|2|held closed");
     return None;
 }
 
