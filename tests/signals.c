@@ -128,3 +128,17 @@ TEST(a_signal_that_nobody_has_looked_at_goes_with_its_loop)
     }
     ck_assert_int_eq(came, 1);
 }
+
+static void note_signal(Value v) { (void)v; note("signal"); }
+async_def(counts) { for (int i = 0; i < 4; i++) { note(i); await(asyncio_sleep(0)); } return None; }
+
+/* One round takes what came, the next calls: whoever is ready goes first, as in CPython. */
+IO_TEST(a_handler_is_called_in_the_round_after_its_signal_was_seen)
+{
+    loop_add_signal_handler(asyncio_get_running_loop(), SIGUSR1, note_signal);
+    Task *task = asyncio_create_task(counts());
+    kill(getpid(), SIGUSR1);
+    await(task);
+    ck_notes("0|1|signal|2|3");
+    return None;
+}
