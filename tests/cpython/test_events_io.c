@@ -694,7 +694,7 @@ NET_TEST(SubprocessTestsMixin__test_subprocess_terminate)
     return None;
 }
 
-/* The parent ignores the signal; the child must not. */
+/* A signal that the parent ignores, the child would ignore too. */
 NET_TEST(SubprocessTestsMixin__test_subprocess_send_signal)
 {
     void (*old)(int) = signal(SIGHUP, SIG_DFL);
