@@ -2468,12 +2468,17 @@ static void loop_check_usable(Loop *loop)
     loop_check_thread(loop);
 }
 
+/* What was called from elsewhere before comes first. */
+static inline void inbox_first(Loop *loop)
+{
+    if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
+}
+
 Handle *loop_call_soon_(Loop *loop, Callback fn, CallOptions options)
 {
     loop_check_usable(loop);
     if (!fn) throw(TypeError, "a callable object was expected by call_soon(), got NULL");
-    /* what was called from elsewhere before comes first */
-    if (__atomic_load_n(&loop->woken, __ATOMIC_ACQUIRE)) loop_empty_inbox(loop);
+    inbox_first(loop);
     Handle *handle = pooled(handle_to_call(loop, fn, options));
     handle_ready(loop, retain(handle), NULL);
     return handle;
@@ -3112,6 +3117,15 @@ static bool debug_by_default(void)
     return value && *value && strcmp(value, "0");
 }
 
+static bool virtual_by_default(void)
+{
+    const char *clock = getenv("ASYNCIO_CLOCK");
+    if (!clock || !*clock || !strcmp(clock, "real")) return false;
+    if (!strcmp(clock, "virtual")) return true;
+    fprintf(stderr, "asyncio: ASYNCIO_CLOCK=%s is ignored: it may be `virtual` or `real`\n", clock);
+    return false;
+}
+
 /* Where a program has no stdin, stdout or stderr, the next descriptor would take its place, and what print() writes would go
  * to whoever is at its other end. */
 static void fill_standard_descriptors(void)
@@ -3142,8 +3156,7 @@ Loop *asyncio_new_event_loop(void)
     pthread_mutex_init(&loop->inbox_lock, NULL);
     pool_init(&loop->own);
     loop->own.entered = true;
-    const char *clock = getenv("ASYNCIO_CLOCK");
-    loop_set_virtual_clock(loop, clock && !strcmp(clock, "virtual"));
+    loop_set_virtual_clock(loop, virtual_by_default());
     return pooled(loop);
 }
 
@@ -3932,7 +3945,7 @@ static inline void future_check_thread(Future *future)
     if (__builtin_expect(future->loop->debug, 0) && future->callback_count) loop_check_thread(future->loop);
 }
 
-static inline void future_finish(Future *future, Value result)
+static void future_finish(Future *future, Value result)
 {
     assert(future->state == PENDING);
     future_check_thread(future);
@@ -4308,7 +4321,10 @@ static Task *task_make(Loop *loop, Coroutine *coro, TaskOptions options, const S
     bool eager = options.eager_start && here.loop == loop;
     if (TRACING) trace_task_made(task, site, eager);
     if (eager) task_start_eagerly(task);
-    else ready_append(loop, retain(task));
+    else {
+        inbox_first(loop);
+        ready_append(loop, retain(task));
+    }
     return task;
 }
 

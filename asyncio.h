@@ -329,9 +329,10 @@ const char *coroutine_name(Coroutine *coro);           /* coro.__name__ */
 /* asyncio.run(main): a new loop, main as its first task, then the whole shutdown: other tasks cancelled and
  * awaited, generators and threads closed, loop closed. Returns main's value. What main raises: in main(), a
  * traceback on stderr and exit status 1 (inside a try it is yours to catch). Ctrl-C cancels main and raises
- * KeyboardInterrupt; a second one does so at once. .debug: 1, 0, or left out: as ASYNCIO_DEBUG says. .loop_factory:
- * makes the loop. .virtual_clock: sleeping costs no time (also ASYNCIO_CLOCK=virtual). RuntimeError if a loop
- * already runs in this thread. Does not suspend: it blocks until all is done. */
+ * KeyboardInterrupt; a second one does so at once; in debug mode each says who waits for whom. .debug: 1, 0, or left
+ * out: as ASYNCIO_DEBUG says. .loop_factory: makes the loop. .virtual_clock: sleeping costs no time (also
+ * ASYNCIO_CLOCK=virtual). RuntimeError if a loop already runs in this thread. Does not suspend: it blocks until all
+ * is done. */
 #define asyncio_run(main, ...) \
     asyncio_run_(AWAITABLE_(main), IS_CALL_(main), OPTIONS_(RunOptions, (.debug = -1), __VA_ARGS__))
 typedef struct { char start_; int debug; Loop *(*loop_factory)(void); bool virtual_clock; } RunOptions;
