@@ -160,6 +160,20 @@ IO_TEST(run_coroutine_threadsafe_gives_the_result)
     return None;
 }
 
+static void note_called(Value v) { (void)v; note("called"); }
+static void *calls_soon(void *loop) { loop_call_soon_threadsafe(loop, note_called); return NULL; }
+async_def(notes_itself) { note("task"); return None; }
+
+IO_TEST(what_a_thread_has_called_comes_before_the_tasks_made_after_it)
+{
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, calls_soon, asyncio_get_running_loop()), 0);
+    pthread_join(thread, NULL);
+    await(asyncio_create_task(notes_itself()));
+    ck_notes("called|task");
+    return None;
+}
+
 static Value asks_for_an_exception(Value v)
 {
     (void)v;
