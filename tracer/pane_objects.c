@@ -94,7 +94,7 @@ static void describe(View *v, const Object *o, Buf *b) {
     if (o->unfinished >= 0)
         buf_fmt(b, ", %.0f unfinished", o->unfinished);
     if (o->deadline >= 0)
-        buf_fmt(b, " until +%.3f", o->deadline);
+        buf_fmt(b, ", deadline +%.3f", o->deadline);
     if (n)
         buf_fmt(b, ", %zu of %zu unfinished", children_left(v, o), n);
 }
