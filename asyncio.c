@@ -1132,11 +1132,12 @@ void list_clear(Value v)
     while (l->count) value_release(l->items[--l->count]);
 }
 
-/* A merge of two sorted halves keeps equal items in order, as Python's sort() does. */
+/* A merge of two sorted halves keeps equal items in order, as Python's sort() does. The first comparison is Python's too,
+ * so that of two items without an order the same one is named first. */
 static void merge_sort(Value *items, Value *spare, int count)
 {
     if (count < 2) return;
-    int half = count / 2, i = 0, j = half, n = 0;
+    int half = (count + 1) / 2, i = 0, j = half, n = 0;
     merge_sort(items, spare, half);
     merge_sort(items + half, spare, count - half);
     while (i < half && j < count) spare[n++] = value_less(items[j], items[i]) ? items[j++] : items[i++];
@@ -1144,12 +1145,12 @@ static void merge_sort(Value *items, Value *spare, int count)
     memcpy(items, spare, n * sizeof *items);
 }
 
-/* A comparison may raise: until all are made the list stays as it is. */
+/* A comparison may raise: until all are made the list stays as it is. The spare room is that of a list without items. */
 void list_sort(Value v)
 {
     List *l = as_list(v);
     Value *sorted = as_list(value_list_(l->count, l->items))->items;
-    Value *spare = as_list(value_list_(l->count, l->items))->items;
+    Value *spare = ((List *)pooled(list_new(&list_class, l->count)))->items;
     merge_sort(sorted, spare, l->count);
     for (int i = 0; i < l->count; i++) value_replace(&l->items[i], sorted[i]);
 }

@@ -287,6 +287,23 @@ TEST(no_order_between_unlike_types)
     ck_assert(value_less(tuple(1, "a"), tuple(2, 2)));
 }
 
+/* Sorting moves objects about, and counts none twice. */
+TEST(sorting_holds_each_once)
+{
+    size_t before = asyncio_live_objects();
+    scope {
+        Value v = list(), held = list();
+        for (int i = 0; i < 50; i++) list_append(v, format("%02d", i * 37 % 50));
+        for_in (each, v) list_append(held, tuple(each));
+        list_sort(v);
+        for (int i = 0; i < 50; i++) ck_assert_int_eq(atoi(as_str(list_get(v, i))), i);
+        list_clear(v);
+        for_in (each, held) ck_assert_uint_eq(strlen(as_str(list_get(each, 0))), 2);
+        ck_raises_text(TypeError, "'<' not supported between instances of 'NoneType' and 'int'", list_sort(list(list(1), list(None), list(2))));
+    }
+    ck_assert_uint_eq(asyncio_live_objects(), before);
+}
+
 TEST(sorting)
 {
     Value v = list(3, 1.5, 2, -7, 2.0, true, 0);
