@@ -60,37 +60,58 @@ static void draw_ready(View *v, SDL_Rect in, int rows, int height) {
     }
 }
 
-static void timer_row(View *v, SDL_Rect r, const Timer *t) {
+typedef struct TimerText {
+    char when[32], what[128], whose[128];
+    int at;                                       /* where the text begins, after the time */
+    bool sleeps, two_lines;
+} TimerText;
+
+/* Whose timer it is stands below what it is for, if both are too long for one line. */
+static TimerText timer_text(View *v, int room, const Timer *t) {
     Canvas *c = v->c;
-    const Model *m = &v->s->now;
-    char when[32];
-    snprintf(when, sizeof when, "+%.3f", t->when);
-    int w = text_width(c, CODE, when, -1) + pt(c, 8);
-    text_fit(c, CODE, r.x, r.y, r.w, TEXT, when);
-    const Task *task = model_task(m, t->task);
-    bool sleeps = task && task->timer == t->id && task->state == ST_SLEEPING;
-    if (sleeps)
-        chip(c, r.x + w, r.y, r.h - pt(c, 4), r.w - w, ST_SLEEPING, task->label);
-    else
-        text_fmt(c, SMALL, r.x + w, r.y + pt(c, 1), r.w - w, DIM, "%s%s%s", t->what, task ? " of " : "",
-                 task ? task->label : "");
+    const Task *task = model_task(&v->s->now, t->task);
+    TimerText text = {.sleeps = task && task->timer == t->id && task->state == ST_SLEEPING};
+    snprintf(text.when, sizeof text.when, "+%.3f", t->when);
+    snprintf(text.what, sizeof text.what, "%s%s", t->what, task ? " " : "");
+    snprintf(text.whose, sizeof text.whose, "%s%s", task ? "of " : "", task ? task->label : "");
+    text.at = text_width(c, CODE, text.when, -1) + pt(c, 8);
+    int together = text_width(c, SMALL, text.what, -1) + text_width(c, SMALL, text.whose, -1);
+    text.two_lines = !text.sleeps && task && together > room - text.at;
+    return text;
+}
+
+static void timer_row(View *v, SDL_Rect r, const Timer *t, bool may_break) {
+    Canvas *c = v->c;
+    TimerText text = timer_text(v, r.w, t);
+    int x = r.x + text.at, room = r.w - text.at, y = r.y + pt(c, 1);
+    text_fit(c, CODE, r.x, r.y, r.w, TEXT, text.when);
+    if (text.sleeps)
+        chip(c, x, r.y, r.h - pt(c, 4), room, ST_SLEEPING, model_task(&v->s->now, t->task)->label);
+    else if (text.two_lines && may_break) {
+        text_fit(c, SMALL, x, y, room, DIM, text.what);
+        text_fit(c, SMALL, x, y + r.h - pt(c, 6), room, DIM, text.whose);
+    } else
+        text_fmt(c, SMALL, x, y, room, DIM, "%s%s", text.what, text.whose);
 }
 
 static void draw_timers(View *v, SDL_Rect in, int rows, int height) {
     const Timer *timers[MOST];
     size_t total, skip = v->scroll[P_QUEUES];
-    size_t n = ask_timers(&v->s->now, timers, MOST, &total);
+    size_t n = ask_timers(&v->s->now, timers, MOST, &total), lines = n;
     if (!n)
         text_fit(v->c, NORMAL, in.x, in.y, in.w, FAINT, "none armed");
+    for (size_t i = 0; i < n; i++)
+        lines += timer_text(v, in.w, timers[i]).two_lines;
+    bool may_break = lines <= (size_t) rows;
     skip = skip + rows > n ? n > (size_t) rows ? n - rows : 0 : skip;
-    for (int row = 0; row < rows && skip + row < n; row++) {
+    for (int row = 0; row < rows && skip < n; row++, skip++) {
         int y = in.y + row * height;
-        size_t left = total - skip - row;
-        if (row == rows - 1 && left > 1) {
-            more_row(v, in.x, y, in.w, left, "timers");
+        if (row == rows - 1 && total - skip > 1) {
+            more_row(v, in.x, y, in.w, total - skip, "timers");
             return;
         }
-        timer_row(v, (SDL_Rect) {in.x, y, in.w, height}, timers[skip + row]);
+        timer_row(v, (SDL_Rect) {in.x, y, in.w, height}, timers[skip], may_break);
+        row += may_break && timer_text(v, in.w, timers[skip]).two_lines;
     }
 }
 
