@@ -3946,7 +3946,7 @@ static inline void future_check_thread(Future *future)
     if (__builtin_expect(future->loop->debug, 0) && future->callback_count) loop_check_thread(future->loop);
 }
 
-static void future_finish(Future *future, Value result)
+static inline void future_finish(Future *future, Value result)
 {
     assert(future->state == PENDING);
     future_check_thread(future);
