@@ -56,7 +56,7 @@ ASYNC_TEST(a_delay_may_be_a_value)
     }
     ck_notes("timeout|timeout|slept");
     ck_raises(TypeError, asyncio_timeout(V("soon")));
-    ck_raises(TypeError, asyncio_wait_for(asyncio_sleep(0), V("soon")));
+    ck_raises(TypeError, await(asyncio_wait_for(asyncio_sleep(0), V("soon"))));
     return None;
 }
 
