@@ -7363,7 +7363,6 @@ Executor *asyncio_ThreadPoolExecutor_(int max_workers)
     return executor;
 }
 
-
 static void threadfuture_deliver(ThreadFuture *tf);
 
 /* Runs the work, in a worker's thread. What it makes is dropped after it. */
@@ -8223,7 +8222,6 @@ static bool is_literal(const char *host)
 }
 
 static bool is_port_number(const char *service) { return !service || !service[strspn(service, "0123456789")]; }
-
 
 ASYNC(loop_getaddrinfo, loop_getaddrinfo_, (Loop *)loop, (const char *)host, (Value)port, (AddressOptions)options)
 {

@@ -192,7 +192,6 @@ async_def(goes_through_all, (Lock *) lock, (Semaphore *) semaphore, (Condition *
     return V("done");
 }
 
-
 async_def(notify_at, (Condition *) condition, (double) time)
 {
     await(asyncio_sleep(time));
