@@ -408,6 +408,7 @@ struct Loop {
     long tick;   /* the number of the round */
     long number; /* of all loops that were ever made: an address may come again */
     bool running, stopping, closed, debug, virtual, generators_shut, executor_shut;
+    bool watched; /* in debug mode or traced: each callback's beginning and end is looked at */
 };
 
 /* What earlier chapters use of later ones, in the order of these; at last what the trace is told. */
@@ -612,9 +613,11 @@ static size_t object_size(const Object *object)
 
 static void object_drop(Object *object)
 {
-    object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
-    if (object->class->destroy) object->class->destroy(object);
-    if (!last_reference(object)) return;
+    if (object->class->destroy) {
+        object->references = 1; /* whole while destroy() runs; it may be looked at, even kept */
+        object->class->destroy(object);
+        if (!last_reference(object)) return;
+    }
     if (TRACING && object->id) trace_drop(object); /* only what the trace has told of has an id */
     count(&live_objects, -1);
     deallocate(object, object->class->size ? object->class->size : object_size(object));
@@ -1501,10 +1504,11 @@ static bool is_subclass(const ExceptionClass *class, const ExceptionClass *of)
 }
 
 static bool is_exception(Value v) { return v.tag == VALUE_OBJECT && v.object->class == &exc_class; }
-bool value_is_exception(Value v, const ExceptionClass *class)
+static inline bool is_a(Value v, const ExceptionClass *class)
 {
     return is_exception(v) && is_subclass(((Exc *)v.object)->type, class);
 }
+bool value_is_exception(Value v, const ExceptionClass *class) { return is_a(v, class); }
 static bool is_group(Value v) { return value_is_exception(v, BaseExceptionGroup); }
 
 static Exc *as_exc(Value v)
@@ -1994,7 +1998,7 @@ static void handler_catch(Handler *handler, Phase phase)
 
 bool handler_catches_(Handler *handler, const ExceptionClass *class)
 {
-    if (handler->phase != PHASE_LANDED || !value_is_exception(handler->exception, class)) return false;
+    if (handler->phase != PHASE_LANDED || !is_a(handler->exception, class)) return false;
     value_pooled(handler->exception);
     handler_catch(handler, PHASE_HANDLING);
     if (TRACING) trace_exception("exception.handle", handler->exception, handler->site);
@@ -3037,14 +3041,14 @@ COLD static void handle_end_watched(Handle *handle)
 static inline void handle_begin(Handle *handle)
 {
     here.variables = handle_variables(handle);
-    if (handle->loop->debug || TRACING) handle_begin_watched(handle);
+    if (__builtin_expect(handle->loop->watched, 0)) handle_begin_watched(handle);
 }
 
 static inline void handle_end(Handle *handle, Variables **outer)
 {
     here.variables = outer;
     pool_drop(here.stack, 0);
-    if (handle->loop->debug || TRACING) handle_end_watched(handle);
+    if (__builtin_expect(handle->loop->watched, 0)) handle_end_watched(handle);
     release(handle);
 }
 
@@ -3154,6 +3158,7 @@ Loop *asyncio_new_event_loop(void)
     loop->highest = -1;
     loop->slow_callback_duration = 0.1;
     loop->debug = debug_by_default();
+    loop->watched = loop->debug || TRACING;
     pthread_mutex_init(&loop->inbox_lock, NULL);
     pool_init(&loop->own);
     loop->own.entered = true;
@@ -3304,6 +3309,7 @@ void asyncio_set_event_loop(Loop *loop)
 void loop_set_debug(Loop *loop, bool on)
 {
     loop->debug = on;
+    loop->watched = on || TRACING;
     loop->step_began = loop_time(loop); /* of the step that is running, as far as one can know */
 }
 
