@@ -142,7 +142,18 @@ TEST(a_virtual_clock_waits_for_threads_at_the_end)
 static Loop *target;
 async_def(add, (int) a, (int) b) { await(asyncio_sleep(0)); return V(a + b); }
 async_def(raises) { await(asyncio_sleep(0)); throw(ValueError, "from the loop"); return None; }
-async_def(sleeps_for_ever) { try { await(asyncio_Event() ? event_wait(asyncio_Event()) : NULL); } finally { note("cancelled"); } end_try return None; }
+
+static sem_t sleeping;
+async_def(sleeps_for_ever)
+{
+    try {
+        sem_post(&sleeping);
+        await(event_wait(asyncio_Event()));
+    } finally {
+        note("cancelled");
+    } end_try
+    return None;
+}
 
 static Value asks_for_a_sum(Value v)
 {
@@ -192,6 +203,7 @@ static Value gives_up(Value v)
 {
     (void)v;
     ThreadFuture *tf = asyncio_run_coroutine_threadsafe(sleeps_for_ever(), target);
+    sem_wait(&sleeping);
     ck_raises(TimeoutError, threadfuture_result(tf, 0.01));
     ck_assert(!threadfuture_done(tf));
     ck_assert(threadfuture_cancel(tf));
@@ -202,6 +214,7 @@ static Value gives_up(Value v)
 IO_TEST(a_timeout_leaves_the_coroutine_running_and_cancel_ends_it)
 {
     target = asyncio_get_running_loop();
+    sem_init(&sleeping, 0, 0);
     await(asyncio_to_thread(gives_up));
     while (len(asyncio_all_tasks()) > 1) await(asyncio_sleep(0));
     ck_notes("cancelled");
