@@ -11324,31 +11324,30 @@ static Separators separators_of(const Value *v)
     return s;
 }
 
-static bool reader_find(StreamReader *reader, const Separators *s, size_t offset, size_t *start, size_t *end)
+/* Where the first of them that is found ends, or 0. */
+static size_t reader_find(StreamReader *reader, const Separators *s, size_t offset, size_t *start)
 {
-    bool found = false;
-    for (int i = 0; i < s->count; i++) {
+    size_t end = 0;
+    for (int i = 0; i < s->count && offset < reader->size; i++) {
         size_t size;
         const char *separator = as_bytes(s->items[i], &size);
-        if (offset >= reader->size) continue;
         char *at = memmem(reader_data(reader) + offset, reader->size - offset, separator, size);
         if (!at) continue;
         size_t from = (size_t)(at - reader_data(reader));
-        if (found && from + size >= *end) continue;
-        found = true;
+        if (end && from + size >= end) continue;
         *start = from;
-        *end = from + size;
+        end = from + size;
     }
-    return found;
+    return end;
 }
 
 /* What has been searched once is not searched again: `offset` says where the next search begins. */
 static Value reader_until(StreamReader *reader, Value separator, const char *purpose)
 {
     Separators s = separators_of(&separator);
-    size_t offset = 0, start, end;
+    size_t offset = 0, start = 0, end;
     reader_check(reader);
-    while (reader->size < offset + s.shortest || !reader_find(reader, &s, offset, &start, &end)) {
+    while (!(end = reader_find(reader, &s, offset, &start))) {
         if (reader->size >= offset + s.shortest) {
             offset = reader->size + 1 > s.longest ? reader->size + 1 - s.longest : 0;
             if (offset > reader->limit) reader_overrun("Separator is not found, and chunk exceed the limit", offset);
