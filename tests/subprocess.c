@@ -119,8 +119,10 @@ async_def(is_closed_when_its_child_has_ended)
     return V(streamwriter_is_closing(process_stdin(process)));
 }
 
+/* Where a thread waits for the child, as under valgrind, which knows no pidfd, either may be known first. */
 IO_TEST(a_child_that_ends_at_once_has_closed_its_pipes_when_its_end_is_known)
 {
+    if (UNDER_VALGRIND) return None;
     Task *task = asyncio_create_task(is_closed_when_its_child_has_ended());
     loop_call_soon(asyncio_get_running_loop(), until_a_child_has_ended);
     ck_repr(await(task), "True");
@@ -354,7 +356,7 @@ IO_TEST(a_program_is_looked_for_along_the_path_of_its_environment)
     const char *none[] = {NULL};
     ck_repr(await(process_communicate(exec("only_here", .stdout = PIPE, .env = with))), "(b'found\\n', None)");
     ck_repr(await(process_wait(exec("true", .env = none))), "0");
-    try {
+    if (SPAWN_TELLS_OF_FAILURE) try {
         await(asyncio_create_subprocess_exec("true", .env = elsewhere));
         ck_abort();
     } except (FileNotFoundError, e) {
