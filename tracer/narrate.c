@@ -658,6 +658,12 @@ static void say_bytes(Buf *out, const cJSON *a) {
                 unsent == 1 ? "s" : "", arg_number(a, "high", 0));
 }
 
+/* In which line it waits, where an object has more than one. */
+static void say_role(Buf *out, const char *as, const char *role) {
+    if (strcmp(role, "waiter"))
+        buf_fmt(out, " (%s%s)", as, role);
+}
+
 static void say_contents(Buf *out, const Model *m, const cJSON *a) {
     if (ask_is_io(arg_text(a, "type"))) {
         say_bytes(out, a);
@@ -672,9 +678,9 @@ static void say_contents(Buf *out, const Model *m, const cJSON *a) {
                 cJSON_GetArrayItem(items, 0)->valuestring : "?");
     if (waiters > 0) {
         const cJSON *first = cJSON_GetArrayItem(arg(a, "waiters"), 0);
-        bool plain = !strcmp(arg_text(first, "as"), "waiter");
-        buf_fmt(out, waiters == 1 ? "'%s' is waiting%s%s%s." : "'%1$s' is first of %5$d waiting%2$s%3$s%4$s.",
-                ask_label(m, arg_id(first, "task")), plain ? "" : " (", plain ? "" : arg_text(first, "as"), plain ? "" : ")", waiters);
+        buf_fmt(out, waiters == 1 ? "'%s' is waiting" : "'%s' is first of %d waiting", ask_label(m, arg_id(first, "task")), waiters);
+        say_role(out, "", arg_text(first, "as"));
+        buf_str(out, ".");
     }
 }
 
@@ -757,10 +763,10 @@ static void say_unfinished(Buf *out, double n) {
 
 SAY(object_change) {
     const char *label = *arg_text(a, "label") ? arg_text(a, "label") : arg_text(a, "type"), *why = arg_text(a, "why");
-    if (is_role(why) && e->task)
-        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s%s%s%s", ask_label(m, e->task), label,
-                !strcmp(why, "waiter") ? "" : " (as ", !strcmp(why, "waiter") ? "" : why, !strcmp(why, "waiter") ? "" : ")");
-    else
+    if (is_role(why) && e->task) {
+        buf_fmt(&s->what, "Task '%s' takes its place in the line of %s", ask_label(m, e->task), label);
+        say_role(&s->what, "as ", why);
+    } else
         say_change(&s->what, m, e, a, label);
     if (*arg_text(a, "note") && (!strcmp(why, "is connected") || !strcmp(why, "started") || !strcmp(why, "made")))
         buf_fmt(&s->what, ", %s", arg_text(a, "note"));

@@ -80,38 +80,46 @@ static TimerText timer_text(View *v, int room, const Timer *t) {
     return text;
 }
 
-static void timer_row(View *v, SDL_Rect r, const Timer *t, bool may_break) {
+/* Returns how many rows it took. */
+static int timer_row(View *v, SDL_Rect r, const Timer *t, bool may_break) {
     Canvas *c = v->c;
     TimerText text = timer_text(v, r.w, t);
     int x = r.x + text.at, room = r.w - text.at, y = r.y + pt(c, 1);
+    bool breaks = text.two_lines && may_break;
     text_fit(c, CODE, r.x, r.y, r.w, TEXT, text.when);
     if (text.sleeps)
         chip(c, x, r.y, r.h - pt(c, 4), room, ST_SLEEPING, model_task(&v->s->now, t->task)->label);
-    else if (text.two_lines && may_break) {
+    else if (breaks) {
         text_fit(c, SMALL, x, y, room, DIM, text.what);
         text_fit(c, SMALL, x, y + r.h - pt(c, 6), room, DIM, text.whose);
     } else
         text_fmt(c, SMALL, x, y, room, DIM, "%s%s", text.what, text.whose);
+    return breaks ? 2 : 1;
+}
+
+/* Is there room for all, each on as many lines as it wants? */
+static bool all_fit(View *v, const Timer **timers, size_t n, int room, size_t rows) {
+    size_t lines = n;
+    for (size_t i = 0; i < n && lines <= rows; i++)
+        lines += timer_text(v, room, timers[i]).two_lines;
+    return lines <= rows;
 }
 
 static void draw_timers(View *v, SDL_Rect in, int rows, int height) {
     const Timer *timers[MOST];
     size_t total, skip = v->scroll[P_QUEUES];
-    size_t n = ask_timers(&v->s->now, timers, MOST, &total), lines = n;
+    size_t n = ask_timers(&v->s->now, timers, MOST, &total);
     if (!n)
         text_fit(v->c, NORMAL, in.x, in.y, in.w, FAINT, "none armed");
-    for (size_t i = 0; i < n; i++)
-        lines += timer_text(v, in.w, timers[i]).two_lines;
-    bool may_break = lines <= (size_t) rows;
+    bool may_break = all_fit(v, timers, n, in.w, rows);
     skip = skip + rows > n ? n > (size_t) rows ? n - rows : 0 : skip;
-    for (int row = 0; row < rows && skip < n; row++, skip++) {
-        int y = in.y + row * height;
+    for (int row = 0; row < rows && skip < n; skip++) {
+        SDL_Rect r = {in.x, in.y + row * height, in.w, height};
         if (row == rows - 1 && total - skip > 1) {
-            more_row(v, in.x, y, in.w, total - skip, "timers");
+            more_row(v, r.x, r.y, r.w, total - skip, "timers");
             return;
         }
-        timer_row(v, (SDL_Rect) {in.x, y, in.w, height}, timers[skip], may_break);
-        row += may_break && timer_text(v, in.w, timers[skip]).two_lines;
+        row += timer_row(v, r, timers[skip], may_break);
     }
 }
 
