@@ -3652,37 +3652,31 @@ static void stack_tell_overflow(Stack *stack)
     tell(text);
 }
 
-static void null_tell(void)
+static void tell_where(const char *before, const char *after)
 {
     char place[512] = "a callback", text[1024];
     if (here.stack->frame) write_place(here.stack, place, sizeof place);
-    snprintf(text, sizeof text,
-             "asyncio: NULL was used as an object in %s, or soon after.\n"
-             "Look there for a variable that was never set, or lost its value.\n",
-             place);
+    snprintf(text, sizeof text, "asyncio: %s %s%s", before, place, after);
     tell(text);
+}
+
+static void null_tell(void)
+{
+    tell_where("NULL was used as an object in",
+               ", or soon after.\nLook there for a variable that was never set, or lost its value.\n");
+}
+
+static void pointer_tell(void)
+{
+    tell_where("a pointer that leads nowhere was used in",
+               ", or soon after.\n"
+               "Look there for a variable that was never set, an object that is gone, or a function f where a call f() is wanted.\n");
 }
 
 /* At the second Ctrl-C, by the same means. */
 static void blocked_tell(void)
 {
-    char place[512] = "a callback", text[1024];
-    if (here.stack->frame) write_place(here.stack, place, sizeof place);
-    snprintf(text, sizeof text,
-             "asyncio: since the first Ctrl-C the loop has not had its turn: %s, or what was called there, does not return or await.\n",
-             place);
-    tell(text);
-}
-
-static void pointer_tell(void)
-{
-    char place[512] = "a callback", text[1024];
-    if (here.stack->frame) write_place(here.stack, place, sizeof place);
-    snprintf(text, sizeof text,
-             "asyncio: a pointer that leads nowhere was used in %s, or soon after.\n"
-             "Look there for a variable that was never set, an object that is gone, or a function f where a call f() is wanted.\n",
-             place);
-    tell(text);
+    tell_where("since the first Ctrl-C the loop has not had its turn:", ", or what was called there, does not return or await.\n");
 }
 
 /* Where the stack pointer was when the fault came, on the machines where we know its name; else NULL. */
