@@ -65,10 +65,8 @@ done
 
 # ---- CPython ----
 
-python=''
-for candidate in python3.1{5..1} "$HOME"/.pyenv/versions/3.1[1-9]*/bin/python3 python3; do
-  "$candidate" -c 'import ssl, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { python=$candidate; break; }
-done
+python=${PYTHON:-python3}
+"$python" -c 'import ssl, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || python=''
 if [ -z "$python" ]; then skip "there is no Python 3.11"; else
   start "$python" tests/peers/tls.py serve "$work/localhost.pem"
   equal "our client, CPython's server" "$answers" "$($ours connect "$port" localhost "$ca" "${lines[@]}")"
